@@ -1,0 +1,60 @@
+"""One BGE-M3 model, three views of a text, one index.
+
+Names are imported when first used, so that `import m3rag` costs no torch and no framework.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from m3rag.documents import Document, Heading, Passage, read, split
+    from m3rag.errors import M3Error
+    from m3rag.index import Hit, M3Index
+    from m3rag.model import Encoding, M3Model, MultiVectors, SparseVectors
+    from m3rag.scoring import compute_score
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Document": "m3rag.documents",
+    "Encoding": "m3rag.model",
+    "Heading": "m3rag.documents",
+    "Hit": "m3rag.index",
+    "M3Error": "m3rag.errors",
+    "M3Index": "m3rag.index",
+    "M3Model": "m3rag.model",
+    "MultiVectors": "m3rag.model",
+    "Passage": "m3rag.documents",
+    "SparseVectors": "m3rag.model",
+    "compute_score": "m3rag.scoring",
+    "read": "m3rag.documents",
+    "split": "m3rag.documents",
+}
+
+__all__ = [
+    "Document",
+    "Encoding",
+    "Heading",
+    "Hit",
+    "M3Error",
+    "M3Index",
+    "M3Model",
+    "MultiVectors",
+    "Passage",
+    "SparseVectors",
+    "compute_score",
+    "read",
+    "split",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

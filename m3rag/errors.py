@@ -1,0 +1,64 @@
+"""Every error that m3rag raises on purpose, in one tree.
+
+    M3Error
+    ├── CheckpointError      a folder is not a usable BGE-M3 checkpoint        (also ValueError)
+    ├── InputError           what the caller passed cannot be used             (also ValueError)
+    ├── ForkError            a model was carried over into a forked process    (also RuntimeError)
+    ├── DocumentError        a file cannot be read as a document               (also ValueError)
+    ├── MissingExtraError    an optional dependency is not installed           (also ImportError)
+    └── KnowledgeBaseError   an index cannot be opened or used                 (also RuntimeError)
+        ├── FormatError      not an index, or one of a newer format
+        ├── ModelMismatchError   the index was made by another model
+        ├── InUseError       another process has the index open
+        └── StorageError     the engine could not write or read (disk full, …)
+
+Each message says what was found, with the number, and what to do about it.
+"""
+
+
+class M3Error(Exception):
+    """The base of all errors that m3rag raises on purpose."""
+
+
+class CheckpointError(M3Error, ValueError):
+    """A model folder is missing, incomplete, of another architecture, or damaged."""
+
+
+class InputError(M3Error, ValueError):
+    """An argument is of the wrong type, empty, or out of range."""
+
+
+class ForkError(M3Error, RuntimeError):
+    """A model was used in a process forked from the one that loaded it."""
+
+
+class DocumentError(M3Error, ValueError):
+    """A file cannot be read as the document its name promises."""
+
+
+class MissingExtraError(M3Error, ImportError):
+    """An optional dependency is not installed; the message has the exact pip line."""
+
+
+class KnowledgeBaseError(M3Error, RuntimeError):
+    """The base of the errors of an index."""
+
+
+class FormatError(KnowledgeBaseError):
+    """A folder is not an m3rag index, or was written by a newer m3rag."""
+
+
+class ModelMismatchError(KnowledgeBaseError):
+    """An index was made by another model than the one it is opened with."""
+
+
+class InUseError(KnowledgeBaseError):
+    """Another process has the index open."""
+
+
+class StorageError(KnowledgeBaseError):
+    """The storage engine failed to read or write (disk full, damaged files, a closed index)."""
+
+
+class TruncationWarning(UserWarning):
+    """A text was longer than the limit and its end was not encoded."""

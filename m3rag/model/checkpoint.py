@@ -1,0 +1,251 @@
+"""A BGE-M3 folder: finding it, reading it, checking it, writing it.
+
+The layout is BAAI/bge-m3's own: `config.json`, `tokenizer.json`, the encoder as `model.safetensors`
+or `pytorch_model.bin` (one file or shards with an index), and the two heads `colbert_linear.pt` and
+`sparse_linear.pt`. A missing, misshapen or damaged part is an error here; FlagEmbedding would go on
+with a random head (FlagEmbedding#453).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from m3rag.errors import CheckpointError
+from m3rag.model.tokenizer import Tokenizer
+
+TINY = Path(__file__).parent.parent / "bundled" / "tiny"
+_HUB_FILES = ["*.json", "*.pt", "model*.safetensors", "pytorch_model*.bin"]
+_ENCODER_FILES = ("model.safetensors", "pytorch_model.bin")
+_HEADS = ("sparse_linear", "colbert_linear")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """All that a model folder holds, checked.
+
+    Attributes:
+        config: `config.json`.
+        tokenizer: the folder's tokenizer.
+        encoder: XLM-RoBERTa's tensors by name, pooler left out.
+        heads: `{"sparse_linear": {"weight" (1, d), "bias" (1,)}, "colbert_linear":
+            {"weight" (c, d), "bias" (c,)}}`.
+    """
+
+    config: Mapping[str, Any]
+    tokenizer: Tokenizer
+    encoder: Mapping[str, Tensor]
+    heads: Mapping[str, Mapping[str, Tensor]]
+
+    @property
+    def max_length(self) -> int:
+        """Tokens a pass can take; positions begin after the padding index (8194 -> 8192)."""
+        return int(self.config["max_position_embeddings"]) - int(self.config["pad_token_id"]) - 1
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Every tensor with its full name."""
+        yield from self.encoder.items()
+        for head, parts in self.heads.items():
+            yield from ((f"{head}.{name}", tensor) for name, tensor in parts.items())
+
+    def fingerprint(self) -> str:
+        """A short hash that is equal for equal weights and tokenizer, whatever the file format.
+
+        A sample of every tensor is hashed in 16 bits, not 2 GB of them.
+        """
+        digest = hashlib.sha256(self.tokenizer.json)
+        for name, tensor in sorted(self.tensors()):
+            flat = tensor.reshape(-1)
+            sample = flat[:: max(1, len(flat) // 1024)].to(torch.float16)
+            digest.update(f"{name}{tuple(tensor.shape)}".encode())
+            digest.update(sample.numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+def locate(name_or_path: str | Path, *, revision: str | None = None) -> Path:
+    """The folder of a model: "tiny", a local folder, or a hub id (cache first when offline).
+
+    Raises:
+        CheckpointError: There is no such folder, or the hub cannot provide the model.
+    """
+    if name_or_path == "tiny":
+        return TINY
+    path = Path(name_or_path).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise CheckpointError(f"{path} is a file; a model is a folder in the BGE-M3 layout.")
+    name = str(name_or_path)
+    if isinstance(name_or_path, Path) or name.startswith(("/", ".", "~")) or name.count("/") != 1:
+        raise CheckpointError(
+            f"There is no model folder {name!r}. Pass a folder in the BGE-M3 layout, "
+            'a hub id such as "BAAI/bge-m3", or "tiny" (bundled, for tests and demos).'
+        )
+    return _download(name, revision)
+
+
+def read(folder: Path) -> Checkpoint:
+    """Read and check a model folder.
+
+    Raises:
+        CheckpointError: A part is missing, damaged, of the wrong shape, or holds NaN.
+    """
+    config = _read_config(folder)
+    checkpoint = Checkpoint(
+        config=config,
+        tokenizer=Tokenizer(folder / "tokenizer.json"),
+        encoder=_read_encoder(folder),
+        heads={head: _read_head(folder, head, int(config["hidden_size"])) for head in _HEADS},
+    )
+    rows = len(checkpoint.encoder.get("embeddings.word_embeddings.weight", ()))
+    if checkpoint.tokenizer.vocab_size > rows:
+        raise CheckpointError(
+            f"{folder}: the tokenizer has {checkpoint.tokenizer.vocab_size:,} tokens, the encoder "
+            f"embeds {rows:,}. The files belong to different models."
+        )
+    for name, tensor in checkpoint.tensors():
+        if not torch.isfinite(tensor.sum(dtype=torch.float32)):
+            raise CheckpointError(
+                f"{folder}: {name} holds NaN or infinity. The training that wrote it diverged, or "
+                "the file is damaged; fetch or export the checkpoint again."
+            )
+    return checkpoint
+
+
+def write(checkpoint: Checkpoint, folder: Path) -> None:
+    """Write a folder that m3rag, FlagEmbedding and sentence-transformers load."""
+    folder.mkdir(parents=True, exist_ok=True)
+    safetensors.torch.save_file(
+        {name: tensor.contiguous() for name, tensor in checkpoint.encoder.items()},
+        folder / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    for head, parts in checkpoint.heads.items():
+        torch.save(
+            {name: t.contiguous().clone() for name, t in parts.items()}, folder / f"{head}.pt"
+        )
+    (folder / "tokenizer.json").write_bytes(checkpoint.tokenizer.json)
+    for name, content in _side_files(checkpoint).items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def _download(name: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=_HUB_FILES))
+    except Exception as error:  # network, authorisation, unknown names: one family of causes to us
+        raise CheckpointError(
+            f"The hub cannot provide {name!r} ({type(error).__name__}: {error}) and no copy is "
+            'cached. Pass a folder, check the name and the network, or use "tiny" for a first try.'
+        ) from error
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    if not path.is_file():
+        raise CheckpointError(
+            f"{folder} has no config.json: it is not a model folder. A BGE-M3 folder holds "
+            "config.json, tokenizer.json, model.safetensors or pytorch_model.bin, "
+            "colbert_linear.pt and sparse_linear.pt."
+        )
+    try:
+        config = json.loads(path.read_text())
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not JSON: {error}.") from error
+    if not isinstance(config, dict) or config.get("model_type") != "xlm-roberta":
+        found = config.get("model_type") if isinstance(config, dict) else type(config).__name__
+        raise CheckpointError(f"{path} describes {found!r}; BGE-M3 is 'xlm-roberta'.")
+    for key in ("hidden_size", "max_position_embeddings", "pad_token_id"):
+        if not isinstance(config.get(key), int):
+            raise CheckpointError(f"{path} has no {key}: the file is incomplete.")
+    return config
+
+
+def _read_encoder(folder: Path) -> dict[str, Tensor]:
+    for name in _ENCODER_FILES:
+        path, index = folder / name, folder / f"{name}.index.json"
+        if index.is_file():
+            shards = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+            parts = [_read_tensors(folder / shard) for shard in shards]
+            tensors = {key: tensor for part in parts for key, tensor in part.items()}
+        elif path.is_file():
+            tensors = _read_tensors(path)
+        else:
+            continue
+        # Some exports keep the pooler and the position buffer; M3 uses neither.
+        return {
+            key: tensor
+            for key, tensor in tensors.items()
+            if not key.startswith("pooler.") and key != "embeddings.position_ids"
+        }
+    raise CheckpointError(f"{folder} has no weights: neither {' nor '.join(_ENCODER_FILES)}.")
+
+
+def _read_head(folder: Path, head: str, hidden: int) -> dict[str, Tensor]:
+    path = folder / f"{head}.pt"
+    if not path.is_file():
+        raise CheckpointError(
+            f"{folder} has no {path.name}: without it its view of a text would be random. "
+            "A dense-only fine-tune does not save the heads; train with all three."
+        )
+    tensors = _read_tensors(path)
+    if set(tensors) != {"weight", "bias"}:
+        raise CheckpointError(f"{path} holds {sorted(tensors)}; expected weight and bias.")
+    weight, bias = tensors["weight"], tensors["bias"]
+    rows = 1 if head == "sparse_linear" else len(weight)
+    if weight.shape != (rows, hidden) or bias.shape != (rows,):
+        raise CheckpointError(
+            f"{path}: weight {tuple(weight.shape)} and bias {tuple(bias.shape)}; "
+            f"this model needs ({rows}, {hidden}) and ({rows},)."
+        )
+    return tensors
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    """A state dict from `.safetensors` or, with nothing but tensors unpickled, `.bin` and `.pt`."""
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        mapped = zipfile.is_zipfile(path)
+        tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except Exception as error:  # a damaged file can make either reader raise anything
+        raise CheckpointError(
+            f"{path} cannot be read ({type(error).__name__}: {error}). The file is damaged or "
+            "incomplete; fetch it again."
+        ) from error
+    if not isinstance(tensors, dict) or not all(isinstance(t, Tensor) for t in tensors.values()):
+        raise CheckpointError(f"{path} is not a state dict of tensors.")
+    return tensors
+
+
+def _side_files(checkpoint: Checkpoint) -> dict[str, object]:
+    """The small JSON files of BAAI/bge-m3 by name, sentence-transformers' among them."""
+    length = checkpoint.max_length
+    special = {"bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>", "sep_token": "</s>"}
+    special |= {"unk_token": "<unk>", "pad_token": "<pad>", "mask_token": "<mask>"}
+    package = "sentence_transformers.models"
+    modules = (("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize"))
+    pooling = {"word_embedding_dimension": checkpoint.config["hidden_size"]}
+    return {
+        "config.json": dict(checkpoint.config),
+        "special_tokens_map.json": special,
+        "tokenizer_config.json": special
+        | {"tokenizer_class": "XLMRobertaTokenizer", "model_max_length": length},
+        "sentence_bert_config.json": {"max_seq_length": length, "do_lower_case": False},
+        "1_Pooling/config.json": pooling | {"pooling_mode_cls_token": True},
+        "modules.json": [
+            {"idx": i, "name": str(i), "path": path, "type": f"{package}.{name}"}
+            for i, (path, name) in enumerate(modules)
+        ],
+    }

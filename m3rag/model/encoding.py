@@ -1,0 +1,215 @@
+"""What one forward pass gives: three views of each text, as plain arrays.
+
+Shapes: n texts, d the model's width, t the tokens of one text (`<s>` and `</s>` included).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m3rag.errors import InputError
+
+T = TypeVar("T")
+
+CHANNELS = ("dense", "sparse", "colbert")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SparseVectors:
+    """The learned term weights of n texts, as CSR arrays.
+
+    Attributes:
+        indptr: int64 `(n + 1,)`; text i owns the entries `indptr[i]:indptr[i + 1]`.
+        indices: int32 `(nnz,)`; token ids, ascending within a text, each at most once.
+        values: float32 `(nnz,)`; weights, all above zero.
+    """
+
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    values: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    def __getitem__(self, i: int) -> dict[int, float]:
+        """Text i's weights as a plain `{token id: weight}`."""
+        start, end = self._span(i)
+        return dict(
+            zip(self.indices[start:end].tolist(), self.values[start:end].tolist(), strict=True)
+        )
+
+    def __iter__(self) -> Iterator[dict[int, float]]:
+        return (self[i] for i in range(len(self)))
+
+    def rows(self, i: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Text i's `(indices, values)` as arrays, without a copy."""
+        start, end = self._span(i)
+        return self.indices[start:end], self.values[start:end]
+
+    def take(self, rows: Sequence[int] | NDArray[np.int64]) -> SparseVectors:
+        """The given texts, in that order, in memory of their own."""
+        return SparseVectors.from_rows([self.rows(int(i)) for i in rows])
+
+    @classmethod
+    def from_rows(
+        cls, rows: Sequence[tuple[NDArray[np.int32], NDArray[np.float32]]]
+    ) -> SparseVectors:
+        """Stack one `(ascending indices, values)` pair a text."""
+        indptr = _offsets([len(indices) for indices, _ in rows])
+        indices = [np.asarray(i, np.int32) for i, _ in rows] or [np.empty(0, np.int32)]
+        values = [np.asarray(v, np.float32) for _, v in rows] or [np.empty(0, np.float32)]
+        return cls(indptr, np.concatenate(indices), np.concatenate(values))
+
+    @classmethod
+    def from_dicts(cls, weights: Sequence[Mapping[int, float]]) -> SparseVectors:
+        """Stack one `{token id: weight}` a text."""
+        rows = []
+        for text in weights:
+            ids = np.array(sorted(text), np.int32)
+            rows.append((ids, np.array([text[int(i)] for i in ids], np.float32)))
+        return cls.from_rows(rows)
+
+    def _span(self, i: int) -> tuple[int, int]:
+        i = _position(i, len(self))
+        return int(self.indptr[i]), int(self.indptr[i + 1])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MultiVectors:
+    """The ColBERT vectors of n texts, ragged: one row a token, `<s>` left out, `</s>` kept.
+
+    Attributes:
+        offsets: int64 `(n + 1,)`; text i owns the rows `offsets[i]:offsets[i + 1]`.
+        vectors: `(rows, d)`, unit length, contiguous and owned; float32 from a float32
+            model, float16 from a 16-bit one.
+    """
+
+    offsets: NDArray[np.int64]
+    vectors: NDArray[np.floating]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, i: int) -> NDArray[np.floating]:
+        """Text i's vectors `(t - 1, d)`, a view."""
+        i = _position(i, len(self))
+        return self.vectors[self.offsets[i] : self.offsets[i + 1]]
+
+    def __iter__(self) -> Iterator[NDArray[np.floating]]:
+        return (self[i] for i in range(len(self)))
+
+    def take(self, rows: Sequence[int] | NDArray[np.int64]) -> MultiVectors:
+        """The given texts, in that order, in memory of their own."""
+        if len(rows) == 0:
+            return MultiVectors.empty(self.vectors.shape[1])
+        return MultiVectors.from_rows([self[int(i)] for i in rows])
+
+    @classmethod
+    def empty(cls, dim: int) -> MultiVectors:
+        """No texts."""
+        return cls(np.zeros(1, np.int64), np.empty((0, dim), np.float32))
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[NDArray[np.floating]]) -> MultiVectors:
+        """Stack one `(t - 1, d)` matrix a text; at least one text."""
+        if not rows:
+            raise InputError("MultiVectors.from_rows needs at least one matrix, got none.")
+        return cls(_offsets([len(r) for r in rows]), np.concatenate(rows))
+
+
+class Encoding:
+    """n texts in up to three views; `len`, iteration, `enc[i]`, `enc[2:5]`, `enc[[4, 1]]`.
+
+    A view that was not asked for raises `InputError` when read, and is missing in `channels`.
+
+    Attributes:
+        n_tokens: int32 `(n,)`; the tokens that were encoded, `<s>` and `</s>` included.
+        truncated: bool `(n,)`; whether the text was longer than the limit.
+    """
+
+    __slots__ = ("_colbert", "_dense", "_sparse", "n_tokens", "truncated")
+
+    def __init__(
+        self,
+        *,
+        n_tokens: NDArray[np.int32],
+        truncated: NDArray[np.bool_],
+        dense: NDArray[np.float32] | None = None,
+        sparse: SparseVectors | None = None,
+        colbert: MultiVectors | None = None,
+    ) -> None:
+        self.n_tokens = n_tokens
+        self.truncated = truncated
+        self._dense = dense
+        self._sparse = sparse
+        self._colbert = colbert
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The views that were asked for, of "dense", "sparse", "colbert"."""
+        return tuple(c for c in CHANNELS if getattr(self, f"_{c}") is not None)
+
+    @property
+    def dense(self) -> NDArray[np.float32]:
+        """Unit vectors, float32 `(n, d)`."""
+        return _asked(self._dense, "dense")
+
+    @property
+    def sparse(self) -> SparseVectors:
+        """Term weights, CSR."""
+        return _asked(self._sparse, "sparse")
+
+    @property
+    def colbert(self) -> MultiVectors:
+        """One unit vector a token, ragged."""
+        return _asked(self._colbert, "colbert")
+
+    def __len__(self) -> int:
+        return len(self.n_tokens)
+
+    def __iter__(self) -> Iterator[Encoding]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, key: int | slice | Sequence[int] | NDArray[np.int64]) -> Encoding:
+        """An `Encoding` of the chosen texts; an int gives one text."""
+        if isinstance(key, int | np.integer):
+            rows = np.array([_position(int(key), len(self))])
+        else:
+            rows = np.arange(len(self))[key]
+        return Encoding(
+            n_tokens=self.n_tokens[rows],
+            truncated=self.truncated[rows],
+            dense=None if self._dense is None else self._dense[rows],
+            sparse=None if self._sparse is None else self._sparse.take(rows),
+            colbert=None if self._colbert is None else self._colbert.take(rows),
+        )
+
+    def __repr__(self) -> str:
+        views = ", ".join(self.channels)
+        return f"Encoding({len(self)} texts, {int(self.n_tokens.sum())} tokens; {views})"
+
+
+def _asked(view: T | None, name: str) -> T:
+    if view is None:
+        raise InputError(
+            f"This encoding has no {name} view: it was made with {name}=False. "
+            f"Ask for it: model.encode(texts, {name}=True)."
+        )
+    return view
+
+
+def _position(i: int, n: int) -> int:
+    if not -n <= i < n:
+        raise IndexError(f"text {i} of an encoding of {n}")
+    return i % n
+
+
+def _offsets(lengths: Sequence[int]) -> NDArray[np.int64]:
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets

@@ -1,0 +1,305 @@
+"""The one shared model: texts in, three views out."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+import weakref
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import torch
+
+from m3rag.errors import InputError, TruncationWarning
+from m3rag.model import checkpoint as checkpoints
+from m3rag.model.checkpoint import Checkpoint
+from m3rag.model.encoding import Encoding, MultiVectors, SparseVectors
+from m3rag.model.network import M3Network
+from m3rag.model.worker import Progress, Request, Worker
+
+DEFAULT = "BAAI/bge-m3"
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_SHORTEST = 3  # <s>, one token, </s>
+
+
+class M3Model:
+    """A BGE-M3 model that any number of threads and event loops share.
+
+    One pass gives a dense vector, learned sparse term weights and ColBERT vectors of each text,
+    with FlagEmbedding's numbers (arXiv 2402.03216; FlagEmbedding 1.4.2 `BGEM3FlagModel.encode`).
+
+    Example:
+        >>> model = M3Model.load("tiny")
+        >>> enc = model.encode(["¿Qué es BGE M3?", "BGE M3 is an embedding model."])
+        >>> enc.dense.shape
+        (2, 256)
+
+    Attributes:
+        name: what it was loaded by: a hub id, a folder, or "tiny".
+        fingerprint: equal for equal weights and tokenizer.
+        dim: width of the dense vectors.
+        colbert_dim: width of the ColBERT vectors.
+        max_length: the most tokens encoded of a text, `<s>` and `</s>` included.
+        dtype: "float32", "bfloat16" or "float16".
+        device: where it computes.
+        tokenizer: its tokenizer; safe to use from any thread.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        name: str = "unnamed",
+        device: str | torch.device = "auto",
+        dtype: str | torch.dtype = "auto",
+        max_length: int | None = None,
+        batch_tokens: int | None = None,
+        memo_bytes: int = 256 * 2**20,
+    ) -> None:
+        self.device = _device(device)
+        torch_dtype = _dtype(dtype, self.device)
+        self.name = name
+        self.dtype = str(torch_dtype).removeprefix("torch.")
+        self.fingerprint = checkpoint.fingerprint()
+        self.tokenizer = checkpoint.tokenizer
+        self._longest = checkpoint.max_length
+        self.max_length = self._longest if max_length is None else self._limit(max_length)
+        self.dim = int(checkpoint.config["hidden_size"])
+        self.colbert_dim = len(checkpoint.heads["colbert_linear"]["weight"])
+        network = M3Network.from_checkpoint(checkpoint, device=self.device, dtype=torch_dtype)
+        budget = batch_tokens or (2048 if self.device.type == "cpu" else 32768)
+        self._worker = Worker(network, self.tokenizer, budget=budget, memo_bytes=memo_bytes)
+        self._finalizer = weakref.finalize(self, self._worker.stop)
+
+    @classmethod
+    def load(
+        cls,
+        name_or_path: str | Path = DEFAULT,
+        *,
+        revision: str | None = None,
+        device: str | torch.device = "auto",
+        dtype: str | torch.dtype = "auto",
+        max_length: int | None = None,
+        batch_tokens: int | None = None,
+        memo_bytes: int = 256 * 2**20,
+    ) -> M3Model:
+        """Load a checkpoint in the BGE-M3 layout.
+
+        Args:
+            name_or_path: A hub id, a local folder, or "tiny": a small model that comes with m3rag,
+                for tests and demos; it is not BGE-M3.
+            revision: Branch, tag or commit on the hub.
+            device: "auto" (CUDA if there is one, else CPU), or anything `torch.device` takes.
+            dtype: "float32", "bfloat16", "float16", or "auto": float16 on CUDA, bfloat16 on a CPU
+                that multiplies it in hardware (AMX), else float32.
+            max_length: The most tokens to encode of a text unless a call says otherwise; all that
+                the model can take by default (BGE-M3: 8192).
+            batch_tokens: Tokens packed into one pass; more is faster on a GPU and takes memory.
+            memo_bytes: Memory for the views of recent texts; 0 switches the memo off.
+
+        Raises:
+            CheckpointError: No such model, or one that is incomplete, damaged or of another kind.
+            InputError: A device, dtype or max_length that does not exist here.
+        """
+        folder = checkpoints.locate(name_or_path, revision=revision)
+        return cls(
+            checkpoints.read(folder),
+            name=str(name_or_path),
+            device=device,
+            dtype=dtype,
+            max_length=max_length,
+            batch_tokens=batch_tokens,
+            memo_bytes=memo_bytes,
+        )
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        *,
+        dense: bool = True,
+        sparse: bool = True,
+        colbert: bool = True,
+        max_length: int | None = None,
+        progress: Progress | None = None,
+    ) -> Encoding:
+        """Encode texts in one pass each, whatever views are asked for.
+
+        Args:
+            texts: Any number of strings; "" is a text like any other.
+            dense: Ask for the dense vectors.
+            sparse: Ask for the term weights.
+            colbert: Ask for the ColBERT vectors.
+            max_length: The most tokens to encode of each text; the model's own by default.
+            progress: Called with 1 for each text that is done, from the model's thread; for example
+                `tqdm(total=len(texts)).update`.
+
+        Raises:
+            InputError: Not a sequence of strings, no view asked for, or a max_length out of range.
+            ForkError: The model was loaded in another process.
+
+        Warns:
+            TruncationWarning: A text has more tokens than the limit.
+        """
+        request = self._request(texts, dense, sparse, colbert, max_length, progress)
+        future = self._submit(request)
+        try:
+            encoding = future.result()
+        except BaseException:  # Ctrl-C: the worker drops what nobody waits for
+            future.cancel()
+            raise
+        return self._checked(encoding, request)
+
+    async def aencode(
+        self,
+        texts: Sequence[str],
+        *,
+        dense: bool = True,
+        sparse: bool = True,
+        colbert: bool = True,
+        max_length: int | None = None,
+        progress: Progress | None = None,
+    ) -> Encoding:
+        """`encode`, without blocking the event loop; cancelling it cancels the work."""
+        request = self._request(texts, dense, sparse, colbert, max_length, progress)
+        encoding = await asyncio.wrap_future(self._submit(request))
+        return self._checked(encoding, request)
+
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """The token ids of whole texts, special tokens left out: what BM25 counts."""
+        return self.tokenizer.ids(texts)
+
+    def tokens(self, ids: Iterable[int]) -> list[str]:
+        """The vocabulary's piece for each token id; "▁" marks the beginning of a word."""
+        return self.tokenizer.tokens(ids)
+
+    @property
+    def vocab_size(self) -> int:
+        """How many token ids there are."""
+        return self.tokenizer.vocab_size
+
+    @property
+    def passes(self) -> int:
+        """Forward passes so far."""
+        return self._worker.passes
+
+    @property
+    def encoded(self) -> int:
+        """Texts that went through a pass so far; what the memo answers is not counted."""
+        return self._worker.encoded
+
+    def close(self) -> None:
+        """Stop the model's thread and free its memory; done by itself when it is forgotten."""
+        self._finalizer()
+
+    def __enter__(self) -> M3Model:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"M3Model({self.name!r}, dim={self.dim}, dtype={self.dtype}, device={self.device})"
+
+    def _request(
+        self,
+        texts: Sequence[str],
+        dense: bool,
+        sparse: bool,
+        colbert: bool,
+        max_length: int | None,
+        progress: Progress | None,
+    ) -> Request:
+        if isinstance(texts, str):
+            raise InputError("texts is one string; pass a list: model.encode([text]).")
+        texts = list(texts)
+        for i, text in enumerate(texts):
+            _check_text(i, text)
+        if not (dense or sparse or colbert):
+            raise InputError("Nothing to encode: dense, sparse and colbert are all False.")
+        limit = self.max_length if max_length is None else self._limit(max_length)
+        return Request(texts, limit, dense, sparse, colbert, progress)
+
+    def _submit(self, request: Request) -> Future[Encoding]:
+        if request.texts:
+            return self._worker.submit(request)
+        nothing: Future[Encoding] = Future()
+        nothing.set_result(
+            Encoding(
+                n_tokens=np.empty(0, np.int32),
+                truncated=np.empty(0, np.bool_),
+                dense=np.empty((0, self.dim), np.float32) if request.dense else None,
+                sparse=SparseVectors.from_rows([]) if request.sparse else None,
+                colbert=MultiVectors.empty(self.colbert_dim) if request.colbert else None,
+            )
+        )
+        return nothing
+
+    def _limit(self, max_length: int) -> int:
+        if isinstance(max_length, bool) or not isinstance(max_length, int):
+            raise InputError(f"max_length must be an int, got {type(max_length).__name__}.")
+        if not _SHORTEST <= max_length <= self._longest:
+            raise InputError(
+                f"max_length={max_length:,} is out of range: this model takes {_SHORTEST} to "
+                f"{self._longest:,} tokens a pass. Split longer texts with m3rag.split."
+            )
+        return max_length
+
+    def _checked(self, encoding: Encoding, request: Request) -> Encoding:
+        """Say loudly what was cut off."""
+        if cut := int(encoding.truncated.sum()):
+            i = max(
+                encoding.truncated.nonzero()[0].tolist(),
+                key=lambda i: request.views[i].total_tokens,
+            )
+            warnings.warn(
+                f"{cut} of {len(encoding)} texts cut to {request.limit:,} tokens; the longest, "
+                f"text {i}, has {len(request.texts[i]):,} characters and at least "
+                f"{request.views[i].total_tokens:,} tokens. Its end was not encoded: split long "
+                "texts with m3rag.split, or raise max_length.",
+                TruncationWarning,
+                stacklevel=3,
+            )
+        return encoding
+
+
+def _check_text(i: int, text: object) -> None:
+    if not isinstance(text, str):
+        raise InputError(f"texts[{i}] is {type(text).__name__}, not str.")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"texts[{i}] has a lone surrogate at character {error.start}: it is not Unicode text. "
+            'Read it again with the right encoding, or text.encode(errors="replace").decode().'
+        ) from None
+
+
+def _device(device: str | torch.device) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(device)
+    except RuntimeError as error:
+        raise InputError(f"There is no device {device!r}: {error}") from error
+
+
+def _dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
+    if dtype == "auto":
+        if device.type == "cuda":
+            return torch.float16
+        amx = device.type == "cpu" and torch.cpu._is_amx_tile_supported()
+        return torch.bfloat16 if amx else torch.float32
+    chosen = _DTYPES.get(str(dtype).removeprefix("torch."))
+    if chosen is None:
+        raise InputError(f'dtype={dtype!r}: choose "auto", {", ".join(map(repr, _DTYPES))}.')
+    if chosen == torch.float16 and device.type == "cpu":
+        raise InputError('float16 is emulated on a CPU: use "float32", or "bfloat16" with AMX.')
+    return chosen

@@ -1,0 +1,160 @@
+"""Token ids to three views: one forward pass, no padding token in it.
+
+Texts are packed into one row and attend only to themselves. Shapes: n texts, T their tokens
+together, d the encoder's width, c the ColBERT width, h heads of k dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 (its name everywhere)
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import AttentionInterface, XLMRobertaConfig, XLMRobertaModel
+
+from m3rag.errors import CheckpointError
+from m3rag.model.checkpoint import Checkpoint
+
+_PACKED = "m3rag_packed"
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """Three views of n packed texts, on the CPU."""
+
+    dense: NDArray[np.float32]  # (n, d)
+    weights: NDArray[np.float32]  # (T,)
+    colbert: NDArray[np.floating] | None  # (T - n, c)
+
+
+def packed_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    scaling: float,
+    runs: Sequence[tuple[int, int]],
+    **_unused: Any,
+) -> tuple[Tensor, None]:
+    """Attend inside each text of a packed row; `runs` are (texts, their common length)."""
+    _, h, T, k = query.shape  # noqa: N806
+    mixed = query.new_empty(1, T, h, k)
+    start = 0
+    for texts, length in runs:
+        rows = slice(start, start + texts * length)
+        start = rows.stop
+        q, kk, v = (
+            x[0, :, rows].reshape(h, texts, length, k).transpose(0, 1)  # (texts, h, length, k)
+            for x in (query, key, value)
+        )
+        attended = F.scaled_dot_product_attention(q, kk, v, scale=scaling)
+        mixed[0, rows] = attended.transpose(1, 2).reshape(texts * length, h, k)
+    return mixed, None
+
+
+AttentionInterface.register(_PACKED, packed_attention)
+
+
+class M3Network(nn.Module):
+    """XLM-RoBERTa with BGE-M3's three heads."""
+
+    def __init__(self, config: XLMRobertaConfig, colbert_dim: int) -> None:
+        super().__init__()
+        self.pad = config.pad_token_id or 0
+        self.encoder = XLMRobertaModel(config, add_pooling_layer=False)
+        self.sparse_linear = nn.Linear(config.hidden_size, 1)
+        self.colbert_linear = nn.Linear(config.hidden_size, colbert_dim)
+
+    @classmethod
+    def from_checkpoint(
+        cls, checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype
+    ) -> M3Network:
+        """The network with the checkpoint's weights, ready to infer.
+
+        Raises:
+            CheckpointError: The encoder's tensors are not those that its config describes.
+        """
+        config = XLMRobertaConfig(**checkpoint.config)
+        config._attn_implementation = _PACKED
+        with torch.device("meta"):  # shapes only: the weights are the checkpoint's own memory
+            network = cls(config, len(checkpoint.heads["colbert_linear"]["weight"]))
+        weights = {f"encoder.{name}": tensor for name, tensor in checkpoint.encoder.items()}
+        for head, parts in checkpoint.heads.items():
+            weights |= {f"{head}.{name}": tensor for name, tensor in parts.items()}
+        if problems := _mismatches(network.state_dict(), weights):
+            raise CheckpointError(
+                f"The weights are not those that config.json describes ({len(problems)} "
+                f"differences): {'; '.join(problems[:3])}. Fetch or export the checkpoint again."
+            )
+        network.load_state_dict({name: t.to(dtype) for name, t in weights.items()}, assign=True)
+        for module in network.modules():  # buffers: in no checkpoint, never read
+            for name, buffer in module.named_buffers(recurse=False):
+                if buffer.is_meta:
+                    setattr(module, name, torch.zeros_like(buffer, device="cpu"))
+        return network.to(device).eval().requires_grad_(False)
+
+    def forward(self, texts: Sequence[Sequence[int]], *, colbert: bool) -> Views:
+        """Encode token-id lists, `<s> … </s>` each, ordered by length."""
+        lengths = np.array([len(ids) for ids in texts])  # (n,)
+        ids = np.concatenate([np.asarray(ids, np.int64) for ids in texts])  # (T,)
+        first = np.cumsum(lengths) - lengths  # (n,) where each <s> stands
+        device = self.sparse_linear.weight.device
+        hidden = self.encoder(
+            input_ids=torch.from_numpy(ids)[None].to(device),
+            position_ids=torch.from_numpy(self._positions(ids, first, lengths))[None].to(device),
+            token_type_ids=torch.zeros(1, len(ids), dtype=torch.long, device=device),
+            runs=[
+                (int(n), int(length))
+                for length, n in zip(*np.unique(lengths, return_counts=True), strict=True)
+            ],
+        ).last_hidden_state[0]  # (T, d)
+
+        dense = F.normalize(hidden[first].float(), dim=-1)  # (n, d)
+        weights = torch.relu(self.sparse_linear(hidden)).float()[:, 0]  # (T,)
+        if not colbert:
+            return Views(dense.cpu().numpy(), weights.cpu().numpy(), None)
+        content = torch.from_numpy(np.delete(np.arange(len(ids)), first)).to(device)  # all but <s>
+        vectors = F.normalize(self.colbert_linear(hidden[content]).float(), dim=-1)  # (T - n, c)
+        if hidden.dtype != torch.float32:
+            vectors = vectors.half()  # finer than the bfloat16 they come from, half the memory
+        return Views(dense.cpu().numpy(), weights.cpu().numpy(), vectors.cpu().numpy())
+
+    def _positions(
+        self, ids: NDArray[np.int64], first: NDArray[np.int64], lengths: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """XLM-R's positions `(T,)`: they restart in each text, and a literal `<pad>` has none."""
+        real = ids != self.pad
+        count = np.cumsum(real)
+        before = np.repeat(count[first] - real[first], lengths)
+        return np.where(real, count - before, 0) + self.pad
+
+
+def _mismatches(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
+    """What keeps the tensors found from being the tensors expected, in words."""
+    problems = [f"{name} is missing" for name in expected.keys() - found.keys()]
+    problems += [f"{name} is foreign" for name in found.keys() - expected.keys()]
+    for name in expected.keys() & found.keys():
+        if expected[name].shape != found[name].shape:
+            shapes = f"{tuple(found[name].shape)}, not {tuple(expected[name].shape)}"
+            problems.append(f"{name} is {shapes}")
+    return sorted(problems)
+
+
+def sparse_rows(
+    ids: NDArray[np.int64], weights: NDArray[np.float32], unweighted: Sequence[int]
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """One text's term weights: per id the highest, special tokens and zeros left out."""
+    keep = (weights > 0) & ~np.isin(ids, unweighted)
+    ids, weights = ids[keep], weights[keep]
+    order = np.argsort(ids, kind="stable")
+    unique, starts = np.unique(ids[order], return_index=True)
+    if len(unique) == 0:
+        return np.empty(0, np.int32), np.empty(0, np.float32)
+    return unique.astype(np.int32), np.maximum.reduceat(weights[order], starts)

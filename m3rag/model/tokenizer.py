@@ -1,0 +1,138 @@
+"""Text to token ids, without state.
+
+transformers' and tokenizers' truncation and padding are *settings of the shared object*: two
+threads with different `max_length` silently cut each other's texts (huggingface/tokenizers#2041,
+FlagEmbedding#703). Here both stay switched off for ever and the cut is made by hand, so one
+`Tokenizer` serves any number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tokenizers
+from tokenizers import pre_tokenizers
+
+from m3rag.errors import CheckpointError
+
+# XLM-R splits at white space before it segments, so a long text may be tokenised block by block
+# between two words with the same result; one giant string takes the library's slow path.
+_BLOCK = 1 << 16  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The ids of one text, cut to a limit.
+
+    Attributes:
+        ids: `<s> … </s>`, at most the limit; a cut text keeps its `</s>`.
+        total: how many ids the whole text has; of a cut text, a lower bound.
+    """
+
+    ids: list[int]
+    total: int
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the end of the text was cut off."""
+        return self.total > len(self.ids)
+
+
+class Tokenizer:
+    """The XLM-R tokenizer of a checkpoint (`tokenizer.json`)."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise CheckpointError(
+                f"{path.parent} has no tokenizer.json: it is not a BGE-M3 folder."
+            )
+        try:
+            self._backend = tokenizers.Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises bare Exception
+            raise CheckpointError(f"{path} is damaged: {error}. Fetch the file again.") from error
+        # What transformers 5 makes of every XLM-R tokenizer.json, so that we agree with
+        # FlagEmbedding: white space separates words and is never a token, as in SentencePiece.
+        self._backend.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace("▁", "always")]
+        )
+        self._backend.no_truncation()
+        self._backend.no_padding()
+        self.json = path.read_bytes()
+        self.bos, self.pad, self.eos, self.unk = (
+            self._special(t, path) for t in ("<s>", "<pad>", "</s>", "<unk>")
+        )
+
+    @property
+    def vocab_size(self) -> int:
+        """How many ids there are, special tokens included."""
+        return self._backend.get_vocab_size(with_added_tokens=True)
+
+    @property
+    def unweighted(self) -> tuple[int, ...]:
+        """The ids that never carry a sparse weight: `<s>`, `<pad>`, `</s>`, `<unk>`."""
+        return (self.bos, self.pad, self.eos, self.unk)
+
+    def cut(self, texts: Sequence[str], limit: int) -> list[Tokens]:
+        """Ids with `<s>` and `</s>`, each text cut to `limit` ids; as much is read as is needed."""
+        room = limit - 2
+        tokens = []
+        for ids in self._ids(texts, enough=room):
+            tokens.append(Tokens([self.bos, *ids[:room], self.eos], len(ids) + 2))
+        return tokens
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """The content ids of whole texts, without `<s>` and `</s>`."""
+        return list(self._ids(texts))
+
+    def spans(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """The character span of every content token, in the text as given."""
+        found: list[list[tuple[int, int]]] = []
+        for text in texts:
+            spans: list[tuple[int, int]] = []
+            for start, block in _blocks(text):
+                offsets = self._backend.encode(block, add_special_tokens=False).offsets
+                spans.extend((start + a, start + b) for a, b in offsets)
+            found.append(spans)
+        return found
+
+    def tokens(self, ids: Iterable[int]) -> list[str]:
+        """The vocabulary's piece for each id; "▁" marks the beginning of a word."""
+        return [self._backend.id_to_token(int(i)) or "<unk>" for i in ids]
+
+    def _ids(self, texts: Sequence[str], enough: int | None = None) -> Iterator[list[int]]:
+        short = [text for text in texts if len(text) <= _BLOCK]
+        encoded = iter(self._backend.encode_batch_fast(short, add_special_tokens=False))
+        for text in texts:
+            if len(text) <= _BLOCK:
+                yield next(encoded).ids
+                continue
+            ids: list[int] = []
+            for _, block in _blocks(text):
+                ids += self._backend.encode(block, add_special_tokens=False).ids
+                if enough is not None and len(ids) > enough:
+                    break
+            yield ids
+
+    def _special(self, token: str, path: Path) -> int:
+        id_ = self._backend.token_to_id(token)
+        if id_ is None:
+            raise CheckpointError(f"{path} has no {token} token: it is not an XLM-R tokenizer.")
+        return id_
+
+
+def _blocks(text: str) -> Iterator[tuple[int, str]]:
+    """Cut a text between words into (start, block), each of about `_BLOCK` characters."""
+    start = 0
+    while len(text) - start > _BLOCK:
+        end = start + _BLOCK
+        # Cut before a space; a "word" as long as a block is cut anywhere.
+        for cut in range(end, start + _BLOCK // 2, -1):
+            if text[cut].isspace() and not text[cut - 1].isspace():
+                end = cut
+                break
+        yield start, text[start:end]
+        start = end
+    if start < len(text) or not text:
+        yield start, text[start:]

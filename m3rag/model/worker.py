@@ -1,0 +1,248 @@
+"""The one thread that owns the network.
+
+Everybody else leaves a request and waits for its future. What waits together is encoded together,
+so micro-batching, thread safety and a free event loop are one mechanism. A request of a few texts
+is somebody waiting for an answer: it never queues behind more than one batch of a long one.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from m3rag.errors import ForkError, InputError
+from m3rag.model.encoding import Encoding, MultiVectors, SparseVectors
+from m3rag.model.memo import Memo, TextViews
+from m3rag.model.network import M3Network, sparse_rows
+from m3rag.model.tokenizer import Tokenizer, Tokens
+
+Progress = Callable[[int], object]
+
+_SHORT = 8  # texts; a request this small goes first
+_SLICE = 128  # texts of a long request that are tokenised ahead
+
+
+@dataclass(eq=False, slots=True)
+class Request:
+    """Texts to encode, and where their views gather."""
+
+    texts: list[str]
+    limit: int
+    dense: bool
+    sparse: bool
+    colbert: bool
+    progress: Progress | None = None
+    future: Future[Encoding] = field(default_factory=Future)
+    views: dict[int, TextViews] = field(default_factory=dict)  # by position in texts
+    ahead: dict[int, Tokens] = field(default_factory=dict)  # tokenised, not yet encoded
+    next: int = 0  # first text not yet looked at
+    failure: BaseException | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to do: complete, failed, or nobody waits any more."""
+        complete = len(self.views) == len(self.texts)
+        return complete or self.failure is not None or self.future.cancelled()
+
+    def give(self, row: int, views: TextViews) -> None:
+        """Take in the views of one text."""
+        self.views[row] = views
+        if self.progress is not None and self.failure is None:
+            try:
+                self.progress(1)
+            except BaseException as error:  # the caller's own code: the caller's own error
+                self.failure = error
+
+    def finish(self) -> None:
+        """Hand the encoding or the error over, unless the caller has gone."""
+        if not self.future.set_running_or_notify_cancel():
+            return
+        try:
+            if self.failure is not None:
+                raise self.failure
+            self.future.set_result(self._encoding())
+        except BaseException as error:
+            self.future.set_exception(error)
+
+    def _encoding(self) -> Encoding:
+        views = [self.views[i] for i in range(len(self.texts))]
+        colbert = [v.colbert for v in views if v.colbert is not None]
+        return Encoding(
+            n_tokens=np.array([v.n_tokens for v in views], np.int32),
+            truncated=np.array([v.total_tokens > v.n_tokens for v in views], np.bool_),
+            dense=np.stack([v.dense for v in views]) if self.dense else None,
+            sparse=SparseVectors.from_rows([v.sparse for v in views]) if self.sparse else None,
+            colbert=MultiVectors.from_rows(colbert) if self.colbert else None,
+        )
+
+
+class Worker:
+    """Encodes requests in a thread of its own, packed to `budget` tokens a pass."""
+
+    def __init__(
+        self, network: M3Network, tokenizer: Tokenizer, *, budget: int, memo_bytes: int
+    ) -> None:
+        self._network = network
+        self._tokenizer = tokenizer
+        self._budget = budget
+        self._memo = Memo(memo_bytes)
+        self._inbox: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+        self._door = threading.Lock()  # nobody enters behind the request to stop
+        self._closed = False
+        self._pending: list[Request] = []
+        self._turn = 0
+        self._pid = os.getpid()
+        self.passes = 0  # forward passes so far
+        self.encoded = 0  # texts that went through them
+        # The thread holds the worker, never the M3Model: a forgotten model is collected and closes.
+        self._thread = threading.Thread(target=self._run, name="m3rag-worker", daemon=True)
+        self._thread.start()
+
+    def submit(self, request: Request) -> Future[Encoding]:
+        """Queue a request.
+
+        Raises:
+            ForkError: This process was forked from the one that loaded the model.
+            InputError: The model is closed.
+        """
+        if os.getpid() != self._pid:
+            raise ForkError(
+                f"This model was loaded in process {self._pid} and cannot be used in its fork "
+                f"{os.getpid()}: threads do not survive a fork. Load the model in the child, or "
+                'start processes with multiprocessing.get_context("spawn").'
+            )
+        with self._door:
+            if self._closed:
+                raise InputError("This model is closed. Load it again with M3Model.load.")
+            self._inbox.put(request)
+        return request.future
+
+    def stop(self) -> None:
+        """End the thread after its current pass; what still waits gets an error."""
+        if os.getpid() != self._pid:
+            return
+        with self._door:
+            self._closed = True
+            self._inbox.put(None)
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _run(self) -> None:
+        with torch.inference_mode():
+            while self._receive():
+                batch = self._next_batch()
+                requests = list(dict.fromkeys(request for request, _ in batch))
+                try:
+                    self._encode(batch)
+                    for request in requests:
+                        self._look_ahead(request)
+                except BaseException as error:  # out of memory, say: the callers must hear it
+                    for request in requests:
+                        request.failure = error
+                self._deliver()
+        for request in self._pending:
+            request.failure = InputError("The model was closed before it came to this text.")
+        self._deliver()
+
+    def _receive(self) -> bool:
+        """Take in what waits; block only when there is nothing to do. False: stop."""
+        while not self._pending or not self._inbox.empty():
+            request = self._inbox.get()
+            if request is None:
+                return False
+            self._pending.append(request)
+            try:
+                self._look_ahead(request)
+            except BaseException as error:
+                request.failure = error
+            self._deliver()
+        return True
+
+    def _look_ahead(self, request: Request) -> None:
+        """Serve what the memo has and tokenise the next texts until some wait to be encoded."""
+        while not request.ahead and request.next < len(request.texts):
+            rows = range(request.next, min(request.next + _SLICE, len(request.texts)))
+            request.next = rows.stop
+            unknown = []
+            for row in rows:
+                known = self._memo.get(request.texts[row], request.limit, colbert=request.colbert)
+                if known is None:
+                    unknown.append(row)
+                else:
+                    request.give(row, known)
+            texts = [request.texts[row] for row in unknown]
+            cut = self._tokenizer.cut(texts, request.limit)
+            request.ahead.update(zip(unknown, cut, strict=True))
+
+    def _next_batch(self) -> list[tuple[Request, int]]:
+        """The (request, row)s of the next pass: short requests and long ones take turns."""
+        short = [r for r in self._pending if len(r.texts) <= _SHORT]
+        long = [r for r in self._pending if len(r.texts) > _SHORT]
+        self._turn += 1
+        batch: list[tuple[Request, int]] = []
+        tokens = 0
+        for request in short if short and (self._turn % 2 or not long) else long:
+            for row, cut in request.ahead.items():
+                if batch and tokens + len(cut.ids) > self._budget:
+                    return batch
+                batch.append((request, row))
+                tokens += len(cut.ids)
+        return batch
+
+    def _encode(self, batch: list[tuple[Request, int]]) -> None:
+        """Encode each different text of a batch once and give the views to all who asked."""
+        asked: dict[tuple[str, int], list[tuple[Request, int]]] = {}
+        for request, row in batch:
+            asked.setdefault((request.texts[row], request.limit), []).append((request, row))
+        groups = []
+        for (text, limit), wanted in asked.items():
+            colbert = any(request.colbert for request, _ in wanted)
+            known = self._memo.get(text, limit, colbert=colbert)
+            if known is None:
+                groups.append((wanted[0][0].ahead[wanted[0][1]], wanted))
+            else:  # another request has brought it since
+                _give(wanted, known)
+        if not groups:
+            return
+        groups.sort(key=lambda group: len(group[0].ids))
+        colbert = any(request.colbert for request, _ in batch)
+        encoded = self._forward([cut for cut, _ in groups], colbert=colbert)
+        for (_, wanted), views in zip(groups, encoded, strict=True):
+            request, row = wanted[0]
+            self._memo.put(request.texts[row], request.limit, views)
+            _give(wanted, views)
+
+    def _forward(self, cuts: list[Tokens], *, colbert: bool) -> Iterator[TextViews]:
+        """One pass over texts ordered by length."""
+        views = self._network([cut.ids for cut in cuts], colbert=colbert)
+        self.passes += 1
+        self.encoded += len(cuts)
+        start = 0
+        for i, cut in enumerate(cuts):
+            end = start + len(cut.ids)
+            sparse = sparse_rows(
+                np.array(cut.ids), views.weights[start:end], self._tokenizer.unweighted
+            )
+            # The batch's ColBERT rows lack the <s> of this text and of the i before it.
+            rows = None if views.colbert is None else views.colbert[start - i : end - i - 1].copy()
+            yield TextViews(len(cut.ids), cut.total, views.dense[i].copy(), sparse, rows)
+            start = end
+
+    def _deliver(self) -> None:
+        """Finish the requests that are over."""
+        for request in [request for request in self._pending if request.over]:
+            self._pending.remove(request)
+            request.finish()
+
+
+def _give(wanted: list[tuple[Request, int]], views: TextViews) -> None:
+    for request, row in wanted:
+        del request.ahead[row]
+        request.give(row, views)

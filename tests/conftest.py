@@ -1,0 +1,47 @@
+"""Fixtures that several folders share: the real small model, on real text in many scripts."""
+
+from pathlib import Path
+
+import pytest
+
+from m3rag import M3Model
+from m3rag.model import checkpoint
+
+TEXTS = [
+    "What is BGE M3?",
+    "BGE M3 is an embedding model supporting dense retrieval, lexical matching and multi-vectors.",
+    "¿Cómo se riega una planta automáticamente?",
+    "植物需要多少水?土壤湿度传感器可以测量。",
+    "土壌の水分を測定するセンサーを使います。",
+    "كيف أقيس رطوبة التربة؟",
+    "मिट्टी की नमी कैसे मापें?",
+    "ปลูกต้นไม้ต้องรดน้ำบ่อยแค่ไหน",
+    "Emoji 🌱👩🏽‍🌾🇪🇸 and signs ½ ﬁ ﷺ ™",
+    "</s> <s> <pad> <unk> <mask> typed by hand <pad> <mask>",
+    "again again again AGAIN again again",
+    "",
+    " ",
+    "x",
+    "🌱",
+    "\u0627\u0301 e\u0301 combining \n\n and\ttabs",
+    "soil moisture " * 120,
+    "The farmer waters the plants in the morning. " * 40,
+]
+
+
+@pytest.fixture(scope="session")
+def tiny() -> M3Model:
+    """The bundled model in float32: the same numbers on every machine."""
+    return M3Model.load("tiny", dtype="float32")
+
+
+@pytest.fixture(scope="session")
+def tiny_folder() -> Path:
+    return checkpoint.TINY
+
+
+@pytest.fixture
+def fresh() -> M3Model:
+    """A model of the test's own, whose passes and memo nobody else touches."""
+    with M3Model.load("tiny", dtype="float32") as model:
+        yield model
