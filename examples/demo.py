@@ -1,0 +1,81 @@
+"""Index eight long lessons, each in another language, and ask in languages they are not written in.
+
+Run it with `make demo`, or `python examples/demo.py [KB]`. It works offline: the model is "tiny", a
+small M3 that m3rag's authors trained from scratch for demos and tests. It is not BGE-M3.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from m3rag import M3Index, M3Model
+from m3rag.documents import sentences
+from m3rag.index.folder import sync
+from m3rag.scoring.explain import best_sentence
+
+LESSONS = Path(__file__).parent / "lessons"
+# (language, question, what it means, the lesson that answers it)
+QUESTIONS = [
+    ("en", "How does a capacitive sensor measure soil moisture?", "", "de-soil-moisture"),
+    (
+        "es",
+        "¿Qué diferencia hay entre un sensor y un actuador?",
+        "What is the difference between a sensor and an actuator?",
+        "zh-sensors-and-actuators",
+    ),
+    (
+        "de",
+        "Wie sichert ein X.509-Zertifikat die Verbindung eines Geräts?",
+        "How does an X.509 certificate secure the connection of a device?",
+        "fr-plant-security",
+    ),
+    (
+        "fr",
+        "Comment commander une pompe à eau avec un relais ?",
+        "How do I control a water pump with a relay?",
+        "es-automated-watering",
+    ),
+]
+
+
+def main(kb: Path) -> None:
+    """Index, ask, and say how often the best passage came from the lesson that has the answer."""
+    console = Console(highlight=False)
+    start = time.perf_counter()
+    with M3Model.load("tiny") as model, M3Index.open(kb, model=model) as index:
+        changes = sync(index, LESSONS, model.tokenizer)
+        console.print(
+            f"{len(changes.added)} lessons added, {len(changes.unchanged)} unchanged: "
+            f"{index.count()} passages, {time.perf_counter() - start:.1f} s with loading the model."
+        )
+        questions = [question for _, question, _, _ in QUESTIONS]
+        answers = index.search_many(questions, k=3, weights="cross-lingual")
+        right = 0
+        for (language, question, meaning, lesson), hits in zip(QUESTIONS, answers, strict=True):
+            right += hits[0].passage.document_id == f"lessons/{lesson}.md"
+            console.print(f"\n[bold]{language}: {question}[/] [dim]{meaning}[/]")
+            console.print(f"  [green]{_sentence(model, question, hits[0].passage.text)}[/]")
+            for hit in hits:
+                place = " › ".join([hit.passage.document_id or "", *hit.passage.headings])
+                console.print(
+                    f"  {hit.score:.3f} [dim]dense {hit.dense:.3f} sparse {hit.sparse:.3f} "
+                    f"colbert {hit.colbert:.3f}[/] {place}"
+                )
+    console.print(
+        f"\n{right} of {len(QUESTIONS)} best passages come from the lesson with the answer, "
+        f"written in another language. {time.perf_counter() - start:.1f} s in all."
+    )
+
+
+def _sentence(model: M3Model, question: str, text: str) -> str:
+    """The sentence of a passage that answers best."""
+    views = model.encode([question, text], dense=False, sparse=False)
+    [spans] = model.tokenizer.spans([text])
+    best = best_sentence(views.colbert[0], views.colbert[1], spans, sentences(text))
+    return " ".join(text[slice(*best[0])].split()) if best else text
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "demo-kb"))

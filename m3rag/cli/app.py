@@ -1,0 +1,184 @@
+"""The `m3rag` command: what it takes, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from m3rag import __version__
+from m3rag.errors import InputError, M3Error
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Cross-lingual question answering over long documents, with one BGE-M3 model.",
+    epilog="Try it offline: [bold]m3rag index ./handbook --to kb --model tiny[/bold], then "
+    '[bold]m3rag ask "¿Cómo riego la planta?" --in kb[/bold]',
+)
+errors = Console(stderr=True)
+
+Folder = Annotated[Path, typer.Argument(help="A folder of .md .txt .html .pdf .docx documents.")]
+To = Annotated[Path, typer.Option("--to", help="The knowledge base: a folder, made if needed.")]
+In = Annotated[Path, typer.Option("--in", help="The knowledge base to use.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--filter",
+        help="key=value, key=a,b for any of several, or a JSON filter such as "
+        '\'{"year": {"gte": 2020}}\'; repeated ones must all hold.',
+    ),
+]
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"m3rag {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def index(
+    folder: Folder,
+    to: To,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help='A hub id, a folder, or "tiny" (bundled, not BGE-M3, works offline). '
+            "An existing knowledge base knows its own; a new one takes BAAI/bge-m3."
+        ),
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(help="The longest passage, in model tokens.")] = 512,
+    overlap: Annotated[int, typer.Option(help="Tokens that neighbours may share.")] = 64,
+    colbert: Annotated[
+        str | None,
+        typer.Option(help="ColBERT vectors: stored (default), on-demand (small disk) or off."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Index a folder: new and changed documents are added, deleted ones removed.
+
+    Run it again at any time, also after Ctrl-C: what is done is skipped.
+    """
+    from m3rag.cli.indexing import run
+
+    run(
+        folder,
+        to,
+        model=model,
+        max_tokens=max_tokens,
+        overlap=overlap,
+        colbert=colbert,
+        as_json=as_json,
+    )
+
+
+@app.command()
+def ask(
+    question: Annotated[str, typer.Argument(help="In any language the model knows.")],
+    kb: In,
+    k: Annotated[int, typer.Option("-k", help="How many passages.")] = 5,
+    weights: Annotated[
+        str, typer.Option(help="default, cross-lingual or long-document.")
+    ] = "cross-lingual",
+    fusion: Annotated[str, typer.Option(help="weighted or rrf.")] = "weighted",
+    filter_: Where = None,
+    as_json: Json = False,
+) -> None:
+    """Find the passages that answer a question, whatever their language."""
+    from m3rag.cli.asking import run
+
+    where = parse_filters(filter_)
+    run(question, kb, k=k, weights=weights, fusion=fusion, where=where, as_json=as_json)
+
+
+@app.command()
+def info(kb: In, as_json: Json = False) -> None:
+    """Tell what a knowledge base holds and which model made it."""
+    from m3rag.cli.upkeep import show
+
+    show(kb, as_json=as_json)
+
+
+@app.command()
+def delete(
+    kb: In,
+    document: Annotated[
+        list[str] | None, typer.Option(help="A document's id, as info lists them; repeatable.")
+    ] = None,
+    filter_: Where = None,
+    as_json: Json = False,
+) -> None:
+    """Delete the passages of documents, or all that match a filter."""
+    from m3rag.cli.upkeep import delete as run
+
+    run(kb, documents=document or [], where=parse_filters(filter_), as_json=as_json)
+
+
+@app.command()
+def encode(
+    texts: Annotated[
+        list[str] | None, typer.Argument(help="Texts; without any, one a line from standard input.")
+    ] = None,
+    model: Annotated[str, typer.Option(help='A hub id, a folder, or "tiny".')] = "BAAI/bge-m3",
+    colbert: Annotated[bool, typer.Option(help="Print the ColBERT vectors, too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show the three views of texts: one JSON object a line, or a table of the term weights."""
+    from m3rag.cli.encoding import run
+
+    if not texts:
+        texts = [line.rstrip("\n") for line in sys.stdin]
+    run(texts, model=model, colbert=colbert, as_json=as_json)
+
+
+def parse_filters(given: list[str] | None) -> dict[str, Any] | None:
+    """The `--filter` options as one filter for `M3Index.search`.
+
+    Raises:
+        InputError: an option is neither `key=value` nor a JSON object.
+    """
+    if not given:
+        return None
+    parts = []
+    for text in given:
+        if text.lstrip().startswith("{"):
+            try:
+                parts.append(json.loads(text))
+            except ValueError as error:
+                raise InputError(f"--filter {text!r} is not JSON: {error}.") from None
+            continue
+        key, sign, value = text.partition("=")
+        if not (key and sign):
+            raise InputError(f"--filter {text!r} is neither key=value nor a JSON object.")
+        values = [_scalar(part) for part in value.split(",")]
+        parts.append({key: values if len(values) > 1 else values[0]})
+    return parts[0] if len(parts) == 1 else {"$and": parts}
+
+
+def _scalar(text: str) -> str | int | float | bool:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, str | int | float | bool) else text
+
+
+def main() -> None:
+    """Run the command; our own errors are a line, not a traceback."""
+    try:
+        app()
+    except M3Error as error:
+        errors.print(f"[bold red]Error:[/] {type(error).__name__}:", end=" ")
+        errors.print(str(error), markup=False, highlight=False)
+        raise SystemExit(1) from None

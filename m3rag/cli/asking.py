@@ -1,0 +1,113 @@
+"""`m3rag ask`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from m3rag.cli.opening import opened
+from m3rag.documents import Passage, sentences
+from m3rag.index import Hit
+from m3rag.model import M3Model
+from m3rag.scoring.explain import Span, best_sentence, matched_spans
+
+_CHANNELS = ("dense", "sparse", "colbert", "bm25")
+_SHOWN = 700  # characters of a passage that are printed
+
+
+def run(
+    question: str,
+    kb: Path,
+    *,
+    k: int,
+    weights: str,
+    fusion: str,
+    where: Mapping[str, Any] | None,
+    as_json: bool,
+) -> None:
+    """Search and print: the answering sentence, then the passages with their scores."""
+    with opened(kb) as (index, model):
+        hits = index.search(question, k, weights=weights, fusion=fusion, filter=where)
+        answer = _answer(model, question, hits[0].passage) if hits else None
+        marks = [_matches(model, hit) for hit in hits]
+    if as_json:
+        result = {
+            "question": question,
+            "kb": str(kb),
+            "answer": None if answer is None else _answer_dict(hits[0].passage, answer),
+            "hits": [
+                hit.to_dict() | {"highlights": spans}
+                for hit, spans in zip(hits, marks, strict=True)
+            ],
+        }
+        print(json.dumps(result, ensure_ascii=False))  # noqa: T201
+        return
+    console = Console()
+    if answer is None:
+        console.print("Nothing found: the knowledge base is empty, or nothing passes the filter.")
+        return
+    _print_answer(console, hits[0].passage, answer)
+    for rank, (hit, spans) in enumerate(zip(hits, marks, strict=True), start=1):
+        _print_hit(console, rank, hit, spans)
+
+
+def _answer(model: M3Model, question: str, passage: Passage) -> Span:
+    """The span, in the passage, of the sentence that answers best."""
+    views = model.encode([question, passage.text], dense=False, sparse=False)
+    [spans] = model.tokenizer.spans([passage.text])
+    found = best_sentence(views.colbert[0], views.colbert[1], spans, sentences(passage.text))
+    return (0, len(passage.text)) if found is None else found[0]
+
+
+def _matches(model: M3Model, hit: Hit) -> list[Span]:
+    """The spans, in the passage, of words that the question has too."""
+    [ids] = model.token_ids([hit.passage.text])
+    [spans] = model.tokenizer.spans([hit.passage.text])
+    return matched_spans(ids, spans, {token for token, _, _ in hit.matched})
+
+
+def _answer_dict(passage: Passage, span: Span) -> dict[str, object]:
+    """The answer with its place in the passage and in the document."""
+    first = passage.start or 0
+    return {
+        "text": passage.text[slice(*span)],
+        "passage_id": passage.id,
+        "document_id": passage.document_id,
+        "start": first + span[0],
+        "end": first + span[1],
+    }
+
+
+def _print_answer(console: Console, passage: Passage, span: Span) -> None:
+    sentence = " ".join(passage.text[slice(*span)].split())
+    console.print(Text("Answer: ", style="bold green").append(sentence, style="bold"))
+    console.print(Text(f"  {_place(passage)}", style="dim"))
+    console.print()
+
+
+def _print_hit(console: Console, rank: int, hit: Hit, spans: list[Span]) -> None:
+    title = Text(f"{rank}. ", style="bold").append(_place(hit.passage), style="bold cyan")
+    scores = Text(f"{hit.score:.3f}", style="bold magenta")
+    for channel in _CHANNELS:
+        score = getattr(hit, channel)
+        if score is not None:
+            scores.append(f"  {channel} {score:.3f}", style="not bold dim")
+    body = Text(hit.passage.text)
+    for start, end in spans:
+        body.stylize("bold yellow", start, end)
+    console.print(title)
+    console.print(Padding(scores, (0, 0, 0, 3)))
+    if len(body) > _SHOWN:
+        body = body[:_SHOWN].append(" …")
+    console.print(Padding(body, (0, 0, 1, 3)))
+
+
+def _place(passage: Passage) -> str:
+    """Where a passage stands: its document and the headings above it."""
+    return " › ".join([passage.document_id or passage.id, *passage.headings])

@@ -1,0 +1,31 @@
+"""A knowledge base and its model, opened for one command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from m3rag.index import M3Index
+from m3rag.index.manifest import NAME, read_manifest
+from m3rag.model import M3Model
+from m3rag.model.model import DEFAULT
+
+
+@contextmanager
+def opened(
+    kb: Path, *, model: str | None = None, colbert: str | None = None, create: bool = False
+) -> Iterator[tuple[M3Index, M3Model]]:
+    """Open a knowledge base with its own model, or make one with the model named.
+
+    Raises:
+        FormatError: the folder is no knowledge base, and `create` is False or it holds other files.
+        CheckpointError: its model cannot be loaded.
+    """
+    if not create or (kb / NAME).exists():
+        model = model or read_manifest(kb).model
+    with (
+        M3Model.load(model or DEFAULT) as loaded,
+        M3Index.open(kb, model=loaded, colbert=colbert, create=create) as index,
+    ):
+        yield index, loaded

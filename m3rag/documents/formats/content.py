@@ -1,0 +1,61 @@
+"""What a parser makes of a file, and the writer that parsers share."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from m3rag.documents.document import Heading
+
+
+class Content(NamedTuple):
+    """A file's text and what is known about it; as in `Document`."""
+
+    text: str
+    headings: tuple[Heading, ...] = ()
+    title: str | None = None
+    pages: tuple[int, ...] = ()
+
+
+class Writer:
+    """Puts a text together block by block, and remembers where its headings start."""
+
+    def __init__(self) -> None:
+        self.headings: list[Heading] = []
+        self.length = 0
+        self._parts: list[str] = []
+
+    @property
+    def text(self) -> str:
+        """Everything written so far."""
+        return "".join(self._parts)
+
+    def block(self, text: str, *, gap: str = "\n\n") -> int:
+        """Writes a paragraph or the like behind a gap, and returns where it starts."""
+        text = text.strip("\n").rstrip()
+        if not text.strip():
+            return self.length
+        if self.length:
+            self._append(gap)
+        start = self.length
+        self._append(text)
+        return start
+
+    def heading(self, level: int, title: str) -> None:
+        """Writes a heading as a line of its own."""
+        title = " ".join(title.split())
+        if title:
+            self.headings.append(Heading(level, title, self.block(title)))
+
+    def table(self, rows: list[list[str]]) -> None:
+        """Writes a table, one line for each row, the cells between bars."""
+        cells = ([" ".join(cell.split()) for cell in row] for row in rows)
+        self.block("\n".join(f"| {' | '.join(row)} |" for row in cells if any(row)))
+
+    def content(self, *, title: str | None = None, pages: tuple[int, ...] = ()) -> Content:
+        """Returns what was written; a document without a title is called by its first heading."""
+        title = " ".join((title or "").split()) or (self.headings[0].title if self.headings else "")
+        return Content(self.text, tuple(self.headings), title or None, pages)
+
+    def _append(self, text: str) -> None:
+        self._parts.append(text)
+        self.length += len(text)

@@ -1,0 +1,57 @@
+"""Markdown: the text stays as its author wrote it; only the headings are looked up.
+
+markdown-it-py, because it implements CommonMark in full (fences, HTML blocks, setext headings),
+tells the line of every block, and lets the inline parsing, which is most of the time, be left out.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import accumulate, pairwise
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from m3rag.documents.document import Heading
+from m3rag.documents.formats.content import Content
+
+_FRONT_MATTER = re.compile(r"---[ \t]*\n(?:.*\n)*?(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
+_TITLE = re.compile(r"^title:[ \t]*(.+)$", re.MULTILINE)
+
+
+def parse(text: str) -> Content:
+    """Finds the headings of a Markdown text."""
+    front = _FRONT_MATTER.match(text)
+    matter = front[0] if front else ""
+    named = _TITLE.search(matter)
+    # Line numbers stay right when the front matter, no Markdown, becomes as many empty lines.
+    headings = _headings("\n" * matter.count("\n") + text[len(matter) :], text)
+    first = headings[0].title if headings else None
+    return Content(text, headings, named[1].strip(" \t\"'") if named else first)
+
+
+def _headings(source: str, text: str) -> tuple[Heading, ...]:
+    parser = MarkdownIt("commonmark").disable("inline")
+    starts = [0, *accumulate(len(line) + 1 for line in text.split("\n"))]
+    tokens = parser.parse(source)
+    found = []
+    parser.enable("inline")
+    for opening, inline in pairwise(tokens):
+        if opening.type == "heading_open" and opening.map:
+            title = _plain(parser.parseInline(inline.content))
+            if title:
+                found.append(Heading(int(opening.tag[1:]), title, starts[opening.map[0]]))
+    return tuple(found)
+
+
+def _plain(tokens: list[Token]) -> str:
+    """Returns what a reader sees of inline Markdown."""
+    parts = []
+    for token in tokens:
+        if token.children and token.type != "image":
+            parts.append(_plain(token.children))
+        elif token.type in ("text", "code_inline", "image", "text_special"):
+            parts.append(token.content)
+        elif token.type in ("softbreak", "hardbreak"):
+            parts.append(" ")
+    return " ".join("".join(parts).split())

@@ -1,0 +1,167 @@
+r"""Files to documents.
+
+Lines end with "\n" in every document, whatever they end with in the file: that comes first, so that
+spans count the same characters on every system. Markdown and plain text are otherwise left as they
+are, so that spans point into the author's own words.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+from m3rag.documents.document import Document
+from m3rag.documents.formats.content import Content
+from m3rag.errors import DocumentError
+
+# Parsers are imported with the first file of their format: they are slow to import.
+_FORMATS = {
+    ".md": "markdown",
+    ".markdown": "markdown",
+    ".txt": "text",
+    ".html": "html",
+    ".htm": "html",
+    ".pdf": "pdf",
+    ".docx": "docx",
+}
+_BINARY = ("pdf", "docx")
+# Longest first: the mark of UTF-32 begins with that of UTF-16.
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_KNOWN = " ".join(_FORMATS)
+
+
+def read(path: str | os.PathLike[str], *, id: str | None = None) -> Document:  # noqa: A002
+    r"""Reads a file as a document.
+
+    Args:
+        path: a .md, .markdown, .txt, .html, .htm, .pdf or .docx file. Text is UTF-8, or UTF-16
+            with a byte order mark; HTML may declare another encoding.
+        id: names the document for good; the path as given, with "/" between its parts, by default.
+
+    Returns:
+        The document; its metadata have "source", "format" and, where there is one, "title".
+
+    Raises:
+        DocumentError: there is no such file, it may not be read, is no document of a known format,
+            is damaged or encrypted, or has no text.
+    """
+    path = Path(path)
+    form = _FORMATS.get(path.suffix.lower())
+    data = _bytes(path, form)
+    try:
+        content = _parse(data, str(form))
+    except DocumentError as error:
+        raise DocumentError(f"{path} cannot be read: {error}") from error
+    except Exception as error:  # parsers raise anything on a damaged file
+        raise DocumentError(
+            f"{path} is damaged, or not what its name says: {type(error).__name__}: {error}. "
+            "Open it in the program that made it and save it again."
+        ) from error
+    if not content.text.strip():
+        raise DocumentError(f"{path} has no text: remove it, or fill it.")
+    metadata = {"source": path.as_posix(), "format": str(form)}
+    if content.title:
+        metadata["title"] = content.title
+    name = path.as_posix() if id is None else id
+    return Document(name, content.text, content.headings, metadata, content.pages)
+
+
+def find(folder: str | os.PathLike[str]) -> list[Path]:
+    """Finds the files under a folder that `read` can read, sorted; hidden ones are left out.
+
+    Raises:
+        DocumentError: there is no such folder, or a folder in it may not be listed.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        kind = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise DocumentError(f"{folder} {kind}: name the folder with the documents.")
+    return sorted(_walk(folder))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for parent, folders, files in os.walk(folder, onerror=_refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            path = Path(parent, name)
+            if not name.startswith(".") and path.suffix.lower() in _FORMATS:
+                yield path
+
+
+def _refuse(error: OSError) -> None:
+    raise DocumentError(f"{error.filename} cannot be listed: {error.strerror}.") from error
+
+
+def _bytes(path: Path, form: str | None) -> bytes:
+    """Reads a file whole, with an error of our own for each way in which that can fail."""
+    if path.is_dir():
+        raise DocumentError(f"{path} is a folder: list its documents with find().")
+    if form is None and path.exists():
+        what = f"of the unknown format {path.suffix!r}" if path.suffix else "without a suffix"
+        raise DocumentError(f"{path} is a file {what}: convert it to one of {_KNOWN}.")
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise DocumentError(f"{path} does not exist.") from None
+    except PermissionError as error:
+        raise DocumentError(f"{path} may not be read: change its permissions.") from error
+    except OSError as error:
+        raise DocumentError(f"{path} cannot be read: {error.strerror}.") from error
+    if not data:
+        raise DocumentError(f"{path} is empty (0 bytes): remove it, or fill it.")
+    return data
+
+
+def _parse(data: bytes, form: str) -> Content:
+    if form not in _BINARY:
+        text = _decode(data, _declared(data) if form == "html" else None)
+        if form == "text":
+            return Content(text)
+    module = import_module(f"m3rag.documents.formats.{form}")
+    content: Content = module.parse(data if form in _BINARY else text)
+    return content
+
+
+def _declared(data: bytes) -> str | None:
+    """Returns the encoding that a page declares for itself, if Python knows it."""
+    from bs4.dammit import EncodingDetector
+
+    name = EncodingDetector.find_declared_encoding(data, is_html=True) or "utf-8"
+    try:
+        codec = codecs.lookup(name).name
+    except LookupError:
+        return None
+    # The web's rule: who declares Latin-1 or ASCII means Windows-1252; text is no UTF-16 that has
+    # just been read as bytes.
+    if codec in ("iso8859-1", "ascii"):
+        return "cp1252"
+    return None if codec.startswith("utf-") else codec
+
+
+def _decode(data: bytes, declared: str | None) -> str:
+    """Decodes by the byte order mark, else as declared, else as UTF-8; never by guessing."""
+    mark, encoding = next(
+        ((mark, name) for mark, name in _MARKS if data.startswith(mark)), (b"", declared or "utf-8")
+    )
+    try:
+        text = data[len(mark) :].decode(encoding)
+    except UnicodeDecodeError as error:
+        raise DocumentError(
+            f"byte {error.start + len(mark)} is not {encoding.upper()}. Save it as UTF-8, for "
+            "example with: iconv -f WINDOWS-1252 -t UTF-8 old > new"
+        ) from error
+    if (at := text.find("\0")) >= 0:
+        raise DocumentError(
+            f"character {at} is NUL: it is a binary file, or UTF-16 without a byte order mark. "
+            "Convert it to UTF-8 text."
+        )
+    return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -1,0 +1,144 @@
+"""Sentences in every script: where they start and where they end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+
+from m3rag.documents.lines import Kind, Line, lines
+
+# These end a sentence wherever they stand. Latin's do not (3.14, www.example.org): see `_ends`.
+_STOPS = (
+    "。！？｡‼⁇⁈⁉"  # Chinese, Japanese
+    "।॥᱾᱿꣎꣏"  # Devanagari and its relatives
+    "؟۔"  # Arabic, Urdu
+    "։"  # Armenian
+    "።፧፨"  # Ethiopic
+    "๚๛"  # Thai
+    "။"  # Burmese
+    "។៕"  # Khmer
+    "།༎"  # Tibetan
+    "᠃᠉"  # Mongolian
+)
+_CLOSERS = "\"'”’»›)]}」』）】〉》〗〙］｝＂＇*_`~"
+_END = re.compile(rf"[{_STOPS}.!?…．]++[{re.escape(_CLOSERS)}]*+")
+_OPENERS = re.compile(r"[\s\"'“‘«‹„([{*_`~]*+")
+_WORD = re.compile(r"[^\s\"'“‘«‹„(\[{*_`~]*\Z")
+_SPACELESS = re.compile("[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uff66-\uff9d]")
+
+# Nearly always followed by more of the same sentence; lower case, without the last dot.
+_ABBREVIATED = (
+    "mr mrs ms dr prof st sr sra jr vs e.g i.e cf fig figs eq no nos vol pp al approx "  # English
+    "z.b d.h u.a z.t s.o bzw nr abs bspw ggf inkl usf "  # German
+    "m mm mme mlle p.ex ex "  # French
+    "ud uds dña d p.ej pág núm "  # Spanish
+    "sig dott ecc "  # Italian
+    "г гг т.е т.к ул им стр рис "  # Russian
+    "jan feb mar apr jun jul aug sep sept oct nov dec"
+)
+_ABBREVIATIONS = frozenset(_ABBREVIATED.split())
+
+# A line of Chinese is one long word: beyond this many characters a word could have been broken.
+_LONGEST_FIRST_WORD = 20
+# Text that was broken into lines by a program or a typist stays within this many characters.
+_WIDEST_PAGE = 120
+_LONGEST_WORD = 64
+
+
+def sentences(text: str) -> list[tuple[int, int]]:
+    r"""Finds the sentences of a text in one pass, in any script.
+
+    A sentence ends at its full stop (closing quotes and brackets included), at a blank line, and at
+    the end of a line that was ended on purpose: a heading, a list item, a table row, a line of
+    code, or a line with room left for the next word. Other line breaks are only those of a page.
+
+    Args:
+        text: any text; lines end with "\n".
+
+    Returns:
+        Character spans `(start, end)`, ascending, without overlap and without outer white space;
+        every character that is not white space is in one of them.
+    """
+    found: list[tuple[int, int]] = []
+    for start, end in _runs(text):
+        found.extend(_split(text, start, end))
+    return found
+
+
+def _runs(text: str) -> Iterator[tuple[int, int]]:
+    """Yields the spans of text that no sentence crosses."""
+    paragraph: list[Line] = []
+    for line in lines(text):
+        if paragraph and line.kind is not Kind.TEXT:
+            yield from _unwrap(text, paragraph)
+            paragraph = []
+        if line.kind in (Kind.TEXT, Kind.ITEM):
+            paragraph.append(line)
+        elif line.start < line.end:
+            yield line.start, line.end
+    yield from _unwrap(text, paragraph)
+
+
+def _unwrap(text: str, paragraph: list[Line]) -> Iterator[tuple[int, int]]:
+    """Joins the lines of a paragraph that were broken only because they were full."""
+    if not paragraph:
+        return
+    width = min(max(line.end - line.start for line in paragraph), _WIDEST_PAGE)
+    start = paragraph[0].start
+    for line, following in pairwise(paragraph):
+        word = text[following.start : following.start + _LONGEST_FIRST_WORD].split(maxsplit=1)[0]
+        room = width - (line.end - line.start)
+        if room > len(word) or line.end - line.start > _WIDEST_PAGE:
+            yield start, line.end
+            start = following.start
+    yield start, paragraph[-1].end
+
+
+def _split(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yields the sentences of one run of text that starts and ends without white space."""
+    first = start
+    for mark in _END.finditer(text, start, end):
+        if mark.end() == end:
+            break
+        following = _OPENERS.match(text, mark.end(), end)
+        after = following.end() if following else mark.end()
+        if mark.start() > first and _ends(text, mark, first, after):
+            yield first, mark.end()
+            first = mark.end()
+            while text[first].isspace():  # ends at the latest with the run itself
+                first += 1
+    yield first, end
+
+
+def _ends(text: str, mark: re.Match[str], first: int, after: int) -> bool:
+    """Says whether the punctuation at `mark` ends the sentence that started at `first`.
+
+    Args:
+        text: the whole text.
+        mark: the punctuation and what closes with it.
+        first: where the sentence started.
+        after: the next character that is neither white space nor an opening quote or bracket.
+    """
+    stop = mark[0][0]
+    following = text[after : after + 1]
+    if stop in _STOPS or any(character in _STOPS for character in mark[0]):
+        return True
+    if stop == "．":
+        return not following.isdigit()
+    if not text[mark.end()].isspace():
+        # "真的吗?我不信": no space will come; "3.14", "wait...what", "a.b": nothing ends here.
+        return stop in "!?" and _SPACELESS.match(following) is not None
+    if following.islower():
+        return False
+    return stop != "." or mark[0].startswith("..") or not _abbreviates(text, mark, first)
+
+
+def _abbreviates(text: str, mark: re.Match[str], first: int) -> bool:
+    """Says whether a dot belongs to the word before it: "Dr.", "J.", "3. Oktober", "1. First"."""
+    begin = max(first, mark.start() - _LONGEST_WORD)
+    word = _WORD.search(text, begin, mark.start())
+    letters = word[0] if word else ""
+    if letters.isdigit():
+        return len(letters) <= 2 or begin + len(letters) == first
+    return letters.lower() in _ABBREVIATIONS or (len(letters) == 1 and letters.isupper())

@@ -1,0 +1,269 @@
+"""Documents to passages: cut at the document's own structure, never beyond the model's limit."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m3rag.documents.boundaries import LOWEST_LEVEL, Atoms, Rank, atoms, seam
+from m3rag.documents.document import Document, Heading, Passage
+from m3rag.documents.sentences import sentences
+from m3rag.errors import InputError
+
+SPECIAL_TOKENS = 2  # <s> and </s>
+SMALLEST_LIMIT = 16
+# Tokenizers are slow or memory hungry on one giant string, and so is a list of all its tokens.
+_BLOCK = 4096  # characters of one text for the tokenizer
+_BATCH = 1 << 18  # characters of one call
+_FULL = 3.0  # a passage filled to the target is worth a cut three ranks better
+
+Span = tuple[int, int]
+
+
+class Tokenizer(Protocol):
+    """What splitting needs of a tokenizer."""
+
+    def spans(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """For each text, the character span in it of every token, without `<s>` and `</s>`."""
+        ...
+
+
+def split(
+    document: Document, tokenizer: Tokenizer, *, max_tokens: int = 512, overlap: int = 64
+) -> list[Passage]:
+    """Splits a document into passages of at most `max_tokens` tokens.
+
+    The strongest boundary near the limit is taken: heading, paragraph, line, sentence, clause,
+    word, and in text without any of these a place that tears no visible character. Code blocks,
+    tables and lists stay whole where they fit. A passage runs on into subsections, but into a
+    section of the same or a higher level only while it is tiny (under an eighth of the limit).
+
+    Args:
+        document: what to split.
+        tokenizer: the model's own, or anything that tells the spans of its tokens.
+        max_tokens: the longest passage in tokens, `<s>` and `</s>` included; at least 16.
+        overlap: how many tokens of the end of a passage the next one of the same section may
+            repeat, in whole sentences; less than half of `max_tokens`.
+
+    Returns:
+        Passages in the order of the text, with ascending starts; all text that is not white space
+        is in at least one. `document.text[p.start:p.end] == p.text` for each.
+
+    Raises:
+        InputError: a limit is out of range, or one character alone is longer than `max_tokens`.
+    """
+    _check(document, max_tokens, overlap)
+    if not document.text.strip():
+        return []
+    limit = max_tokens - SPECIAL_TOKENS
+    pieces = atoms(document, _token_ends(document.text, tokenizer), limit)
+    filled = _Filling(pieces, document.headings, limit=limit, overlap=overlap).spans()
+    stripped = (_strip(document.text, start, end) for start, end in filled)
+    return _passages(document, _within(document.text, stripped, tokenizer, limit))
+
+
+def _check(document: Document, max_tokens: int, overlap: int) -> None:
+    if max_tokens < SMALLEST_LIMIT:
+        raise InputError(f"max_tokens={max_tokens} is too small: use {SMALLEST_LIMIT} or more.")
+    if not 0 <= overlap < max_tokens / 2:
+        raise InputError(
+            f"overlap={overlap} must be at least 0 and less than half of max_tokens={max_tokens}."
+        )
+    try:
+        document.text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"Document {document.id!r} has half of a surrogate pair at character {error.start}, "
+            "which is no text: decode it properly, or replace it with U+FFFD."
+        ) from error
+
+
+def _token_ends(text: str, tokenizer: Tokenizer) -> NDArray[np.int64]:
+    """Returns where each token of a text ends, ascending."""
+    starts = [0]
+    while (end := starts[-1] + _BLOCK) < len(text):
+        # Two words are tokenised alike together and apart, so blocks end between words.
+        cut = max(text.rfind("\n", starts[-1], end), text.rfind(" ", end - _BLOCK // 4, end)) + 1
+        starts.append(cut or end)
+    blocks = [text[a:b] for a, b in zip(starts, [*starts[1:], len(text)], strict=True)]
+    counted = _tokenise(blocks, tokenizer)
+    ends = [
+        start + np.fromiter((end for _, end in spans), np.int64, len(spans))
+        for start, spans in zip(starts, counted, strict=True)
+    ]
+    return np.sort(np.concatenate(ends))  # normalisation may swap two marks of one letter
+
+
+def _tokenise(texts: Sequence[str], tokenizer: Tokenizer) -> Iterator[list[Span]]:
+    """Yields the tokens of each text, calling the tokenizer with bounded batches."""
+    batch: list[str] = []
+    size = 0
+    for text in texts:
+        batch.append(text)
+        size += len(text)
+        if size >= _BATCH:
+            yield from tokenizer.spans(batch)
+            batch, size = [], 0
+    if batch:
+        yield from tokenizer.spans(batch)
+
+
+class _Filling:
+    """Puts pieces together until a passage is full.
+
+    Attributes:
+        limit: tokens of a passage, without the special ones.
+        tiny: sections with fewer tokens are not passages of their own.
+        overlap: tokens that may be repeated.
+    """
+
+    def __init__(
+        self, pieces: Atoms, headings: Sequence[Heading], *, limit: int, overlap: int
+    ) -> None:
+        self.starts, self.ranks, self.tokens = pieces
+        self.limit, self.overlap, self.tiny = limit, overlap, limit // 8
+        at = {bisect_left(self.starts, heading.start): heading.level for heading in headings}
+        self._headings = sorted(index for index in at if index < len(self.ranks))
+        self._levels = [at[index] for index in self._headings]
+
+    def spans(self) -> Iterator[Span]:
+        """Yields the character span of each passage."""
+        first = new = 0
+        while new < len(self.ranks):
+            cut = self._cut(first, new)
+            yield self.starts[first], self.starts[cut]
+            first, new = self._repeat(first, cut), cut
+
+    def _count(self, first: int, last: int) -> int:
+        return self.tokens[last] - self.tokens[first]
+
+    def _stop(self, first: int, new: int) -> int:
+        """Finds the heading that the passage must not cross, or the end of the document."""
+        at = bisect_right(self._headings, new)
+        level = self._levels[at - 1] if at else LOWEST_LEVEL
+        for i in range(at, len(self._headings)):
+            stop = self._headings[i]
+            if self._count(first, stop) > 2 * self.limit:
+                return stop  # far away: where exactly makes no difference
+            if self._levels[i] <= level:
+                level = self._levels[i]
+                rest = self._count(stop, len(self.ranks))
+                if min(self._count(new, stop), rest) >= max(self.tiny, 1):
+                    return stop
+        return len(self.ranks)
+
+    def _cut(self, first: int, new: int) -> int:
+        """Finds where the passage ends that starts with piece `first`; `new` is its own first."""
+        stop = self._stop(first, new)
+        size = self._count(first, stop)
+        if size <= self.limit:
+            return stop
+        last_but_one = size + self.overlap <= 2 * self.limit
+        target = (size + self.overlap) / 2 if last_but_one else self.limit
+        best, best_score = new + 1, float("-inf")
+        for cut in range(new + 1, stop):
+            filled = self._count(first, cut)
+            if filled > self.limit:
+                break
+            score = self.ranks[cut] + _FULL * (1 - abs(filled - target) / self.limit)
+            if min(self._count(new, cut), self._count(cut, stop)) < self.tiny:
+                score -= Rank.HEADING * 4  # rather anywhere else than a passage of a few words
+            if score >= best_score:
+                best, best_score = cut, score
+        return best
+
+    def _repeat(self, first: int, cut: int) -> int:
+        """Finds the first piece of the next passage: `cut`, or one before it to be repeated."""
+        if cut == len(self.ranks) or self.ranks[cut] >= Rank.HEADING:
+            return cut
+        whole = min(self.ranks[cut], Rank.SENTENCE)
+        start = cut
+        for index in range(cut - 1, first, -1):
+            if self._count(index, cut) > self.overlap or self.ranks[index] >= Rank.HEADING:
+                break
+            if self.ranks[index] >= whole:
+                start = index
+        return start
+
+
+def _within(text: str, spans: Iterable[Span], tokenizer: Tokenizer, limit: int) -> list[Span]:
+    """Counts the tokens of every passage on its own, and halves the few that are too long.
+
+    Segmentation depends on what stands around a piece of text, so only this count is the true one.
+    """
+    kept: dict[int, int] = {}
+    waiting = list(spans)
+    while waiting:
+        counted = _tokenise([text[start:end] for start, end in waiting], tokenizer)
+        longer: list[Span] = []
+        for (start, end), tokens in zip(waiting, counted, strict=True):
+            if len(tokens) <= limit:
+                kept[start] = max(end, kept.get(start, end))
+            elif end - start == 1:
+                raise InputError(
+                    f"The character {text[start]!r} alone is {len(tokens)} tokens long: use "
+                    f"max_tokens={len(tokens) + SPECIAL_TOKENS} or more."
+                )
+            else:
+                longer += _halves(text, start, end)
+        waiting = longer
+    return sorted(kept.items())
+
+
+def _halves(text: str, start: int, end: int) -> list[Span]:
+    """Cuts a passage in two, between the sentences nearest to its middle if it has several."""
+    middle = (start + end) // 2
+    starts = [start + first for first, _ in sentences(text[start:end])][1:]
+    cut = min(starts, key=lambda at: abs(at - middle)) if starts else seam(text, start, middle)
+    return [_strip(text, start, cut), _strip(text, cut, end)]
+
+
+def _strip(text: str, start: int, end: int) -> Span:
+    piece = text[start:end]
+    return end - len(piece.lstrip()), start + len(piece.rstrip())
+
+
+def _passages(document: Document, spans: Sequence[Span]) -> list[Passage]:
+    headings = sorted(document.headings, key=lambda heading: heading.start)
+    starts = [heading.start for heading in headings]
+    paths = [(), *_paths(headings)]
+    passages = []
+    for number, (start, end) in enumerate(spans):
+        touched = paths[bisect_right(starts, start) : bisect_left(starts, end) + 1]
+        metadata = dict(document.metadata)
+        if document.pages:
+            metadata["page"] = bisect_right(document.pages, start)
+        passages.append(
+            Passage(
+                id=f"{document.id}#{number}",
+                text=document.text[start:end],
+                metadata=metadata,
+                document_id=document.id,
+                start=start,
+                end=end,
+                # The titles that hold for the whole passage, if it has several small sections.
+                headings=_shared(touched),
+            )
+        )
+    return passages
+
+
+def _shared(paths: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """Returns the titles that all paths begin with."""
+    levels = zip(*paths, strict=False)
+    return tuple(titles[0] for titles in takewhile(lambda titles: len(set(titles)) == 1, levels))
+
+
+def _paths(headings: Sequence[Heading]) -> Iterator[tuple[str, ...]]:
+    """Yields for each heading the titles from the highest above it down to its own."""
+    above: list[Heading] = []
+    for heading in headings:
+        while above and above[-1].level >= heading.level:
+            above.pop()
+        above.append(heading)
+        yield tuple(title.title for title in above)

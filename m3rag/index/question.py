@@ -1,0 +1,148 @@
+"""A search's arguments, checked, and the pure steps between model, store and hits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m3rag.errors import InputError
+from m3rag.index.filters import Filter, parse_filter
+from m3rag.index.plan import Candidates, QueryPlan
+from m3rag.index.recipe import Recipe, choose
+from m3rag.model import Encoding, SparseVectors
+from m3rag.scoring import Weights, reciprocal_rank_fusion, weighted_sum
+
+CANDIDATES = 100
+
+Where = Mapping[str, Any] | Filter | None
+
+
+class Settings(TypedDict, total=False):
+    """The keyword arguments of `M3Index.search`."""
+
+    weights: Weights
+    fusion: str
+    channels: Sequence[str] | None
+    filter: Where
+    candidates: int | None
+
+
+class Views(TypedDict):
+    """Which views a model is asked for."""
+
+    dense: bool
+    sparse: bool
+    colbert: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One or more texts that are asked for with the same settings."""
+
+    texts: tuple[str, ...]
+    k: int
+    candidates: int
+    where: Filter | None
+    recipe: Recipe
+
+    @property
+    def views(self) -> Views:
+        """What the model is asked for."""
+        scored = self.recipe.scored
+        return Views(
+            dense="dense" in scored, sparse="sparse" in scored, colbert="colbert" in scored
+        )
+
+
+def ask(
+    texts: Sequence[str],
+    k: int,
+    available: Sequence[str],
+    *,
+    colbert: str,
+    weights: Weights = "default",
+    fusion: str = "weighted",
+    channels: Sequence[str] | None = None,
+    filter: Where = None,  # noqa: A002
+    candidates: int | None = None,
+) -> Question:
+    """Check a search's arguments against an index with the `available` channels.
+
+    Raises:
+        InputError: an empty or non-string query, k or candidates out of range, a bad filter,
+            channels or weights that this index cannot serve.
+    """
+    recipe = choose(weights, fusion, channels, available)
+    if recipe.proposing == ("colbert",) and colbert != "stored":
+        raise InputError(
+            'colbert alone compares with every passage, which needs colbert="stored"; this '
+            f'index has {colbert!r}. Add "dense" to the channels.'
+        )
+    if isinstance(texts, str):
+        raise InputError("queries is one string; pass a list, or use search().")
+    for text in texts:
+        if not isinstance(text, str):
+            raise InputError(f"A query must be a string, got {type(text).__name__}.")
+        if not text.strip():
+            raise InputError(f"The query is empty ({text!r}). Ask something.")
+    _check_count("k", k)
+    if candidates is None:
+        candidates = max(CANDIDATES, k)
+    _check_count("candidates", candidates)
+    if candidates < k:
+        raise InputError(
+            f"candidates={candidates} cannot give k={k} hits: use candidates={k} or more."
+        )
+    return Question(tuple(texts), k, candidates, parse_filter(filter), recipe)
+
+
+def plans(
+    question: Question,
+    views: Encoding | None,
+    bm25: SparseVectors | None,
+    computed: frozenset[str],
+) -> list[QueryPlan]:
+    """What to ask the store, a plan for each text; channels in `computed` are left out."""
+    scored = tuple(c for c in question.recipe.scored if c not in computed)
+    channels = views.channels if views is not None else ()
+    return [
+        QueryPlan(
+            retrieve=question.recipe.proposing,
+            score=scored,
+            candidates=question.candidates,
+            where=question.where,
+            dense=views.dense[i] if views is not None and "dense" in channels else None,
+            sparse=views.sparse[i] if views is not None and "sparse" in channels else None,
+            colbert=_float32(views.colbert[i])
+            if views is not None and "colbert" in scored
+            else None,
+            bm25=None if bm25 is None else bm25[i],
+        )
+        for i in range(len(question.texts))
+    ]
+
+
+def rank(
+    found: Candidates, recipe: Recipe, k: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The positions of the best k candidates and the fused scores of all.
+
+    Equal scores are in the order of their ids, in every store.
+    """
+    fuse = weighted_sum if recipe.fusion == "weighted" else reciprocal_rank_fusion
+    fused = fuse(found.scores, recipe.weights)
+    order = sorted(range(len(fused)), key=lambda i: (-fused[i], found.ids[i]))
+    return np.array(order[:k], np.int64), fused
+
+
+def _float32(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
+    return np.ascontiguousarray(vectors, np.float32)
+
+
+def _check_count(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InputError(f"{name} must be a whole number of at least 1, got {value!r}.")

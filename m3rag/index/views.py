@@ -1,0 +1,115 @@
+"""Passages to points, and questions to plans: where an index uses its model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from m3rag.documents import Passage
+from m3rag.errors import InputError
+from m3rag.index.plan import Points
+from m3rag.model import Encoding
+from m3rag.scoring import BM25, Analyzer, Encoder
+
+
+class Model(Encoder, Protocol):
+    """What an index needs of a model; `m3rag.M3Model` has it."""
+
+    @property
+    def name(self) -> str:
+        """What it was loaded by."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for equal weights and tokenizer."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Width of the dense vectors."""
+        ...
+
+    @property
+    def colbert_dim(self) -> int:
+        """Width of the ColBERT vectors."""
+        ...
+
+    @property
+    def vocab_size(self) -> int:
+        """How many token ids there are."""
+        ...
+
+    async def aencode(
+        self,
+        texts: Sequence[str],
+        *,
+        dense: bool = True,
+        sparse: bool = True,
+        colbert: bool = True,
+        max_length: int | None = None,
+        progress: Callable[[int], object] | None = None,
+    ) -> Encoding:
+        """`encode`, without blocking the event loop."""
+        ...
+
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """The tokens of whole texts, special tokens left out."""
+        ...
+
+
+def points_of(
+    passages: Sequence[Passage], model: Model, *, colbert: bool, bm25: BM25, analyze: Analyzer
+) -> Points:
+    """Encode passages of distinct ids, in one pass.
+
+    Raises:
+        InputError: the model gave something that is not a number.
+    """
+    texts = [passage.text for passage in passages]
+    views = model.encode(texts, colbert=colbert)
+    broken = ~np.isfinite(views.dense).all(axis=1)
+    if broken.any():
+        passage = passages[int(broken.argmax())]
+        raise InputError(
+            f"The model {model.name!r} gives NaN or infinite vectors, first for passage "
+            f"{passage.id!r}: its weights are damaged, or too large for its dtype."
+        )
+    return Points(
+        passages,
+        views.dense,
+        views.sparse,
+        bm25.passages(analyze(texts)),
+        views.colbert if colbert else None,
+    )
+
+
+def check_passage(passage: Passage) -> None:
+    """Refuse what cannot be kept and given back as it is.
+
+    Raises:
+        InputError: text or metadata that is not JSON; it names the passage.
+    """
+    try:
+        texts = (passage.id, passage.text, passage.document_id, *passage.headings)
+        json.dumps([texts, passage.metadata], allow_nan=False, ensure_ascii=False).encode()
+        _check_keys(passage.metadata)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"Passage {passage.id!r} cannot be stored: {error}. Text must be Unicode, metadata "
+            "JSON: strings, finite numbers, booleans, None, lists, and dicts with string keys."
+        ) from None
+
+
+def _check_keys(value: object) -> None:
+    """JSON would turn other keys into strings without a word."""
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            raise ValueError("a key in its metadata is not a string")
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for part in value:
+            _check_keys(part)

@@ -1,0 +1,90 @@
+"""One score out of several: weighted sum, reciprocal rank fusion, and what `weights` may be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m3rag.errors import InputError
+
+Floats = NDArray[np.float32]
+Weights = str | Sequence[float] | Mapping[str, float]
+
+SCORED = ("dense", "sparse", "colbert", "bm25")  # the order of a tuple of weights
+LEXICAL = ("sparse", "bm25")  # a score of 0 here means: no token in common
+
+PRESETS: dict[str, dict[str, float]] = {
+    "default": {"dense": 1.0, "sparse": 0.3, "colbert": 1.0, "bm25": 0.0},
+    "long-document": {"dense": 0.15, "sparse": 0.5, "colbert": 0.35, "bm25": 0.0},
+    "cross-lingual": {"dense": 1.0, "sparse": 0.1, "colbert": 1.0, "bm25": 0.0},
+}
+"""The paper's weights for MIRACL and MKQA ("default") and for MLDR ("long-document"); texts in
+two languages share few tokens, so "cross-lingual" trusts sparse less."""
+
+
+def parse_weights(weights: Weights) -> dict[str, float]:
+    """A preset's name, three or four numbers, or a mapping, as one weight for each channel.
+
+    Raises:
+        InputError: an unknown preset or channel, a negative or non-finite weight, a wrong count.
+    """
+    if isinstance(weights, str):
+        if weights not in PRESETS:
+            raise InputError(f"No weights are called {weights!r}; there are {_list(PRESETS)}.")
+        return dict(PRESETS[weights])
+    if isinstance(weights, Mapping):
+        unknown = [name for name in weights if name not in SCORED]
+        if unknown:
+            raise InputError(f"No channel is called {unknown[0]!r}; there are {_list(SCORED)}.")
+        given = {name: weights.get(name, 0.0) for name in SCORED}
+    else:
+        if len(weights) not in (3, 4):
+            raise InputError(
+                f"weights are 3 or 4 numbers ({', '.join(SCORED)}), got {len(weights)}: {weights!r}"
+            )
+        given = dict(zip(SCORED, (*weights, 0.0), strict=False))
+    for name, weight in given.items():
+        if isinstance(weight, bool) or not isinstance(weight, int | float | np.number):
+            raise InputError(f"The weight of {name} must be a number, got {weight!r}.")
+        if not math.isfinite(weight) or weight < 0:
+            raise InputError(f"The weight of {name} must be finite and at least 0, got {weight!r}.")
+    return {name: float(weight) for name, weight in given.items()}
+
+
+def weighted_sum(scores: Mapping[str, Floats], weights: Mapping[str, float]) -> Floats:
+    """The sum of `weights[c] * scores[c]` over the weights' sum, `(n,)`.
+
+    Dividing by the weights' sum is FlagEmbedding's convention; it leaves the order alone and
+    makes scores of different weights comparable. The weights' sum must be above zero.
+    """
+    total = sum(weights.values())
+    parts = [np.asarray(scores[c], np.float64) * w for c, w in weights.items()]
+    return np.asarray(np.sum(parts, axis=0) / total, np.float32)
+
+
+def reciprocal_rank_fusion(
+    scores: Mapping[str, Floats], weights: Mapping[str, float], *, k: float = 60.0
+) -> Floats:
+    """The sum of `weights[c] / (k + rank_c)` over the channels, `(n,)`.
+
+    Ranks count from 1, the highest score first. Equal scores share the best rank among them
+    (1, 2, 2, 4), so that the result does not depend on the order of the passages. A sparse or
+    bm25 score of 0 says that no token is shared: such a passage has no rank there and gets
+    nothing from that channel, as if a search engine had not listed it.
+
+    Source: Cormack, Clarke and Büttcher, SIGIR 2009, with a weight for each list.
+    """
+    fused = np.zeros(len(next(iter(scores.values()))), np.float64)
+    for channel, weight in weights.items():
+        column = np.asarray(scores[channel], np.float32)
+        better = len(column) - np.searchsorted(np.sort(column), column, side="right")
+        part = weight / (k + 1.0 + better)
+        fused += np.where(column > 0, part, 0.0) if channel in LEXICAL else part
+    return fused.astype(np.float32)
+
+
+def _list(names: Mapping[str, object] | Sequence[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)

@@ -1,0 +1,215 @@
+"""The commands, run as a user runs them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from m3rag import __version__
+from m3rag.cli import main
+
+pytestmark = pytest.mark.filterwarnings("ignore::m3rag.errors.TruncationWarning")
+
+
+@pytest.fixture
+def m3rag(monkeypatch, capsys):
+    """Run `m3rag …` in this process: (exit code, stdout, stderr)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["m3rag", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def handbook(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("docs") / "handbook"
+    folder.mkdir()
+    (folder / "soil.md").write_text(
+        "# Soil\n\n## Moisture\n\nA soil moisture sensor measures the water in the soil. "
+        "Capacitive sensors do not corrode.\n\n## Price\n\nThey cost ten euros.\n"
+    )
+    (folder / "pumps.md").write_text("# Pumps\n\nEine Pumpe wird von einem Relais geschaltet.\n")
+    (folder / "weather.txt").write_text("天气预报说明天会下雨。")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def kb(handbook, tmp_path_factory):
+    kb = tmp_path_factory.mktemp("kbs") / "kb"
+    command = [sys.executable, "-m", "m3rag", "index", handbook, "--to", kb, "--model", "tiny"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "3 added" in done.stdout
+    return kb
+
+
+def test_version(m3rag):
+    assert m3rag("--version")[1].strip() == f"m3rag {__version__}"
+
+
+def test_help_teaches(m3rag):
+    _, out, _ = m3rag("index", "--help")
+    assert "Run it again at any time" in out
+    assert "--max-tokens" in out
+
+
+def test_ask_prints_the_answer_its_place_and_the_scores(m3rag, kb):
+    code, out, _ = m3rag("ask", "How is soil moisture measured?", "--in", kb, "-k", 2)
+    assert code == 0
+    text = " ".join(out.split())
+    assert "Answer: A soil moisture sensor measures the water in the soil." in text
+    assert "handbook/soil.md › Soil" in text
+    for channel in ("dense", "sparse", "colbert"):
+        assert channel in text
+
+
+def test_ask_as_json_points_into_the_document(m3rag, kb, handbook):
+    _, out, _ = m3rag("ask", "How is soil moisture measured?", "--in", kb, "-k", 3, "--json")
+    result = json.loads(out)
+    document = (handbook / "soil.md").read_text()
+    answer = result["answer"]
+    assert document[answer["start"] : answer["end"]] == answer["text"]
+    assert len(result["hits"]) == 3
+    first = result["hits"][0]
+    passage = first["passage"]
+    assert document[passage["start"] : passage["end"]] == passage["text"]
+    assert first["score"] >= result["hits"][1]["score"]
+    words = [passage["text"][start:end] for start, end in first["highlights"]]
+    assert any("moisture" in word for word in words)
+
+
+def test_ask_with_a_filter(m3rag, kb):
+    for where in ("document_id=handbook/pumps.md", '{"document_id": ["handbook/pumps.md"]}'):
+        _, out, _ = m3rag("ask", "soil", "--in", kb, "--filter", where, "--json")
+        hits = json.loads(out)["hits"]
+        assert {hit["passage"]["document_id"] for hit in hits} == {"handbook/pumps.md"}
+
+
+def test_ask_where_nothing_passes_the_filter(m3rag, kb):
+    code, out, _ = m3rag("ask", "soil", "--in", kb, "--filter", "format=pdf")
+    assert code == 0
+    assert "Nothing found" in out
+
+
+def test_info(m3rag, kb):
+    _, out, _ = m3rag("info", "--in", kb, "--json")
+    facts = json.loads(out)
+    assert facts["model"] == "tiny"
+    assert set(facts["documents"]) == {
+        "handbook/pumps.md",
+        "handbook/soil.md",
+        "handbook/weather.txt",
+    }
+    _, out, _ = m3rag("info", "--in", kb)
+    assert "handbook/soil.md" in out
+
+
+def test_encode(m3rag):
+    code, out, _ = m3rag("encode", "soil moisture", "--model", "tiny", "--json", "--colbert")
+    views = json.loads(out)
+    assert code == 0
+    assert len(views["dense"]) == 256
+    assert len(views["colbert"]) == views["tokens"] - 1
+    _, out, _ = m3rag("encode", "soil moisture", "--model", "tiny")
+    assert "▁mo" in out
+
+
+def test_a_folders_life(m3rag, tmp_path):
+    docs, kb = tmp_path / "docs", tmp_path / "kb"
+    docs.mkdir()
+    (docs / "a.txt").write_text("Apples grow on trees.")
+    (docs / "b.txt").write_text("Bananas grow on plants.")
+    index = ("index", docs, "--to", kb, "--json")
+    code, out, _ = m3rag(*index, "--model", "tiny", "--colbert", "on-demand")
+    assert json.loads(out)["added"] == ["docs/a.txt", "docs/b.txt"]
+    (docs / "a.txt").write_text("Apples are red.")
+    (docs / "b.txt").unlink()
+    (docs / "c.txt").write_bytes(b"\x00\x00")
+    code, out, _ = m3rag(*index)
+    changes = json.loads(out)
+    assert code == 1, "one document could not be read"
+    assert (changes["replaced"], changes["removed"]) == (["docs/a.txt"], ["docs/b.txt"])
+    assert "docs/c.txt" in changes["failed"]
+    code, out, _ = m3rag("delete", "--in", kb, "--document", "docs/a.txt", "--json")
+    assert json.loads(out) == {"kb": str(kb), "deleted": 1, "left": 0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["index", "{tmp}/nowhere", "--to", "{tmp}/kb"], "nowhere"),
+        (["index", "{tmp}", "--to", "{tmp}/kb", "--model", "tiny"], "no .md, .txt"),
+        (["index", "{docs}", "--to", "{tmp}/kb", "--model", "./none"], "no model folder"),
+        (["index", "{docs}", "--to", "{kb}", "--colbert", "off"], "colbert"),
+        (["index", "{docs}", "--to", "{tmp}/kb", "--model", "tiny", "--max-tokens", "3"], "16"),
+        (["ask", "soil", "--in", "{tmp}/nothing"], "not an m3rag index"),
+        (["ask", "soil", "--in", "{docs}"], "not an m3rag index"),
+        (["ask", " ", "--in", "{kb}"], "query is empty"),
+        (["ask", "soil", "--in", "{kb}", "-k", "0"], "k must be"),
+        (["ask", "soil", "--in", "{kb}", "--weights", "best"], "cross-lingual"),
+        (["ask", "soil", "--in", "{kb}", "--filter", "lang"], "neither key=value"),
+        (["ask", "soil", "--in", "{kb}", "--filter", "{{"], "not JSON"),
+        (["delete", "--in", "{kb}"], "Say what to delete"),
+        (["info", "--in", "{tmp}"], "not an m3rag index"),
+        (["encode", "x", "--model", "{docs}"], "not a model folder"),
+    ],
+)
+def test_bad_input_is_one_clear_line(m3rag, kb, handbook, tmp_path, arguments, message):
+    places = {"tmp": tmp_path, "kb": kb, "docs": handbook}
+    code, _, err = m3rag(*(argument.format(**places) for argument in arguments))
+    text = " ".join(err.split())
+    assert code == 1
+    assert message in text
+    assert "Traceback" not in err
+
+
+def start_long_run(tmp_path):
+    """Index enough text in a process of its own that it can be stopped half way."""
+    docs, kb = tmp_path / "docs", tmp_path / "kb"
+    docs.mkdir()
+    for i in range(40):
+        lines = (f"Plant {i}.{j} needs water every {j} days and likes shade." for j in range(400))
+        (docs / f"{i:02}.txt").write_text("\n\n".join(lines))
+    command = [sys.executable, "-m", "m3rag", "index", docs, "--to", kb, "--model", "tiny"]
+    environment = os.environ | {"COLUMNS": "200"}
+    process = subprocess.Popen(
+        [*command, "--json"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+    )
+    deadline = time.monotonic() + 60
+    while not (kb / "m3rag.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1.5)
+    return process, command
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_run_loses_nothing_and_goes_on(tmp_path, how):
+    process, command = start_long_run(tmp_path)
+    assert process.poll() is None, "stopped in the middle, not at the end"
+    process.send_signal(how)
+    _, err = process.communicate(timeout=60)
+    if how == signal.SIGINT:
+        assert process.returncode == 130
+        assert b"What was stored is kept" in err
+        assert b"Traceback" not in err
+    again = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
+    changes = json.loads(again.stdout)
+    assert len(changes["added"]) + len(changes["replaced"]) + len(changes["unchanged"]) == 40
+    info = [sys.executable, "-m", "m3rag", "info", "--in", tmp_path / "kb", "--json"]
+    facts = json.loads(subprocess.run(info, capture_output=True, text=True, check=True).stdout)
+    assert facts["passages"] == changes["total"]
+    assert len(facts["documents"]) == 40
+    assert len(set(facts["documents"].values())) <= 3, "every document is whole"

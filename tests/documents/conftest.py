@@ -1,0 +1,56 @@
+"""A real tokenizer of the model's family, and what every split must hold."""
+
+from pathlib import Path
+
+import pytest
+import tokenizers
+
+import m3rag
+from m3rag.documents import Document, Passage
+
+TOKENIZER = Path(m3rag.__file__).parent / "bundled" / "tiny" / "tokenizer.json"
+
+
+class CountingTokenizer:
+    """The bundled tokenizer; counts the characters that it is given."""
+
+    def __init__(self) -> None:
+        self._backend = tokenizers.Tokenizer.from_file(str(TOKENIZER))
+        self.characters = 0
+        self.longest = 0
+
+    def spans(self, texts):
+        self.characters += sum(map(len, texts))
+        self.longest = max(self.longest, *map(len, texts))
+        encoded = self._backend.encode_batch(list(texts), add_special_tokens=False)
+        return [encoding.offsets for encoding in encoded]
+
+    def cost(self, text: str) -> int:
+        return len(self._backend.encode(text).ids)
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> CountingTokenizer:
+    return CountingTokenizer()
+
+
+@pytest.fixture
+def counting(tokenizer) -> CountingTokenizer:
+    tokenizer.characters = tokenizer.longest = 0
+    return tokenizer
+
+
+def assert_whole(
+    document: Document, passages: list[Passage], tokenizer: CountingTokenizer, max_tokens: int
+) -> None:
+    """Spans are exact, starts ascend, nothing is missing, nothing is too long."""
+    covered, before = 0, -1
+    for number, passage in enumerate(passages):
+        assert passage.id == f"{document.id}#{number}"
+        assert passage.text == document.text[passage.start : passage.end] == passage.text.strip()
+        assert passage.text
+        assert tokenizer.cost(passage.text) <= max_tokens
+        assert passage.start > before
+        assert not document.text[covered : passage.start].strip()
+        covered, before = max(covered, passage.end), passage.start
+    assert not document.text[covered:].strip()

@@ -1,0 +1,389 @@
+"""What a user does with an index, in memory and in a folder, with the real small model."""
+
+import json
+
+import numpy as np
+import pytest
+
+from m3rag import Hit, M3Index, Passage, compute_score
+from m3rag.errors import InputError, StorageError
+from m3rag.scoring import BM25, parse_weights
+from tests.index.conftest import PASSAGES
+
+QUERY = "Where does a fern like to grow?"
+
+
+def ids(hits):
+    return [hit.passage.id for hit in hits]
+
+
+def test_hits_carry_passage_and_scores(index, tiny):
+    hits = index.search(QUERY, k=3)
+    assert len(hits) == 3
+    scores = compute_score(tiny, [(QUERY, hit.passage.text) for hit in hits])
+    for i, hit in enumerate(hits):
+        assert hit.passage in PASSAGES
+        assert hit.dense == pytest.approx(scores["dense"][i], abs=1e-4)
+        assert hit.sparse == pytest.approx(scores["sparse"][i], abs=1e-4)
+        assert hit.colbert == pytest.approx(scores["colbert"][i], abs=5e-3)
+        assert hit.bm25 is None
+        assert hit.score == pytest.approx((hit.dense + 0.3 * hit.sparse + hit.colbert) / 2.3)
+        assert {type(s) for s in (hit.score, hit.dense, hit.sparse, hit.colbert)} == {float}
+
+
+def test_hits_are_sorted(index):
+    scores = [hit.score for hit in index.search(QUERY)]
+    assert scores == sorted(scores, reverse=True)
+    assert len(set(scores)) > 1
+
+
+def test_hits_are_json(index):
+    hit = index.search("植物需要什么?", k=1, channels=["dense", "sparse", "colbert", "bm25"])[0]
+    values = json.loads(json.dumps(hit.to_dict()))
+    assert values["passage"]["text"] == hit.passage.text
+    assert values["bm25"] == hit.bm25
+    assert values["matched"] == [list(match) for match in hit.matched]
+
+
+def test_matched_tokens_make_up_the_sparse_score(index):
+    hit = index.search("Ferns like shade and moist soil.", k=1, channels=["sparse"])[0]
+    assert hit.matched
+    assert sum(q * p for _, q, p in hit.matched) == pytest.approx(hit.sparse, abs=1e-5)
+
+
+def test_the_same_hits_in_memory_and_in_a_folder(tiny, tmp_path):
+    texts = [f"{p.text} {word}" for p in PASSAGES for word in ("one", "two", "três", "四")]
+    with M3Index.open(model=tiny) as memory, M3Index.open(tmp_path / "kb", model=tiny) as folder:
+        memory.add(texts)
+        folder.add(texts)
+        for settings in (
+            {},
+            {"fusion": "rrf", "channels": ["dense", "sparse", "bm25"]},
+            {"weights": "long-document"},
+            {"weights": (1, 0.3, 0)},
+            {"weights": {"bm25": 1, "dense": 5}},
+            {"channels": ["sparse"]},
+            {"channels": ["bm25"]},
+        ):
+            expected = memory.search(QUERY, k=20, **settings)
+            found = folder.search(QUERY, k=20, **settings)
+            ours, theirs = {h.passage.id: h for h in found}, {h.passage.id: h for h in expected}
+            assert ours.keys() == theirs.keys()
+            for i, hit in ours.items():
+                assert hit.score == pytest.approx(theirs[i].score, abs=3e-3)
+            gaps = np.diff([-h.score for h in expected])
+            if len(gaps) and gaps.min() > 1e-3:
+                assert ids(found) == ids(expected)
+
+
+def test_fusion_is_over_the_scored_channels_only(index):
+    hit = index.search(QUERY, k=1, weights=(2, 1, 0))[0]
+    assert hit.colbert is None
+    assert hit.score == pytest.approx((2 * hit.dense + hit.sparse) / 3)
+
+
+def test_rrf_of_one_channel_counts_ranks(index):
+    hits = index.search(QUERY, k=3, fusion="rrf", channels=["dense"])
+    assert [hit.score for hit in hits] == pytest.approx([1 / 61, 1 / 62, 1 / 63])
+
+
+def test_a_channel_without_weight_is_reported_but_does_not_count(index):
+    hits = index.search(QUERY, weights=(1, 0, 0), channels=["dense", "sparse"])
+    assert all(hit.sparse is not None for hit in hits)
+    assert [hit.score for hit in hits] == pytest.approx([hit.dense for hit in hits])
+
+
+def test_a_channel_alone_counts_even_where_the_preset_has_no_weight(index):
+    hits = index.search("shade", channels=["bm25"])
+    assert ids(hits)[0] == "fern"
+    assert [hit.score for hit in hits] == [hit.bm25 for hit in hits]
+
+
+def test_colbert_alone_compares_with_everything(index):
+    assert len(index.search(QUERY, channels=["colbert"])) == len(PASSAGES)
+
+
+def test_a_filter_limits_the_hits(index):
+    assert set(ids(index.search(QUERY, filter={"lang": ["es", "zh"]}))) == {"helecho", "植物"}
+    assert set(ids(index.search(QUERY, filter={"lang": "es"}))) == {"helecho"}
+    assert index.search(QUERY, filter={"lang": "fr"}) == []
+
+
+def test_many_queries_are_answered_as_one_by_one(index):
+    queries = [QUERY, "¿Qué planta quiere sombra?", "植物"]
+    for hits, query in zip(index.search_many(queries, 3), queries, strict=True):
+        alone = index.search(query, 3)
+        assert ids(hits) == ids(alone)
+        assert [h.score for h in hits] == pytest.approx([h.score for h in alone], abs=1e-5)
+
+
+def test_no_queries_have_no_answers(index):
+    assert index.search_many([]) == []
+
+
+async def test_async_search_is_search(index):
+    assert ids(await index.asearch(QUERY, 3)) == ids(index.search(QUERY, 3))
+    many = await index.asearch_many([QUERY, "植物"], 2, weights="cross-lingual")
+    assert [ids(h) for h in many] == [
+        ids(index.search(q, 2, weights="cross-lingual")) for q in (QUERY, "植物")
+    ]
+
+
+async def test_async_add_and_delete(own):
+    assert await own.aadd([Passage("new", "A new passage.")]) == ["new"]
+    assert await own.adelete(["new", "fern"]) == 2
+    assert own.count() == len(PASSAGES) - 1
+
+
+def test_an_empty_index_finds_nothing(place, tiny):
+    with M3Index.open(place, model=tiny) as index:
+        assert index.search(QUERY) == []
+        assert len(index) == 0
+        assert index
+
+
+def test_k_beyond_the_count(index):
+    assert len(index.search(QUERY, k=1000)) == len(PASSAGES)
+
+
+def test_strings_get_ids_from_their_text(place, tiny):
+    with M3Index.open(place, model=tiny) as index:
+        first = index.add(["one text", "another text", "one text"])
+        assert first[0] == first[2] != first[1]
+        assert index.add(["one text"]) == [first[0]]
+        assert len(index) == 2
+        assert index.get([first[1]])[0].text == "another text"
+
+
+def test_the_last_of_an_id_wins(place, tiny):
+    stream = [Passage("a", "first"), Passage("b", "other"), Passage("a", "last")]
+    for batch in (64, 1):
+        with M3Index.open(place and place / str(batch), model=tiny) as index:
+            assert index.add(stream, batch=batch) == ["a", "b", "a"]
+            assert len(index) == 2
+            assert index.get(["a"])[0].text == "last"
+
+
+def test_a_replaced_passage_is_found_by_its_new_text(own):
+    own.add([Passage("m3", "Sharks live in the sea.")])
+    assert ids(own.search("sharks sea", channels=["bm25"])) == ["m3"]
+    assert own.search("hundred languages", channels=["bm25"]) == []
+
+
+def test_passages_are_drawn_as_they_are_needed(place, tiny):
+    drawn, reported = [], []
+
+    def stream():
+        for i in range(20):
+            drawn.append(i)
+            yield Passage(f"p{i}", f"number {i}")
+
+    def progress(n):
+        reported.append((n, len(drawn)))
+
+    with M3Index.open(place, model=tiny) as index:
+        index.add(stream(), batch=4, progress=progress)
+    assert [n for n, _ in reported] == [4] * 5
+    assert reported[0][1] <= 8  # the next batch was encoded while the first was written
+
+
+def test_what_was_reported_before_an_error_stays(place, tiny):
+    def stream():
+        for i in range(10):
+            yield Passage(f"p{i}", f"number {i}")
+        raise OSError("the disk with the documents is gone")
+
+    done = []
+    with M3Index.open(place, model=tiny) as index:
+        with pytest.raises(OSError, match="documents"):
+            index.add(stream(), batch=2, progress=done.append)
+        assert index.count() >= sum(done) >= 6
+
+
+def test_delete_by_filter(own):
+    assert own.delete(filter={"document_id": "plants.md"}) == 2
+    assert {p.id for p in own.passages()} == {"helecho", "植物", "m3"}
+
+
+def test_delete_needs_something_to_go_by(index):
+    for arguments in ({}, {"filter": {}}, {"ids": ["a"], "filter": {"lang": "es"}}):
+        with pytest.raises(InputError, match="either ids or a filter"):
+            index.delete(**arguments)
+    assert len(index) == len(PASSAGES)
+
+
+def test_get_keeps_the_order(index):
+    assert index.get(["m3", "nothing", "fern"]) == [PASSAGES[4], None, PASSAGES[0]]
+
+
+def test_all_passages_page_by_page(index):
+    assert {p.id for p in index.passages(batch=2)} == {p.id for p in PASSAGES}
+    assert {p.id for p in index.passages({"year": {"gte": 2020}})} == {"helecho", "cactus"}
+
+
+def test_count_with_a_filter(index):
+    assert index.count({"lang": "en"}) == 3
+
+
+def test_optimize_keeps_the_hits(own):
+    before = own.search(QUERY, k=5)
+    own.optimize()
+    assert ids(own.search(QUERY, k=5)) == ids(before)
+
+
+def test_repr_says_where_and_by_which_model(own, place):
+    assert "tiny" in repr(own)
+    assert ("in memory" if place is None else str(place)) in repr(own)
+    own.close()
+    assert "closed" in repr(own)
+
+
+@pytest.mark.parametrize("mode", ["on-demand", "off"])
+def test_modes_without_stored_vectors(place, tiny, mode):
+    with M3Index.open(place, model=tiny, colbert=mode) as index:
+        index.add(PASSAGES)
+        hits = index.search(QUERY, k=5)
+        assert len(hits) == 5
+        assert all((hit.colbert is None) == (mode == "off") for hit in hits)
+        with pytest.raises(InputError, match="colbert"):
+            index.search(QUERY, channels=["colbert"])
+
+
+def test_on_demand_gives_the_scores_of_stored(place, tiny):
+    with (
+        M3Index.open(model=tiny) as stored,
+        M3Index.open(place, model=tiny, colbert="on-demand") as index,
+    ):
+        stored.add(PASSAGES)
+        index.add(PASSAGES)
+        expected = {h.passage.id: h.colbert for h in stored.search(QUERY)}
+        found = {h.passage.id: h.colbert for h in index.search(QUERY)}
+        assert found == pytest.approx(expected, abs=1e-4)
+
+
+def test_weights_that_need_missing_vectors_are_refused(place, tiny):
+    with (
+        M3Index.open(place, model=tiny, colbert="off") as index,
+        pytest.raises(InputError, match=r'no colbert vectors.*colbert="stored"'),
+    ):
+        index.search(QUERY, weights=(1, 0.3, 1))
+
+
+def test_an_analyzer_makes_the_tokens_of_bm25(place, tiny):
+    words: dict[str, int] = {}
+
+    def analyze(texts):
+        return [[words.setdefault(w, len(words)) for w in t.lower().split()] for t in texts]
+
+    with M3Index.open(place, model=tiny, analyzer=analyze, bm25=BM25(k1=0.9, b=0.4)) as index:
+        index.add(PASSAGES)
+        assert ids(index.search("SUN", channels=["bm25"])) == ["cactus"]
+        assert index.search("su", channels=["bm25"]) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"query": ""}, "query is empty"),
+        ({"query": " \n"}, "query is empty"),
+        ({"query": 7}, "must be a string, got int"),
+        ({"k": 0}, "k must be .* at least 1, got 0"),
+        ({"k": 2.5}, "k must be .* got 2.5"),
+        ({"k": True}, "k must be"),
+        ({"candidates": 0}, "candidates must be .* got 0"),
+        ({"k": 10, "candidates": 5}, "candidates=5 cannot give k=10.*candidates=10"),
+        ({"weights": "best"}, '"long-document"'),
+        ({"weights": (0, 0, 0)}, "All weights are zero"),
+        ({"fusion": "magic"}, '"weighted" and "rrf"'),
+        ({"channels": ["dens"]}, "dense, sparse, colbert, bm25"),
+        ({"channels": "dense"}, "channels is a list"),
+        ({"channels": []}, "channels is a list"),
+        ({"filter": "lang=es"}, "A filter is a dict"),
+    ],
+)
+def test_bad_questions(index, arguments, message):
+    with pytest.raises(InputError, match=message):
+        index.search(**{"query": QUERY, **arguments})
+
+
+def test_queries_must_be_a_list(index):
+    with pytest.raises(InputError, match="use search"):
+        index.search_many("one question")
+
+
+@pytest.mark.parametrize(
+    ("passages", "message"),
+    [
+        ("text", r"pass a list"),
+        (Passage("a", "text"), "pass a list"),
+        ([7], "got int"),
+        (["lone surrogate \ud800"], "cannot be stored"),
+        ([Passage("a", "x", {"n": float("nan")})], "'a' cannot be stored"),
+        ([Passage("a", "x", {"n": {1: 2}})], "key in its metadata is not a string"),
+        ([Passage("a", "x", {"n": object()})], "JSON"),
+    ],
+)
+def test_bad_passages(index, passages, message):
+    with pytest.raises(InputError, match=message):
+        index.add(passages)
+    assert len(index) == len(PASSAGES)
+
+
+@pytest.mark.parametrize("batch", [0, 1.5, True])
+def test_a_bad_batch(index, batch):
+    with pytest.raises(InputError, match="batch must be"):
+        index.add(["x"], batch=batch)
+
+
+@pytest.mark.parametrize("given", ["fern", [1], None])
+def test_bad_ids(index, given):
+    with pytest.raises(InputError):
+        index.get(given)
+
+
+def test_nan_from_the_model_is_not_stored(place, tiny):
+    class Broken:
+        def __getattr__(self, name):
+            return getattr(tiny, name)
+
+        def encode(self, texts, **views):
+            encoding = tiny.encode(texts, **views)
+            encoding.dense[1] = np.nan
+            return encoding
+
+    with M3Index.open(place, model=Broken()) as index:
+        with pytest.raises(InputError, match=r"NaN.*'b'"):
+            index.add([Passage("a", "x"), Passage("b", "y")])
+        assert len(index) == 0
+
+
+def test_a_closed_index_says_so(own):
+    own.close()
+    own.close()
+    for use in (
+        lambda: own.search(QUERY),
+        lambda: own.add(["x"]),
+        lambda: own.delete(["x"]),
+        lambda: own.get(["x"]),
+        lambda: own.count(),
+        lambda: list(own.passages()),
+        lambda: own.optimize(),
+    ):
+        with pytest.raises(StorageError, match="closed"):
+            use()
+
+
+def test_presets_without_colbert_weigh_the_rest(place, tiny):
+    with M3Index.open(place, model=tiny, colbert="off") as index:
+        index.add(PASSAGES)
+        hit = index.search(QUERY, k=1)[0]
+        weights = parse_weights("default")
+        expected = (hit.dense + weights["sparse"] * hit.sparse) / (1 + weights["sparse"])
+        assert hit.score == pytest.approx(expected)
+
+
+def test_a_hit_is_frozen(index):
+    hit = index.search(QUERY, k=1)[0]
+    assert isinstance(hit, Hit)
+    with pytest.raises(AttributeError):
+        hit.score = 1.0
