@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from m3rag.documents import Document, Heading, Passage, read, split
     from m3rag.errors import M3Error
     from m3rag.index import Hit, M3Index
-    from m3rag.model import Encoding, M3Model, MultiVectors, SparseVectors
+    from m3rag.model import Encoding, M3Model, MultiVectors, SparseVectors, shared_model
     from m3rag.scoring import compute_score
 
 __version__ = "0.1.0"
@@ -28,6 +28,7 @@ _HOMES = {
     "SparseVectors": "m3rag.model",
     "compute_score": "m3rag.scoring",
     "read": "m3rag.documents",
+    "shared_model": "m3rag.model",
     "split": "m3rag.documents",
 }
 
@@ -44,6 +45,7 @@ __all__ = [
     "SparseVectors",
     "compute_score",
     "read",
+    "shared_model",
     "split",
 ]
 

@@ -6,7 +6,7 @@ import asyncio
 import warnings
 import weakref
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
@@ -105,15 +105,22 @@ class M3Model:
             InputError: A device, dtype or max_length that does not exist here.
         """
         folder = checkpoints.locate(name_or_path, revision=revision)
-        return cls(
-            checkpoints.read(folder),
-            name=str(name_or_path),
-            device=device,
-            dtype=dtype,
-            max_length=max_length,
-            batch_tokens=batch_tokens,
-            memo_bytes=memo_bytes,
-        )
+
+        def build() -> M3Model:
+            return cls(
+                checkpoints.read(folder),
+                name=str(name_or_path),
+                device=device,
+                dtype=dtype,
+                max_length=max_length,
+                batch_tokens=batch_tokens,
+                memo_bytes=memo_bytes,
+            )
+
+        # In a thread of its own: in a forked process the OpenMP team of the calling thread may be
+        # one that died with the fork, and torch would wait for it for ever.
+        with ThreadPoolExecutor(1) as loader:
+            return loader.submit(build).result()
 
     def encode(
         self,

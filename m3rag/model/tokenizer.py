@@ -88,14 +88,12 @@ class Tokenizer:
 
     def spans(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
         """The character span of every content token, in the text as given."""
-        found: list[list[tuple[int, int]]] = []
-        for text in texts:
-            spans: list[tuple[int, int]] = []
-            for start, block in _blocks(text):
-                offsets = self._backend.encode(block, add_special_tokens=False).offsets
-                spans.extend((start + a, start + b) for a, b in offsets)
-            found.append(spans)
-        return found
+        short = [text for text in texts if len(text) <= _BLOCK]
+        encoded = iter(self._backend.encode_batch(short, add_special_tokens=False))
+        return [
+            next(encoded).offsets if len(text) <= _BLOCK else self._long_spans(text)
+            for text in texts
+        ]
 
     def tokens(self, ids: Iterable[int]) -> list[str]:
         """The vocabulary's piece for each id; "▁" marks the beginning of a word."""
@@ -114,6 +112,13 @@ class Tokenizer:
                 if enough is not None and len(ids) > enough:
                     break
             yield ids
+
+    def _long_spans(self, text: str) -> list[tuple[int, int]]:
+        spans: list[tuple[int, int]] = []
+        for start, block in _blocks(text):
+            offsets = self._backend.encode(block, add_special_tokens=False).offsets
+            spans.extend((start + a, start + b) for a, b in offsets)
+        return spans
 
     def _special(self, token: str, path: Path) -> int:
         id_ = self._backend.token_to_id(token)
