@@ -1,0 +1,102 @@
+"""How long it takes to index a folder of long documents with "tiny", and to answer a question.
+
+    python benchmarks/lessons.py FOLDER [--runs 3] [--queries 60]
+
+Prints a table in Markdown: what was indexed, the time of each run, the highest memory of this
+process and of the engine's, and the time of a question end to end (encode, search, rescore every
+candidate by all channels), each question asked once, none of them known to the model's memo.
+"""
+
+import argparse
+import os
+import platform
+import resource
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from m3rag import M3Index, M3Model, __version__
+from m3rag.documents import find
+from m3rag.index.folder import sync
+
+LESSONS = Path(__file__).parent.parent / "examples" / "lessons"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path, nargs="?", default=LESSONS)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--queries", type=int, default=60)
+    parser.add_argument("--dtype", default="auto")
+    options = parser.parse_args()
+
+    seconds: list[float] = []
+    with M3Model.load("tiny", dtype=options.dtype, memo_bytes=0) as model:
+        for run in range(options.runs):
+            with tempfile.TemporaryDirectory() as kb, M3Index.open(kb, model=model) as index:
+                start = time.perf_counter()
+                sync(index, options.folder, model.tokenizer)
+                seconds.append(time.perf_counter() - start)
+                if run == options.runs - 1:
+                    texts = [passage.text for passage in index.passages()]
+                    latencies = ask(index, questions(texts, options.queries))
+        tokens = sum(map(len, model.token_ids(texts)))
+        report(options.folder, model, texts, tokens, seconds, latencies)
+
+
+def questions(texts: list[str], n: int) -> list[str]:
+    """A dozen words from the middle of every so many passages: real text in every language."""
+    step = max(1, len(texts) // n)
+    return [" ".join(text[len(text) // 2 :].split()[1:13])[:80] or "?" for text in texts[::step]]
+
+
+def ask(index: M3Index, queries: list[str]) -> list[float]:
+    """Milliseconds of each question, after three that are not counted."""
+    latencies = []
+    for query in queries[:3] + queries:
+        start = time.perf_counter()
+        index.search(query, k=5, weights="default")
+        latencies.append(1000 * (time.perf_counter() - start))
+    return latencies[3:]
+
+
+def report(
+    folder: Path,
+    model: M3Model,
+    texts: list[str],
+    tokens: int,
+    seconds: list[float],
+    latencies: list[float],
+) -> None:
+    """Print one Markdown table."""
+    files = find(folder)
+    words = sum(len(file.read_text(errors="replace").split()) for file in files)
+    median = statistics.median(seconds)
+    ours = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    engine = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    versions = f"torch {torch.__version__}, Python {platform.python_version()}"
+    runs = ", ".join(f"{s:.1f}" for s in seconds)
+    rows = {
+        "machine": f"{machine}, {torch.backends.cpu.get_cpu_capability()}",
+        "versions": f"m3rag {__version__}, {versions}",
+        "model": f"{model.name}, {model.dtype}, {model.device}",
+        "documents": f"{len(files)}: {words:,} words by white space, {tokens:,} tokens in passages",
+        "passages": f"{len(texts):,}",
+        "indexing, s": f"median {median:.1f} of {len(seconds)} runs ({runs})",
+        "rate": f"{len(texts) / median:.0f} passages/s, {tokens / median:,.0f} tokens/s",
+        "peak memory, MiB": f"{ours:.0f} this process, {engine:.0f} the engine's",
+        "question, ms": f"median {statistics.median(latencies):.1f}, "
+        f"90th percentile {statistics.quantiles(latencies, n=10)[-1]:.1f}, of {len(latencies)}",
+    }
+    print("| what | measured |\n|---|---|")
+    for name, value in rows.items():
+        print(f"| {name} | {value} |")
+
+
+if __name__ == "__main__":
+    main()
