@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from m3rag.documents import Passage
 from m3rag.index.hit import Hit
 from m3rag.index.plan import Candidates, Store
 from m3rag.index.question import Question, plans, rank
@@ -40,24 +41,37 @@ def answer(
     found = store.search(asked)
     if on_demand and "colbert" in question.recipe.scored and views is not None:
         found = [_with_colbert(c, views.colbert[i], store, model) for i, c in enumerate(found)]
-    ranked = [rank(candidates, question.recipe, question.k) for candidates in found]
-    wanted = {c.ids[i] for c, (best, _) in zip(found, ranked, strict=True) for i in best}
-    ids = list(wanted)
-    passages = dict(zip(ids, store.get(ids), strict=True))
-    sparse = "sparse" in question.recipe.scored
-    terms = dict(zip(ids, store.term_weights(ids), strict=True)) if sparse else {}
-    results = []
-    for plan, candidates, (best, fused) in zip(asked, found, ranked, strict=True):
-        hits = []
-        for i in best.tolist():
-            passage = passages[candidates.ids[i]]
-            if passage is None:  # deleted since the store was asked
-                continue
-            matched = matched_tokens(plan.sparse or {}, terms[passage.id]) if sparse else []
-            scores = {c: float(column[i]) for c, column in candidates.scores.items()}
-            hits.append(Hit(float(fused[i]), passage, **scores, matched=tuple(matched)))
-        results.append(hits)
-    return results
+    return [
+        _hits(question, plan.sparse, candidates, store)
+        for plan, candidates in zip(asked, found, strict=True)
+    ]
+
+
+def _hits(
+    question: Question, weights: Mapping[int, float] | None, found: Candidates, store: Store
+) -> list[Hit]:
+    """The best k candidates that still exist: another thread may have deleted some meanwhile."""
+    order, fused = rank(found, question.recipe)
+    best: list[tuple[int, Passage]] = []
+    for start in range(0, len(order), question.k):
+        some = order[start : start + question.k]
+        passages = store.get([found.ids[i] for i in some])
+        best += [(i, p) for i, p in zip(some, passages, strict=True) if p is not None]
+        if len(best) >= question.k:
+            break
+    del best[question.k :]
+    stored = (
+        store.term_weights([p.id for _, p in best]) if weights is not None else [{}] * len(best)
+    )
+    return [
+        Hit(
+            score=float(fused[i]),
+            passage=passage,
+            **{channel: float(column[i]) for channel, column in found.scores.items()},
+            matched=tuple(matched_tokens(weights or {}, terms)),
+        )
+        for (i, passage), terms in zip(best, stored, strict=True)
+    ]
 
 
 def _with_colbert(

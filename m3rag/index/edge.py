@@ -15,10 +15,10 @@ from m3rag.documents import Passage
 from m3rag.errors import StorageError
 from m3rag.index.filters import Filter, filter_to_dict
 from m3rag.index.hit import passage_from_dict, passage_to_dict
-from m3rag.index.plan import Candidates, Points, QueryPlan
+from m3rag.index.plan import Candidates, Floats, Points, QueryPlan
 from m3rag.index.process import EngineProcess
 
-QUANTIZE_FROM = 50_000  # passages; below, an exact scan takes under 10 ms at 1024 dimensions
+QUANTIZE_FROM = 10_000  # passages; below, an exact scan of 1024 dimensions takes a few ms
 _MESSAGE_BYTES = 2 << 20  # of one message of an add: what a search waits for, about 50 ms
 _RESERVE_BYTES = 96 << 20  # kept free on the disk: the engine dies if it cannot write at all
 _GROWTH = 4  # log, stored vectors and a merge, over the bytes that are sent
@@ -51,9 +51,9 @@ class EdgeStore:
     def add(self, points: Points) -> None:
         """Keep these points; one with the id of an older one replaces it."""
         for part in _messages(points):
-            arrays = _arrays(part)
-            self._check_disk(sum(array.nbytes for array in arrays))
-            self.process.call("add", {"payloads": [_payload(p) for p in part.passages]}, arrays)
+            self._check_disk(_size(part))
+            payloads = [_payload(passage) for passage in part.passages]
+            self.process.call("add", {"payloads": payloads}, _arrays(part))
 
     def delete(self, ids: Sequence[str]) -> int:
         """Forget these passages, as far as they exist; how many did."""
@@ -72,6 +72,12 @@ class EdgeStore:
         """The sparse vectors, in that order; empty for an id that does not exist."""
         rows = self.process.call("term_weights", {"ids": list(ids)})[0]["weights"]
         return [dict(zip(*row, strict=True)) for row in rows]
+
+    def dense_vectors(self, ids: Sequence[str]) -> list[Floats | None]:
+        """The dense vectors `(d,)`, in that order; None for an id that does not exist."""
+        answer, vectors = self.process.call("dense_vectors", {"ids": list(ids)})
+        found = iter(vectors)
+        return [next(found) if there else None for there in answer["there"]]
 
     def count(self, where: Filter | None = None) -> int:
         """How many passages there are, or match."""
@@ -118,9 +124,15 @@ class EdgeStore:
 
 def _messages(points: Points) -> list[Points]:
     """The points in parts of about _MESSAGE_BYTES, so that a search may come between."""
-    each = max(1, sum(array.nbytes for array in _arrays(points)) // max(1, len(points)))
-    size = max(1, _MESSAGE_BYTES // each)
-    return [points[start : start + size] for start in range(0, len(points), size)]
+    each = _size(points) // max(1, len(points)) + 1
+    step = max(1, _MESSAGE_BYTES // each)
+    return [points[start : start + step] for start in range(0, len(points), step)]
+
+
+def _size(points: Points) -> int:
+    """About how many bytes the points are."""
+    texts = sum(len(passage.text) for passage in points.passages)
+    return texts + sum(array.nbytes for array in _arrays(points))
 
 
 def _payload(passage: Passage) -> dict[str, Any]:

@@ -8,6 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Unpack
 
+import numpy as np
+from numpy.typing import NDArray
+
 from m3rag.documents import Passage
 from m3rag.errors import InputError, StorageError
 from m3rag.index import opening
@@ -253,6 +256,35 @@ class M3Index:
         if any(wanted.values()):
             views = await self.model.aencode(question.texts, **wanted)
         return await asyncio.to_thread(self._answer, question, views)
+
+    def search_by_vector(
+        self,
+        vector: Sequence[float] | NDArray[np.floating],
+        k: int = 10,
+        *,
+        filter: Where = None,  # noqa: A002
+    ) -> list[Hit]:
+        """The passages whose dense vectors are nearest to one `(dim,)`, by inner product.
+
+        Raises:
+            InputError: the vector has another width, or something that is not a number.
+        """
+        dense = np.asarray(vector, np.float32)
+        if dense.shape != (self.manifest.dim,) or not np.isfinite(dense).all():
+            raise InputError(
+                f"The vector must be {self.manifest.dim} finite numbers, as the model "
+                f"{self.model.name!r} gives, got shape {dense.shape}."
+            )
+        settings = Settings(channels=["dense"], filter=filter, candidates=k)
+        one = Encoding(
+            n_tokens=np.zeros(1, np.int32), truncated=np.zeros(1, np.bool_), dense=dense[None]
+        )
+        return self._answer(self._question(["(a vector)"], k, **settings), one)[0]
+
+    def dense_vectors(self, ids: Sequence[str]) -> list[NDArray[np.float32] | None]:
+        """The stored dense vectors `(dim,)` of these passages; None where there is none."""
+        self._check_open()
+        return self._store.dense_vectors(_id_list(ids))
 
     def optimize(self) -> None:
         """Merge what many adds have scattered and drop what was deleted; quantise large indexes.

@@ -91,6 +91,12 @@ class MemoryStore:
             found = [self._points.get(i) for i in ids]
         return [{} if p is None else SparseVectors.from_rows([p.sparse])[0] for p in found]
 
+    def dense_vectors(self, ids: Sequence[str]) -> list[Floats | None]:
+        """The dense vectors `(d,)`, in that order; None for an id that does not exist."""
+        with self._lock:
+            found = [self._points.get(i) for i in ids]
+        return [None if point is None else point.dense.copy() for point in found]
+
     def count(self, where: Filter | None = None) -> int:
         """How many passages there are, or match."""
         with self._lock:

@@ -119,6 +119,10 @@ class Store(Protocol):
         """The sparse vectors, in that order; empty for an id that does not exist."""
         ...
 
+    def dense_vectors(self, ids: Sequence[str]) -> list[Floats | None]:
+        """The dense vectors `(d,)`, in that order; None for an id that does not exist."""
+        ...
+
     def count(self, where: Filter | None = None) -> int:
         """How many passages there are, or match."""
         ...

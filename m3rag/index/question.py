@@ -126,17 +126,14 @@ def plans(
     ]
 
 
-def rank(
-    found: Candidates, recipe: Recipe, k: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The positions of the best k candidates and the fused scores of all.
+def rank(found: Candidates, recipe: Recipe) -> tuple[list[int], NDArray[np.float32]]:
+    """The candidates' positions, best first, and their fused scores.
 
     Equal scores are in the order of their ids, in every store.
     """
     fuse = weighted_sum if recipe.fusion == "weighted" else reciprocal_rank_fusion
     fused = fuse(found.scores, recipe.weights)
-    order = sorted(range(len(fused)), key=lambda i: (-fused[i], found.ids[i]))
-    return np.array(order[:k], np.int64), fused
+    return sorted(range(len(fused)), key=lambda i: (-fused[i], found.ids[i])), fused
 
 
 def _float32(vectors: NDArray[np.floating]) -> NDArray[np.float32]:

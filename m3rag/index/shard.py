@@ -17,7 +17,7 @@ from m3rag.index.filters import Filter, parse_filter
 from m3rag.index.wire import Message
 
 _FLUSH_BYTES = 64 << 20  # the log to replay after a crash stays below this: a second or two
-_OVERSAMPLING = 10.0  # quantised dense search rescores this many times the candidates exactly
+_OVERSAMPLING = 2.0  # quantised dense search rescores this many times the candidates exactly
 
 
 class Shard:
@@ -37,12 +37,11 @@ class Shard:
             EngineError: "in_use", naming who has it; "storage" if its files cannot be read.
         """
         home = Path(folder)
+        claim.take(home, owner)
         try:
             if not (home / "edge").exists():
                 _create(home, engine.config(dim, colbert_dim))
-            shard = claim.load(home, owner)
-        except EngineError:
-            raise
+            shard = qe.EdgeShard.load(str(home / "edge"))
         except Exception as error:
             raise EngineError("storage", f"cannot open the index: {error}", fatal=True) from error
         return cls(home, shard, (dim, colbert_dim))
@@ -62,8 +61,8 @@ class Shard:
 
     def close(self) -> None:
         """Flush and let go of the files."""
+        self._shard.flush()
         self._shard.close()
-        claim.release(self._folder)
 
     def op_add(self, body: dict[str, Any], arrays: list[NDArray[Any]]) -> Message:
         """Insert or replace points."""
@@ -106,6 +105,13 @@ class Shard:
         rows = [([], []) if (v := found.get(i)) is None else (v.indices, v.values) for i in ids]
         return {"weights": rows}, []
 
+    def op_dense_vectors(self, body: dict[str, Any], _: list[NDArray[Any]]) -> Message:
+        """Dense vectors by passage ids: which are there, and an array for each of those."""
+        ids = [engine.point_id(i) for i in body["ids"]]
+        records = self._shard.retrieve(ids, False, ["dense"])
+        found = {str(r.id): np.array(r.vector["dense"], np.float32) for r in records}
+        return {"there": [i in found for i in ids]}, [found[i] for i in ids if i in found]
+
     def op_count(self, body: dict[str, Any], _: list[NDArray[Any]]) -> Message:
         """How many there are, or match."""
         return {"count": self._count(engine.engine_filter(parse_filter(body["where"])))}, []
@@ -138,11 +144,11 @@ class Shard:
 
     def op_optimize(self, body: dict[str, Any], _: list[NDArray[Any]]) -> Message:
         """Merge segments, drop what was deleted, quantise dense vectors from a size on."""
-        quantized = body["quantize_from"] <= self._count(None)
         self._shard.flush()
-        self._shard.close()
-        wanted = engine.config(*self._widths, quantized=quantized)
-        self._shard = qe.EdgeShard.load(str(self._folder / "edge"), wanted)
+        if body["quantize_from"] <= self._count(None):
+            self._shard.close()
+            wanted = engine.config(*self._widths, quantized=True)
+            self._shard = qe.EdgeShard.load(str(self._folder / "edge"), wanted)
         self._shard.optimize()
         self._shard.flush()
         return {}, []

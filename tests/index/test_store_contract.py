@@ -120,6 +120,16 @@ def test_term_weights_come_back(store, rng):
     assert found[2] == pytest.approx(points.sparse[0])
 
 
+def test_dense_vectors_come_back(store, rng):
+    points = make(rng, named(5))
+    store.add(points)
+    third, missing, first = store.dense_vectors(["p3", "missing", "p0"])
+    assert third == pytest.approx(points.dense[3], abs=1e-6)
+    assert missing is None
+    assert first == pytest.approx(points.dense[0], abs=1e-6)
+    assert store.dense_vectors([]) == []
+
+
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_a_channel_proposes_its_best(filled, rng, channel):
     store, oracle = filled

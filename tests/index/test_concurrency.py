@@ -1,0 +1,177 @@
+"""Many threads, event loops that go on ticking, and a kill -9 of a whole program."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from m3rag import M3Index, Passage
+from m3rag.index import QueryPlan, edge
+from m3rag.index.edge import EdgeStore
+from tests.index.conftest import PASSAGES
+from tests.index.stores import COLBERT_DIM, DIM, make, named, unit
+
+
+@pytest.fixture
+def folder_index(tmp_path, tiny):
+    with M3Index.open(tmp_path / "kb", model=tiny) as index:
+        index.add(PASSAGES)
+        yield index
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda index: index.asearch("Where do ferns grow?"),
+        lambda index: index.asearch_many(["ferns", "plantas"]),
+        lambda index: index.aadd(["a new passage"]),
+        lambda index: index.adelete(["fern"]),
+        lambda index: asyncio.to_thread(index.optimize),
+    ],
+    ids=["search", "search_many", "add", "delete", "optimize"],
+)
+async def test_the_event_loop_goes_on_while_the_engine_is_busy(folder_index, use):
+    """The engine is halted; a call that blocked the loop would halt the ticking, too."""
+    engine = folder_index._store.process.pid
+    os.kill(engine, signal.SIGSTOP)
+    threading.Timer(2.0, os.kill, (engine, signal.SIGCONT)).start()
+    started, ticks = time.monotonic(), 0
+    task = asyncio.create_task(use(folder_index))
+    while not task.done():
+        await asyncio.sleep(0.01)
+        ticks += time.monotonic() - started < 1.9
+    await task
+    assert time.monotonic() - started > 1.9
+    assert ticks > 30
+
+
+def test_threads_search_while_others_add_and_delete(own):
+    stop, errors, searches = threading.Event(), [], []
+
+    def search():
+        while not stop.is_set():
+            try:
+                hits = own.search("number of ferns", k=5, channels=["dense", "sparse", "bm25"])
+                assert len(hits) == 5
+                assert hits == sorted(hits, key=lambda h: -h.score)
+                searches.append(len(hits))
+            except Exception as error:
+                errors.append(error)
+                return
+
+    def change(prefix):
+        try:
+            for i in range(6):
+                own.add([Passage(f"{prefix}{i}-{j}", f"number {j} of {prefix}") for j in range(8)])
+                assert own.delete([f"{prefix}{i}-{j}" for j in range(4)]) == 4
+        except Exception as error:
+            errors.append(error)
+
+    searching = [threading.Thread(target=search) for _ in range(4)]
+    changing = [threading.Thread(target=change, args=(prefix,)) for prefix in "ab"]
+    for thread in searching + changing:
+        thread.start()
+    for thread in changing:
+        thread.join()
+    stop.set()
+    for thread in searching:
+        thread.join()
+    assert errors == []
+    assert searches
+    assert len(own) == len(PASSAGES) + 2 * 6 * 4
+
+
+def test_a_search_comes_between_the_messages_of_a_long_add(tmp_path, rng, monkeypatch):
+    monkeypatch.setattr(edge, "_MESSAGE_BYTES", 20_000)
+    store = EdgeStore(tmp_path, dim=DIM, colbert_dim=COLBERT_DIM)
+    points = make(rng, named(2000))
+    plan = QueryPlan(("dense",), ("dense",), 10, dense=unit(rng, DIM))
+    seen = []
+
+    def search():
+        while len(seen) < 5 or seen[-1] < 2000:
+            store.search([plan])
+            seen.append(store.count())
+
+    searching = threading.Thread(target=search)
+    searching.start()
+    store.add(points)
+    searching.join()
+    store.close()
+    assert len({n for n in seen if 0 < n < 2000}) >= 5
+
+
+ADD = """
+import sys
+from m3rag import M3Index, M3Model, Passage
+index = M3Index.open(sys.argv[1], model=M3Model.load("tiny", dtype="float32"))
+texts = [f"Passage number {i} is about the topic {i % 7}." for i in range(1000)]
+passages = [Passage(f"p{i}", text) for i, text in enumerate(texts)]
+done = 0
+def progress(n):
+    global done
+    done += n
+    print(done, flush=True)
+try:
+    index.add(passages, batch=16, progress=progress)
+except KeyboardInterrupt:
+    print("interrupted", len(index), flush=True)
+    index.close()
+"""
+
+
+def start_adding(folder, *, until):
+    """A program that adds 1,000 passages; returns once `until` are acknowledged."""
+    program = subprocess.Popen(
+        [sys.executable, "-c", ADD, folder], stdout=subprocess.PIPE, text=True
+    )
+    done = 0
+    while done < until:
+        done = int(program.stdout.readline())
+    return program, done
+
+
+@pytest.mark.slow
+def test_kill_9_amid_adding_loses_nothing_acknowledged(tmp_path, tiny):
+    program, done = start_adding(tmp_path, until=300)
+    program.kill()
+    done = max([done, *(int(line) for line in program.stdout.read().split())])
+    program.wait()
+    program.stdout.close()
+    assert 300 <= done < 1000
+    with M3Index.open(tmp_path, model=tiny) as index:
+        there = {p.id for p in index.passages()}
+        assert {f"p{i}" for i in range(done)} <= there
+        assert len(index) == len(there) < 1000
+        for i in (0, done // 2, done - 1):
+            text = f"Passage number {i} is about the topic {i % 7}."
+            hits = index.search(text, k=3, weights=(1, 0, 1), candidates=200)
+            assert f"p{i}" in {hit.passage.id for hit in hits}
+        rest = [
+            Passage(f"p{i}", f"Passage number {i} is about something.") for i in range(done, 1000)
+        ]
+        index.add(rest)
+        assert len(index) == 1000
+
+
+@pytest.mark.slow
+def test_ctrl_c_amid_adding_keeps_what_was_acknowledged(tmp_path, tiny):
+    program, _ = start_adding(tmp_path, until=100)
+    program.send_signal(signal.SIGINT)
+    lines = program.stdout.read().split()
+    assert program.wait() == 0
+    program.stdout.close()
+    assert "interrupted" in lines
+    kept = int(lines[-1])
+    done = max([100, *(int(line) for line in lines[:-2])])
+    assert done <= kept < 1000
+    with M3Index.open(tmp_path, model=tiny) as index:
+        assert {f"p{i}" for i in range(done)} <= {p.id for p in index.passages()}
+        assert len(index) == kept
+        assert np.isfinite([hit.score for hit in index.search("topic 3")]).all()
