@@ -18,10 +18,10 @@ from m3rag.model import checkpoint as checkpoints
 from m3rag.model.checkpoint import Checkpoint
 from m3rag.model.encoding import Encoding, MultiVectors, SparseVectors
 from m3rag.model.network import M3Network
+from m3rag.model.settings import check_text, choose_device, choose_dtype
 from m3rag.model.worker import Progress, Request, Worker
 
 DEFAULT = "BAAI/bge-m3"
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _SHORTEST = 3  # <s>, one token, </s>
 
 
@@ -59,8 +59,8 @@ class M3Model:
         batch_tokens: int | None = None,
         memo_bytes: int = 256 * 2**20,
     ) -> None:
-        self.device = _device(device)
-        torch_dtype = _dtype(dtype, self.device)
+        self.device = choose_device(device)
+        torch_dtype = choose_dtype(dtype, self.device)
         self.name = name
         self.dtype = str(torch_dtype).removeprefix("torch.")
         self.fingerprint = checkpoint.fingerprint()
@@ -228,7 +228,7 @@ class M3Model:
             raise InputError("texts is one string; pass a list: model.encode([text]).")
         texts = list(texts)
         for i, text in enumerate(texts):
-            _check_text(i, text)
+            check_text(i, text)
         if not (dense or sparse or colbert):
             raise InputError("Nothing to encode: dense, sparse and colbert are all False.")
         limit = self.max_length if max_length is None else self._limit(max_length)
@@ -275,38 +275,3 @@ class M3Model:
                 stacklevel=3,
             )
         return encoding
-
-
-def _check_text(i: int, text: object) -> None:
-    if not isinstance(text, str):
-        raise InputError(f"texts[{i}] is {type(text).__name__}, not str.")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"texts[{i}] has a lone surrogate at character {error.start}: it is not Unicode text. "
-            'Read it again with the right encoding, or text.encode(errors="replace").decode().'
-        ) from None
-
-
-def _device(device: str | torch.device) -> torch.device:
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.device(device)
-    except RuntimeError as error:
-        raise InputError(f"There is no device {device!r}: {error}") from error
-
-
-def _dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
-    if dtype == "auto":
-        if device.type == "cuda":
-            return torch.float16
-        amx = device.type == "cpu" and torch.cpu._is_amx_tile_supported()
-        return torch.bfloat16 if amx else torch.float32
-    chosen = _DTYPES.get(str(dtype).removeprefix("torch."))
-    if chosen is None:
-        raise InputError(f'dtype={dtype!r}: choose "auto", {", ".join(map(repr, _DTYPES))}.')
-    if chosen == torch.float16 and device.type == "cpu":
-        raise InputError('float16 is emulated on a CPU: use "float32", or "bfloat16" with AMX.')
-    return chosen
