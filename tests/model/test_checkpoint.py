@@ -110,10 +110,11 @@ def test_a_missing_tensor(folder):
 
 def test_a_config_of_other_sizes(folder):
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}))
-    load_error(folder, r"16 differences.*layer\.2\..* is missing")
-    (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": 512}))
-    load_error(folder, r"is \(1024,\), not \(512,\)")
+    layers, width = config["num_hidden_layers"], config["intermediate_size"]
+    (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": layers + 1}))
+    load_error(folder, rf"16 differences.*layer\.{layers}\..* is missing")
+    (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": width + 8}))
+    load_error(folder, rf"is \({width},\), not \({width + 8},\)")
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
