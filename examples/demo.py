@@ -1,7 +1,8 @@
 """Index eight long lessons, each in another language, and ask in languages they are not written in.
 
 Run it with `make demo`, or `python examples/demo.py [KB]`. It works offline: the model is "tiny", a
-small M3 that m3rag's authors trained from scratch for demos and tests. It is not BGE-M3.
+small M3 that m3rag's authors trained from scratch for demos and tests. It is not BGE-M3: of 35
+such questions that were tried, it found the right lesson first for about half, these four among them.
 """
 
 import sys
@@ -18,24 +19,29 @@ from m3rag.scoring.explain import best_sentence
 LESSONS = Path(__file__).parent / "lessons"
 # (language, question, what it means, the lesson that answers it)
 QUESTIONS = [
-    ("en", "How does a capacitive sensor measure soil moisture?", "", "de-soil-moisture"),
     (
-        "es",
-        "¿Qué diferencia hay entre un sensor y un actuador?",
-        "What is the difference between a sensor and an actuator?",
+        "pt",
+        "Como prever o crescimento das plantas com a temperatura?",
+        "How can the growth of plants be predicted from the temperature?",
+        "en-plant-growth",
+    ),
+    (
+        "ko",
+        "MQTT 메시지 프로토콜은 어떻게 작동하나요?",
+        "How does the MQTT message protocol work?",
+        "ja-connect-to-the-internet",
+    ),
+    (
+        "vi",
+        "Sự khác biệt giữa cảm biến tương tự và cảm biến kỹ thuật số là gì?",
+        "What is the difference between analogue and digital sensors?",
         "zh-sensors-and-actuators",
     ),
     (
-        "de",
-        "Wie sichert ein X.509-Zertifikat die Verbindung eines Geräts?",
-        "How does an X.509 certificate secure the connection of a device?",
+        "ru",
+        "Что такое симметричное и асимметричное шифрование?",
+        "What are symmetric and asymmetric encryption?",
         "fr-plant-security",
-    ),
-    (
-        "fr",
-        "Comment commander une pompe à eau avec un relais ?",
-        "How do I control a water pump with a relay?",
-        "es-automated-watering",
     ),
 ]
 

@@ -54,7 +54,8 @@ def run(
         return
     _print_answer(console, hits[0].passage, answer)
     for rank, (hit, spans) in enumerate(zip(hits, marks, strict=True), start=1):
-        _print_hit(console, rank, hit, spans)
+        focus = answer if rank == 1 else (spans or [(0, 0)])[0]
+        _print_hit(console, rank, hit, spans, focus)
 
 
 def _answer(model: M3Model, question: str, passage: Passage) -> Span:
@@ -86,12 +87,12 @@ def _answer_dict(passage: Passage, span: Span) -> dict[str, object]:
 
 def _print_answer(console: Console, passage: Passage, span: Span) -> None:
     sentence = " ".join(passage.text[slice(*span)].split())
-    console.print(Text("Answer: ", style="bold green").append(sentence, style="bold"))
+    console.print(Text("Best sentence: ", style="bold green").append(sentence, style="bold"))
     console.print(Text(f"  {_place(passage)}", style="dim"))
     console.print()
 
 
-def _print_hit(console: Console, rank: int, hit: Hit, spans: list[Span]) -> None:
+def _print_hit(console: Console, rank: int, hit: Hit, spans: list[Span], focus: Span) -> None:
     title = Text(f"{rank}. ", style="bold").append(_place(hit.passage), style="bold cyan")
     scores = Text(f"{hit.score:.3f}", style="bold magenta")
     for channel in _CHANNELS:
@@ -103,9 +104,15 @@ def _print_hit(console: Console, rank: int, hit: Hit, spans: list[Span]) -> None
         body.stylize("bold yellow", start, end)
     console.print(title)
     console.print(Padding(scores, (0, 0, 0, 3)))
-    if len(body) > _SHOWN:
-        body = body[:_SHOWN].append(" …")
-    console.print(Padding(body, (0, 0, 1, 3)))
+    console.print(Padding(_window(body, focus), (0, 0, 1, 3)))
+
+
+def _window(body: Text, focus: Span) -> Text:
+    """At most _SHOWN characters of a text, around what matters in it."""
+    start = max(0, min(focus[0] - _SHOWN // 3, len(body) - _SHOWN))
+    shown = body[start : start + _SHOWN]
+    shown = Text("… ").append_text(shown) if start else shown
+    return shown.append(" …") if start + _SHOWN < len(body) else shown
 
 
 def _place(passage: Passage) -> str:

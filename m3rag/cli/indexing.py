@@ -20,6 +20,7 @@ from rich.progress import (
 
 from m3rag.cli.opening import opened
 from m3rag.documents import find
+from m3rag.errors import DocumentError
 from m3rag.index.folder import Changes, Step, sync
 
 
@@ -34,7 +35,8 @@ def run(
     as_json: bool,
 ) -> None:
     """Index `folder` into the knowledge base `to`; exit with 1 if a document could not be read."""
-    find(folder)  # a folder that does not exist is not worth loading a model for
+    if not find(folder):  # not worth loading a model for
+        raise DocumentError(f"{folder} holds no .md, .txt, .html, .pdf or .docx file to index.")
     errors = Console(stderr=True)
     bar = Progress(
         SpinnerColumn(),

@@ -1,13 +1,15 @@
-"""A knowledge base and its model, opened for one command."""
+"""A knowledge base, opened for one command, with its model or without."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from m3rag.index import M3Index
-from m3rag.index.manifest import NAME, read_manifest
+from m3rag.index.manifest import NAME, Manifest, read_manifest
+from m3rag.index.opening import open_store
+from m3rag.index.plan import Store
 from m3rag.model import M3Model
 from m3rag.model.model import DEFAULT
 
@@ -29,3 +31,15 @@ def opened(
         M3Index.open(kb, model=loaded, colbert=colbert, create=create) as index,
     ):
         yield index, loaded
+
+
+@contextmanager
+def opened_store(kb: Path) -> Iterator[tuple[Store, Manifest]]:
+    """Open a knowledge base's passages, for what needs no model.
+
+    Raises:
+        FormatError: the folder is no knowledge base.
+    """
+    manifest = read_manifest(kb)
+    with closing(open_store(kb, manifest, new=False)) as store:
+        yield store, manifest

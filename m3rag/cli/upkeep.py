@@ -11,15 +11,21 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from m3rag.cli.opening import opened
+from m3rag.cli.opening import opened_store
 from m3rag.errors import InputError
+from m3rag.index.filters import parse_filter
 
 
 def show(kb: Path, *, as_json: bool) -> None:
     """Print what a knowledge base holds."""
-    with opened(kb) as (index, _):
-        documents = Counter(p.document_id or "(no document)" for p in index.passages())
-        manifest = index.manifest
+    documents: Counter[str] = Counter()
+    with opened_store(kb) as (store, manifest):
+        after: str | None = None
+        while True:
+            page, after = store.scan(None, after, 256)
+            documents.update(passage.document_id or "(no document)" for passage in page)
+            if after is None:
+                break
     size = sum(_on_disk(file) for file in kb.rglob("*") if file.is_file())
     facts = {
         "kb": str(kb),
@@ -63,9 +69,11 @@ def delete(
     chosen: list[Mapping[str, Any]] = [{"document_id": list(documents)}] if documents else []
     if where is not None:
         chosen.append(where)
-    with opened(kb) as (index, _):
-        deleted = index.delete(filter=chosen[0] if len(chosen) == 1 else {"$and": chosen})
-        left = index.count()
+    condition = parse_filter({"$and": chosen})
+    assert condition is not None  # something is chosen
+    with opened_store(kb) as (store, _):
+        deleted = store.delete_where(condition)
+        left = store.count()
     if as_json:
         print(json.dumps({"kb": str(kb), "deleted": deleted, "left": left}))  # noqa: T201
     else:

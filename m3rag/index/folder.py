@@ -68,8 +68,8 @@ def sync(
 ) -> Changes:
     """Add new documents, replace changed ones, remove deleted ones, skip the rest.
 
-    Documents are named `<folder name>/<path in the folder>`; only documents that begin with the
-    folder's name are ever removed, so several folders share an index as long as their names differ.
+    Documents are named `<folder name>/<path in the folder>`; only documents of this folder are ever
+    removed, so several folders share an index as long as their names differ.
 
     Args:
         index: where to.
@@ -81,7 +81,8 @@ def sync(
 
     Raises:
         DocumentError: there is no such folder, or no document in it.
-        InputError: max_tokens or overlap is out of range.
+        InputError: max_tokens or overlap is out of range, or the index has another folder of the
+            same name.
     """
     # A limit that is out of range is the caller's error, not one of every document.
     split(Document("", ""), tokenizer, max_tokens=max_tokens, overlap=overlap)
@@ -89,7 +90,8 @@ def sync(
     files = {f"{folder.name}/{file.relative_to(folder).as_posix()}": file for file in find(folder)}
     if not files:
         raise DocumentError(f"{folder} holds no .md, .txt, .html, .pdf or .docx file to index.")
-    known = _catalog(index, folder.name)
+    root = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+    known = _catalog(index, folder.name, root)
     changes = Changes()
     todo: dict[str, str] = {}  # document id: stamp
     for document, file in files.items():
@@ -102,7 +104,7 @@ def sync(
         index.delete(filter={"document_id": document})
         changes.removed.append(document)
 
-    run = _Run(files, todo, known, changes, progress)
+    run = _Run(root, files, todo, known, changes, progress)
     index.add(run.passages(tokenizer, max_tokens, overlap), progress=run.stored)
     run.finish(index)
     return changes
@@ -112,6 +114,7 @@ def sync(
 class _Run:
     """One pass over the documents that are new or changed."""
 
+    root: str  # a hash of the folder's path: an index tells folders apart without keeping paths
     files: dict[str, Path]
     todo: dict[str, str]
     known: dict[str, _Known]
@@ -133,7 +136,8 @@ class _Run:
             self.fresh[document] = {passage.id for passage in passages}
             for passage in passages:
                 self.weights.append(self.size(document) / len(passages))
-                metadata = {**passage.metadata, "stamp": stamp, "passages": len(passages)}
+                marks = {"source": document, "root": self.root, "stamp": stamp}
+                metadata = {**passage.metadata, **marks, "passages": len(passages)}
                 yield replace(passage, metadata=metadata)
 
     def stored(self, n: int) -> None:
@@ -159,12 +163,18 @@ class _Run:
         return self.files[document].stat().st_size
 
 
-def _catalog(index: M3Index, folder: str) -> dict[str, _Known]:
+def _catalog(index: M3Index, folder: str, root: str) -> dict[str, _Known]:
     """The documents of a folder that the index has passages of."""
     known: dict[str, _Known] = {}
     for passage in index.passages():
         if passage.document_id is None or not passage.document_id.startswith(f"{folder}/"):
             continue
+        if passage.metadata.get("root") != root:
+            raise InputError(
+                f"The index has another folder {folder!r}, from another place (passage "
+                f"{passage.id!r}). Rename this one, or if it is the same and was moved, delete the "
+                f"old passages first: filter root={passage.metadata.get('root')}."
+            )
         document = known.setdefault(passage.document_id, _Known())
         document.ids.add(passage.id)
         document.stamps.add(str(passage.metadata.get("stamp")))

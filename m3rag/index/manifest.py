@@ -66,11 +66,12 @@ class Manifest:
             ModelMismatchError: naming both models.
         """
         if model.fingerprint != self.fingerprint:
+            same = " (the same name, other weights)" if model.name == self.model else ""
             raise ModelMismatchError(
                 f"{place} was made by the model {self.model!r} ({self.dim} dimensions, "
                 f"fingerprint {self.fingerprint[:12]}), not by {model.name!r} ({model.dim} "
-                f"dimensions, fingerprint {model.fingerprint[:12]}). Open it with its own model, "
-                "or index the documents again into a new folder."
+                f"dimensions, fingerprint {model.fingerprint[:12]}){same}. Open it with its own "
+                "model, or index the documents again into a new folder."
             )
 
 

@@ -68,7 +68,7 @@ def test_ask_prints_the_answer_its_place_and_the_scores(m3rag, kb):
     code, out, _ = m3rag("ask", "How is soil moisture measured?", "--in", kb, "-k", 2)
     assert code == 0
     text = " ".join(out.split())
-    assert "Answer: A soil moisture sensor measures the water in the soil." in text
+    assert "Best sentence: A soil moisture sensor measures the water in the soil." in text
     assert "handbook/soil.md › Soil" in text
     for channel in ("dense", "sparse", "colbert"):
         assert channel in text

@@ -3,7 +3,7 @@
 import pytest
 
 from m3rag import M3Index
-from m3rag.errors import DocumentError, StorageError
+from m3rag.errors import DocumentError, InputError, StorageError
 from m3rag.index.folder import sync
 
 
@@ -67,6 +67,22 @@ def test_another_folder_and_loose_passages_are_left_alone(index, folder, tmp_pat
     before = index.count()
     assert run(index, other).removed == []
     assert index.count() == before + 1
+
+
+def test_a_folder_of_the_same_name_from_elsewhere_is_refused(index, folder, tmp_path):
+    run(index, folder)
+    twin = tmp_path / "elsewhere" / "handbook"
+    twin.mkdir(parents=True)
+    (twin / "a.txt").write_text("Another handbook.")
+    before = index.count()
+    with pytest.raises(InputError, match="another folder 'handbook'"):
+        run(index, twin)
+    assert index.count() == before, "nothing is removed"
+
+
+def test_no_path_of_the_machine_is_kept(index, folder, tmp_path):
+    run(index, folder)
+    assert all(str(tmp_path) not in str(p) for p in index.passages())
 
 
 def test_other_split_settings_index_again(index, folder):
