@@ -2,7 +2,7 @@
 
 Run it with `make demo`, or `python examples/demo.py [KB]`. It works offline: the model is "tiny", a
 small M3 that m3rag's authors trained from scratch for demos and tests. It is not BGE-M3: of 35
-such questions that were tried, it found the right lesson first for about half, these four among them.
+such questions that were tried, it found the right lesson first for half, these four among them.
 """
 
 import sys
