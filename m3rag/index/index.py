@@ -239,8 +239,7 @@ class M3Index:
     ) -> list[list[Hit]]:
         """`search` for each query, with its keyword arguments; all are encoded together."""
         question = self._question(queries, k, **settings)
-        wanted = question.views
-        views = self.model.encode(question.texts, **wanted) if any(wanted.values()) else None
+        views = self.model.encode(question.texts) if question.encoded else None
         return self._answer(question, views)
 
     async def asearch(self, query: str, k: int = 10, **settings: Unpack[Settings]) -> list[Hit]:
@@ -252,9 +251,9 @@ class M3Index:
     ) -> list[list[Hit]]:
         """`search_many`, without blocking the event loop."""
         question = self._question(queries, k, **settings)
-        wanted, views = question.views, None
-        if any(wanted.values()):
-            views = await self.model.aencode(question.texts, **wanted)
+        views = None
+        if question.encoded:
+            views = await self.model.aencode(question.texts)
         return await asyncio.to_thread(self._answer, question, views)
 
     def search_by_vector(

@@ -31,14 +31,6 @@ class Settings(TypedDict, total=False):
     candidates: int | None
 
 
-class Views(TypedDict):
-    """Which views a model is asked for."""
-
-    dense: bool
-    sparse: bool
-    colbert: bool
-
-
 @dataclass(frozen=True, slots=True)
 class Question:
     """One or more texts that are asked for with the same settings."""
@@ -50,12 +42,13 @@ class Question:
     recipe: Recipe
 
     @property
-    def views(self) -> Views:
-        """What the model is asked for."""
-        scored = self.recipe.scored
-        return Views(
-            dense="dense" in scored, sparse="sparse" in scored, colbert="colbert" in scored
-        )
+    def encoded(self) -> bool:
+        """Whether the model has to encode the texts: BM25 only counts their tokens.
+
+        All views are asked for then, whatever is scored: a query is short, and a reranker that asks
+        for the others next finds them in the model's memo.
+        """
+        return set(self.recipe.scored) != {"bm25"}
 
 
 def ask(
@@ -108,15 +101,14 @@ def plans(
 ) -> list[QueryPlan]:
     """What to ask the store, a plan for each text; channels in `computed` are left out."""
     scored = tuple(c for c in question.recipe.scored if c not in computed)
-    channels = views.channels if views is not None else ()
     return [
         QueryPlan(
             retrieve=question.recipe.proposing,
             score=scored,
             candidates=question.candidates,
             where=question.where,
-            dense=views.dense[i] if views is not None and "dense" in channels else None,
-            sparse=views.sparse[i] if views is not None and "sparse" in channels else None,
+            dense=views.dense[i] if views is not None and "dense" in scored else None,
+            sparse=views.sparse[i] if views is not None and "sparse" in scored else None,
             colbert=_float32(views.colbert[i])
             if views is not None and "colbert" in scored
             else None,
