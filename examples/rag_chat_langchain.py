@@ -1,0 +1,124 @@
+"""A chat over long documents with LangChain: it remembers what was said, and cites what it read.
+
+Run it with `python examples/rag_chat_langchain.py`. It works offline: the documents are the lessons
+beside it, each in another language, the retrieval model is "tiny", and a fake chat model plays back
+prepared answers. For a chat of your own pass any LangChain chat model:
+
+    chat = Chat(LESSONS, ChatOllama(model="llama3.2"), model="BAAI/bge-m3")
+    print(chat.ask("How is a device kept secure?").text)
+
+Needs `pip install "m3rag[langchain]"`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from langchain_core.documents import Document
+from langchain_core.language_models import BaseChatModel, GenericFakeChatModel
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
+
+from m3rag import M3Model, read, shared_model
+from m3rag.documents import find
+from m3rag.langchain import M3EnsembleRetriever, M3Reranker, M3TextSplitter
+
+LESSONS = Path(__file__).parent / "lessons"
+
+ALONE = ChatPromptTemplate.from_messages(
+    [
+        MessagesPlaceholder("history"),
+        ("human", "Say this so that it can be understood without what we said before: {question}"),
+    ]
+)
+ANSWER = ChatPromptTemplate.from_messages(
+    [
+        (
+            "system",
+            "Answer from these passages only, in the language of the question. Cite the passages "
+            "you use by their numbers, like [1]. If they do not answer, say so.\n\n{passages}",
+        ),
+        MessagesPlaceholder("history"),
+        ("human", "{question}"),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the chat model said, and the passages that it cites, by their numbers."""
+
+    text: str
+    cited: dict[int, Document]
+
+
+class Chat:
+    """A conversation about the documents of a folder.
+
+    Args:
+        folder: Markdown, text, HTML, PDF and Word files.
+        llm: Any chat model.
+        model: What finds passages, or its name.
+    """
+
+    def __init__(self, folder: Path, llm: BaseChatModel, model: M3Model | str) -> None:
+        model = shared_model(model) if isinstance(model, str) else model
+        passages = M3TextSplitter(model).split_documents(map(load, find(folder)))
+        self.retriever = M3EnsembleRetriever.from_documents(
+            passages, model=model, k=20, weights="cross-lingual"
+        )
+        self.reranker = M3Reranker(index=self.retriever.index, top_n=4)
+        self.history: list[BaseMessage] = []
+        self._alone = ALONE | llm | StrOutputParser()
+        self._answer = ANSWER | llm | StrOutputParser()
+
+    def ask(self, question: str) -> Answer:
+        """Answer a question, which may refer to what was said before."""
+        said = {"history": self.history, "question": question}
+        alone = self._alone.invoke(said) if self.history else question
+        found = self.reranker.compress_documents(self.retriever.invoke(alone), alone)
+        numbered = dict(enumerate(found, 1))
+        passages = "\n\n".join(f"[{n}] {d.page_content}" for n, d in numbered.items())
+        text = self._answer.invoke({**said, "passages": passages})
+        self.history += [HumanMessage(question), AIMessage(text)]
+        cited = {n: numbered[n] for n in map(int, re.findall(r"\[(\d+)\]", text)) if n in numbered}
+        return Answer(text, cited)
+
+
+def load(path: Path) -> Document:
+    """A file as a LangChain document."""
+    document = read(path, id=path.name)
+    return Document(id=document.id, page_content=document.text, metadata=dict(document.metadata))
+
+
+def citation(passage: Document) -> str:
+    """Where a passage stands: document, headings, character span."""
+    at = passage.metadata
+    place = " › ".join([at["document_id"], *at.get("headings", ())])
+    return f"{place}, characters {at['start']:,} to {at['end']:,}"
+
+
+def main() -> None:
+    """A short conversation with prepared answers, the citations looked up for real."""
+    prepared = [
+        "Mit einem symmetrischen Schlüssel wird eine Nachricht ver- und auch entschlüsselt; ihn "
+        "müssen beide Seiten kennen [1].",
+        "How does an X.509 certificate secure the connection of a device?",  # the follow-up, alone
+        "Each side keeps a private key and gives away only the public one, in its certificate "
+        "[2]; the file with the private key must be kept safe [1].",
+    ]
+    llm = GenericFakeChatModel(messages=iter(prepared))
+    chat = Chat(LESSONS, llm, model="tiny")
+    for question in ("Was ist ein symmetrischer Schlüssel?", "And how does X.509 do better?"):
+        answer = chat.ask(question)
+        print(f"> {question}\n{answer.text}")
+        for number, passage in answer.cited.items():
+            print(f"  [{number}] {citation(passage)}")
+        print()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+"""LangChain components over one M3 model and one index.
+
+`m3rag.langchain.qdrant` and `m3rag.langchain.milvus` hold the sparse embeddings of those stores.
+"""
+
+from m3rag.extras import require
+
+require("langchain_core", "langchain")
+
+from m3rag.langchain.embeddings import M3Embeddings  # noqa: E402
+from m3rag.langchain.rerank import M3Reranker  # noqa: E402
+from m3rag.langchain.retrievers import M3EnsembleRetriever, M3SparseRetriever  # noqa: E402
+from m3rag.langchain.splitter import M3TextSplitter  # noqa: E402
+from m3rag.langchain.vectorstore import M3VectorStore  # noqa: E402
+
+__all__ = [
+    "M3Embeddings",
+    "M3EnsembleRetriever",
+    "M3Reranker",
+    "M3SparseRetriever",
+    "M3TextSplitter",
+    "M3VectorStore",
+]

@@ -1,0 +1,61 @@
+"""The sparse side of `langchain_qdrant.QdrantVectorStore`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from m3rag.extras import require
+
+require("langchain_qdrant", "qdrant")
+
+from langchain_qdrant import SparseEmbeddings, SparseVector  # noqa: E402
+
+from m3rag.index.views import Model  # noqa: E402
+from m3rag.langchain.convert import model_of  # noqa: E402
+from m3rag.model import Encoding  # noqa: E402
+
+
+class M3SparseEmbeddings(SparseEmbeddings):
+    """The learned term weights of an M3 model, for Qdrant's sparse vectors.
+
+    Beside `M3Embeddings` of the same model, a hybrid store costs one pass a text.
+
+    Example:
+        >>> vector = M3SparseEmbeddings("tiny").embed_query("fern fern")
+        >>> len(vector.indices) == len(vector.values) == len(set(vector.indices))
+        True
+
+    Args:
+        model: A model, or the name of one to share in this process; BAAI/bge-m3 by default.
+        max_length: The most tokens to encode of a text; the model's own limit by default.
+    """
+
+    def __init__(
+        self, model: Model | str | Path | None = None, *, max_length: int | None = None
+    ) -> None:
+        self.model = model_of(model)
+        self.max_length = max_length
+
+    def embed_documents(self, texts: list[str]) -> list[SparseVector]:
+        """Token ids and weights of each text."""
+        return _vectors(
+            self.model.encode(texts, dense=False, colbert=False, max_length=self.max_length)
+        )
+
+    def embed_query(self, text: str) -> SparseVector:
+        """Token ids and weights of a text."""
+        return self.embed_documents([text])[0]
+
+    async def aembed_documents(self, texts: list[str]) -> list[SparseVector]:
+        """`embed_documents`, without blocking the event loop."""
+        return _vectors(
+            await self.model.aencode(texts, dense=False, colbert=False, max_length=self.max_length)
+        )
+
+    async def aembed_query(self, text: str) -> SparseVector:
+        """`embed_query`, without blocking the event loop."""
+        return (await self.aembed_documents([text]))[0]
+
+
+def _vectors(views: Encoding) -> list[SparseVector]:
+    return [SparseVector(indices=list(w), values=list(w.values())) for w in views.sparse]

@@ -1,0 +1,84 @@
+"""The chat in examples/: what it prints, what it remembers, where its citations point."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+from langchain_core.language_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+class Recording(GenericFakeChatModel):
+    """Plays prepared answers, keeps what it was asked."""
+
+    asked: list[list[str]]
+
+    def _generate(self, messages, **kwargs):
+        self.asked.append([message.text for message in messages])
+        return super()._generate(messages, **kwargs)
+
+
+@pytest.fixture(scope="module")
+def example():
+    spec = importlib.util.spec_from_file_location("chat", EXAMPLES / "rag_chat_langchain.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["chat"] = module  # dataclasses look there
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["chat"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two short files."""
+    folder = tmp_path_factory.mktemp("documents")
+    (folder / "ferns.md").write_text("# Ferns\n\n## Light\n\nFerns like shade.\n")
+    (folder / "bombas.txt").write_text("La bomba riega las plantas por la noche.\n")
+    return folder
+
+
+def chat(example, folder, tiny, *answers):
+    llm = Recording(messages=map(AIMessage, answers), asked=[])
+    return example.Chat(folder, llm, tiny), llm.asked
+
+
+def test_citations_point_into_the_document(example, folder, tiny):
+    talk, _ = chat(example, folder, tiny, "In the shade [1], not [9].")
+    answer = talk.ask("Where do ferns grow?")
+    assert answer.text == "In the shade [1], not [9]."
+    assert list(answer.cited) == [1]
+    assert example.citation(answer.cited[1]) == "ferns.md › Ferns, characters 0 to 36"
+    whole = (folder / "ferns.md").read_text()
+    at = answer.cited[1].metadata
+    assert whole[at["start"] : at["end"]] == answer.cited[1].page_content
+
+
+def test_it_remembers_what_was_said(example, folder, tiny):
+    talk, asked = chat(
+        example, folder, tiny, "In the shade [1].", "When does the pump run?", "At night [1]."
+    )
+    talk.ask("Where do ferns grow?")
+    answer = talk.ask("And when does it run?")
+    assert answer.cited[1].metadata["document_id"] == "bombas.txt"
+    first, alone, second = asked
+    assert "[1] # Ferns" in first[0]
+    assert alone[:2] == second[1:3] == ["Where do ferns grow?", "In the shade [1]."]
+    assert second[3] == "And when does it run?"
+
+
+def test_a_question_costs_one_pass(example, folder, fresh):
+    talk, _ = chat(example, folder, fresh, "In the shade [1].")
+    before = fresh.encoded
+    talk.ask("Where do ferns grow?")
+    assert fresh.encoded - before == 1
+
+
+def test_the_script_runs(example, capsys):
+    example.main()
+    printed = capsys.readouterr().out
+    assert "[1] fr-plant-security.md › " in printed
+    assert "Clés symétriques et asymétriques, characters 9," in printed
+    assert printed.count("\n> ") == 1

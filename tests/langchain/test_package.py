@@ -1,0 +1,95 @@
+"""What is exported, what is imported, and what is said when something is missing."""
+
+import doctest
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+import m3rag.langchain
+from m3rag.extras import require
+
+NAMES = [
+    "M3Embeddings",
+    "M3EnsembleRetriever",
+    "M3Reranker",
+    "M3SparseRetriever",
+    "M3TextSplitter",
+    "M3VectorStore",
+]
+BLOCK = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == {module!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Block())
+"""
+
+
+def run(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_exact_names():
+    assert m3rag.langchain.__all__ == NAMES
+    assert all(hasattr(m3rag.langchain, name) for name in NAMES)
+
+
+def test_m3rag_imports_no_framework_and_its_folder_only_its_own():
+    done = run(
+        "import sys, m3rag.index.rescoring\n"
+        "def show():\n"
+        "    roots = {name.partition('.')[0] for name in sys.modules}\n"
+        "    print(*(n for n in roots if n.startswith(('lang', 'llama', 'qdrant_client'))))\n"
+        "show()\n"
+        "import m3rag.langchain\n"
+        "show()\n"
+    )
+    core, own = done.stdout.splitlines()
+    assert core == ""
+    assert "langchain_core" in own.split()
+    assert set(own.split()) <= {"langchain_core", "langchain_protocol", "langsmith"}
+
+
+def test_a_missing_extra_says_the_pip_line():
+    assert said(missing="langchain_core", module="m3rag.langchain") == (
+        "m3rag.errors.MissingExtraError: langchain_core is not installed. "
+        'Install it: pip install "m3rag[langchain]"'
+    )
+
+
+def test_a_missing_store_says_the_pip_line():
+    assert said(missing="langchain_qdrant", module="m3rag.langchain.qdrant") == (
+        "m3rag.errors.MissingExtraError: langchain_qdrant is not installed. "
+        'Install it: pip install "m3rag[qdrant]"'
+    )
+
+
+def said(*, missing, module):
+    """The last words of a process that imports a module without the framework it needs."""
+    done = run(BLOCK.format(module=missing) + f"import m3rag\nimport {module}")
+    assert done.returncode == 1
+    assert "During handling" not in done.stderr
+    return done.stderr.strip().splitlines()[-1]
+
+
+def test_a_module_that_lacks_something_itself_says_what(tmp_path, monkeypatch):
+    (tmp_path / "half_there.py").write_text("import nothing_like_this")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="nothing_like_this"):
+        require("half_there", "langchain")
+
+
+def test_what_is_there_is_fine():
+    require("json", "langchain")
+
+
+@pytest.mark.parametrize("name", ["convert", "embeddings", "milvus", "qdrant", "rerank",
+                                  "retrievers", "splitter", "vectorstore"])  # fmt: skip
+def test_examples_in_docstrings_run(name):
+    module = import_module(f"m3rag.langchain.{name}")
+    results = doctest.testmod(module)
+    assert results.failed == 0
+    assert results.attempted > 0 or name == "convert"

@@ -1,0 +1,199 @@
+"""What a user does with the reranker."""
+
+import asyncio
+import json
+
+import pytest
+from langchain_classic.retrievers import ContextualCompressionRetriever  # noqa: TID251
+from langchain_core.documents import BaseDocumentCompressor, Document
+from langchain_core.runnables import RunnableLambda, RunnableParallel, RunnablePassthrough
+from pydantic import ValidationError
+
+from m3rag import M3Index, M3Model, compute_score
+from m3rag.errors import InputError, ModelMismatchError
+from m3rag.langchain import M3EnsembleRetriever, M3Reranker
+from tests.langchain.conftest import DOCUMENTS, QUERY, ids
+
+
+def test_is_what_langchain_takes_for_one(tiny):
+    assert isinstance(M3Reranker(model=tiny), BaseDocumentCompressor)
+
+
+def test_colbert_scores_are_the_models(documents, tiny):
+    found = M3Reranker(model=tiny).compress_documents(documents, QUERY)
+    expected = compute_score(tiny, [(QUERY, d.page_content) for d in found])["colbert"]
+    scores = [d.metadata["relevance_score"] for d in found]
+    assert scores == pytest.approx(expected, abs=1e-6) == sorted(scores, reverse=True)
+    assert scores == [d.metadata["colbert_score"] for d in found]
+    assert len(found) == len(documents)
+    assert found[0].id == "fern"
+
+
+def test_all_scores_are_the_models(documents, tiny):
+    found = M3Reranker(model=tiny, mode="all", weights=(1, 0.3, 1)).compress_documents(
+        documents, QUERY
+    )
+    scores = compute_score(tiny, [(QUERY, d.page_content) for d in found], weights=(1, 0.3, 1))
+    for name, key in [
+        ("dense", "dense_score"),
+        ("sparse", "sparse_score"),
+        ("colbert", "colbert_score"),
+        ("colbert+sparse+dense", "relevance_score"),
+    ]:
+        assert [d.metadata[key] for d in found] == pytest.approx(scores[name], abs=1e-6)
+    assert {type(v) for k, v in found[0].metadata.items() if k.endswith("score")} == {float}
+
+
+def test_documents_are_copied(documents, tiny):
+    found = M3Reranker(model=tiny).compress_documents(documents, QUERY)
+    assert documents == DOCUMENTS
+    assert {d.id for d in found} == {d.id for d in documents}
+    json.dumps([d.metadata for d in found])
+
+
+@pytest.mark.parametrize(("top_n", "expected"), [(None, 5), (2, 2), (9, 5)])
+def test_top_n(documents, tiny, top_n, expected):
+    assert len(M3Reranker(model=tiny, top_n=top_n).compress_documents(documents, QUERY)) == expected
+
+
+def test_no_documents(tiny):
+    assert M3Reranker(model=tiny).compress_documents([], QUERY) == []
+
+
+def test_equal_scores_stay_in_order(tiny):
+    documents = [Document("same", id=name) for name in "cab"]
+    assert ids(M3Reranker(model=tiny).compress_documents(documents, "same")) == ["c", "a", "b"]
+
+
+def test_an_empty_query(documents, tiny):
+    with pytest.raises(InputError, match="query is empty"):
+        M3Reranker(model=tiny).compress_documents(documents, " ")
+
+
+@pytest.mark.parametrize("weights", [(0, 0, 0), (1, 0, 0, 1)])
+def test_weights_that_cannot_be(documents, tiny, weights):
+    with pytest.raises(InputError, match="dense, sparse and colbert"):
+        M3Reranker(model=tiny, mode="all", weights=weights).compress_documents(documents, QUERY)
+
+
+@pytest.mark.parametrize("settings", [{"mode": "dense"}, {"top_n": 0}, {"k": 3}])
+def test_bad_settings(tiny, settings):
+    with pytest.raises(ValidationError):
+        M3Reranker(model=tiny, **settings)
+
+
+async def test_async_is_sync_and_leaves_the_loop_free(documents, tiny):
+    reranker = M3Reranker(model=tiny)
+    ticks = 0
+
+    async def tick():
+        nonlocal ticks
+        while True:
+            await asyncio.sleep(0)
+            ticks += 1
+
+    ticking = asyncio.create_task(tick())
+    found = await reranker.acompress_documents(documents, QUERY)
+    ticking.cancel()
+    assert found == reranker.compress_documents(documents, QUERY)
+    assert ticks > 0
+
+
+@pytest.fixture(params=["memory", "folder"])
+def retriever(request, fresh, tmp_path):
+    path = None if request.param == "memory" else tmp_path / "kb"
+    retriever = M3EnsembleRetriever.from_documents(DOCUMENTS, model=fresh, path=path, k=5)
+    with retriever.index:
+        yield retriever
+
+
+@pytest.mark.parametrize("mode", ["colbert", "all"])
+def test_stored_vectors_are_used(retriever, mode):
+    model = retriever.index.model
+    found = retriever.invoke(QUERY)
+    before = model.encoded
+    stored = M3Reranker(index=retriever.index, mode=mode).compress_documents(found, QUERY)
+    assert model.encoded == before
+    fresh = M3Reranker(model=model, mode=mode).compress_documents(found, QUERY)
+    for one, other in zip(stored, fresh, strict=True):
+        assert one.id == other.id
+        for key, score in one.metadata.items():
+            if key.endswith("_score"):  # stored: 8 bits a dimension
+                assert score == pytest.approx(other.metadata[key], abs=5e-3)
+
+
+def test_ensemble_then_reranker_is_one_pass_a_text_and_a_query(retriever):
+    model = retriever.index.model
+    reranker = M3Reranker(index=retriever.index)
+    found = retriever.invoke(QUERY)
+    reranker.compress_documents(found, QUERY)
+    assert model.encoded == len(DOCUMENTS) + 1
+
+
+def test_only_what_is_missing_is_encoded(fresh):
+    index = M3EnsembleRetriever.from_documents(DOCUMENTS, model=fresh).index
+    changed = Document("Another text now.", id="fern")
+    unknown = Document("Ferns grow in the forest.", id="unknown")
+    nameless = Document("No id at all.")
+    qdrants = Document(DOCUMENTS[1].page_content, metadata={"_id": "helecho"})
+    given = [changed, unknown, nameless, DOCUMENTS[2], qdrants]
+    before = fresh.encoded
+    found = M3Reranker(index=index).compress_documents(given, QUERY)
+    assert fresh.encoded - before == 4  # the query and three texts
+    expected = M3Reranker(model=fresh).compress_documents(given, QUERY)
+    assert [d.page_content for d in found] == [d.page_content for d in expected]
+    assert [d.metadata["relevance_score"] for d in found] == pytest.approx(
+        [d.metadata["relevance_score"] for d in expected]
+    )
+
+
+@pytest.mark.parametrize("colbert", ["on-demand", "off"])
+def test_an_index_without_stored_colbert(documents, fresh, colbert):
+    index = M3EnsembleRetriever.from_documents(documents, model=fresh, colbert=colbert).index
+    found = M3Reranker(index=index).compress_documents(documents, QUERY)
+    assert found == M3Reranker(model=fresh).compress_documents(documents, QUERY)
+
+
+def test_an_index_of_another_model_is_refused(documents, tiny, monkeypatch):
+    index = M3EnsembleRetriever.from_documents(documents, model=tiny).index
+    with M3Model.load("tiny", dtype="float32") as other:
+        monkeypatch.setattr(other, "fingerprint", "another")
+        reranker = M3Reranker(model=other, index=index)
+        with pytest.raises(ModelMismatchError, match="the index was made by"):
+            reranker.compress_documents(documents, QUERY)
+
+
+async def test_in_a_contextual_compression_retriever(retriever):
+    both = ContextualCompressionRetriever(
+        base_compressor=M3Reranker(index=retriever.index, top_n=2), base_retriever=retriever
+    )
+    found = both.invoke(QUERY)
+    assert found == await both.ainvoke(QUERY)
+    assert ids(found)[0] == "fern"
+    assert len(found) == 2
+    assert found[0].metadata["relevance_score"] == found[0].metadata["colbert_score"]
+    assert "dense_score" in found[0].metadata  # what the retriever said stays
+
+
+async def test_in_a_chain_without_langchain_classic(retriever):
+    reranker = M3Reranker(index=retriever.index, top_n=2)
+
+    def rerank(found):
+        return reranker.compress_documents(found["documents"], found["query"])
+
+    chain = RunnableParallel(documents=retriever, query=RunnablePassthrough()) | RunnableLambda(
+        rerank
+    )
+    assert ids(chain.invoke(QUERY)) == ids(await chain.ainvoke(QUERY))
+    assert ids(chain.invoke(QUERY))[0] == "fern"
+
+
+def test_many_documents_are_encoded_in_parts(tiny):
+    documents = [Document(f"text number {i}", id=str(i)) for i in range(150)]
+    found = M3Reranker(model=tiny, top_n=3).compress_documents(documents, "text number 77")
+    assert "77" in ids(found)
+
+
+def test_repr_does_not_hold_the_model(tiny):
+    with M3Index.open(model=tiny) as index:
+        assert "M3Model" not in repr(M3Reranker(index=index))
