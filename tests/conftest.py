@@ -1,5 +1,6 @@
 """Fixtures that several folders share: the real small model, on real text in many scripts."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,11 @@ TEXTS = [
     "soil moisture " * 120,
     "The farmer waters the plants in the morning. " * 40,
 ]
+
+
+def hear_ctrl_c() -> None:
+    """For a child process: whoever starts us in the background makes children ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import pytest
 
 from m3rag import __version__
 from m3rag.cli import main
+from tests.conftest import hear_ctrl_c
 
 pytestmark = pytest.mark.filterwarnings("ignore::m3rag.errors.TruncationWarning")
 
@@ -184,7 +185,11 @@ def start_long_run(tmp_path):
     command = [sys.executable, "-m", "m3rag", "index", docs, "--to", kb, "--model", "tiny"]
     environment = os.environ | {"COLUMNS": "200"}
     process = subprocess.Popen(
-        [*command, "--json"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+        [*command, "--json"],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
+        preexec_fn=hear_ctrl_c,
     )
     deadline = time.monotonic() + 60
     while not (kb / "m3rag.json").exists() and time.monotonic() < deadline:

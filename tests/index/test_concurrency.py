@@ -14,6 +14,7 @@ import pytest
 from m3rag import M3Index, Passage
 from m3rag.index import QueryPlan, edge
 from m3rag.index.edge import EdgeStore
+from tests.conftest import hear_ctrl_c
 from tests.index.conftest import PASSAGES
 from tests.index.stores import COLBERT_DIM, DIM, make, named, unit
 
@@ -129,7 +130,10 @@ except KeyboardInterrupt:
 def start_adding(folder, *, until):
     """A program that adds 1,000 passages; returns once `until` are acknowledged."""
     program = subprocess.Popen(
-        [sys.executable, "-c", ADD, folder], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", ADD, folder],
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=hear_ctrl_c,
     )
     done = 0
     while done < until:
