@@ -1,0 +1,153 @@
+"""A chat over long documents with LlamaIndex: it remembers what was said, and cites what it read.
+
+Run it with `python examples/rag_chat_llama_index.py`. It works offline: the documents are the
+lessons beside it, each in another language, the retrieval model is "tiny", and a mock language
+model plays back prepared answers. For a chat of your own pass any LlamaIndex language model:
+
+    chat = Chat(LESSONS, Ollama(model="llama3.2"), model="BAAI/bge-m3")
+    print(chat.ask("How is a device kept secure?").text)
+
+Needs `pip install "m3rag[llama-index]"`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llama_index.core.bridge.pydantic import PrivateAttr
+from llama_index.core.chat_engine import CondensePlusContextChatEngine
+from llama_index.core.llms import LLM, CompletionResponse, CompletionResponseGen, MockLLM
+from llama_index.core.memory import ChatMemoryBuffer
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
+from llama_index.core.schema import Document, NodeWithScore, QueryBundle
+
+from m3rag import M3Model, read, shared_model
+from m3rag.documents import find
+from m3rag.llama_index import M3EnsembleRetriever, M3NodeParser, M3Reranker
+
+LESSONS = Path(__file__).parent / "lessons"
+
+SYSTEM = (
+    "Answer from the passages only, in the language of the question. Cite the passages you use by "
+    "their numbers, like [1]. If they do not answer, say so."
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the language model said, and the passages that it cites, by their numbers."""
+
+    text: str
+    cited: dict[int, NodeWithScore]
+
+
+class Chat:
+    """A conversation about the documents of a folder.
+
+    Args:
+        folder: Markdown, text, HTML, PDF and Word files.
+        llm: Any language model.
+        model: What finds passages, or its name.
+    """
+
+    def __init__(self, folder: Path, llm: LLM, model: M3Model | str) -> None:
+        model = shared_model(model) if isinstance(model, str) else model
+        self.retriever = M3EnsembleRetriever.from_documents(
+            [load(path) for path in find(folder)],
+            model=model,
+            node_parser=M3NodeParser(model=model, max_tokens=256),
+            similarity_top_k=20,
+            weights="cross-lingual",
+        )
+        self.engine = CondensePlusContextChatEngine.from_defaults(
+            self.retriever,
+            llm=llm,
+            memory=ChatMemoryBuffer.from_defaults(llm=llm),
+            system_prompt=SYSTEM,
+            node_postprocessors=[M3Reranker(index=self.retriever.index, top_n=4), Number()],
+        )
+
+    def ask(self, question: str) -> Answer:
+        """Answer a question, which may refer to what was said before."""
+        response = self.engine.chat(question)
+        numbered = dict(enumerate(response.source_nodes, 1))
+        text = str(response)
+        cited = {n: numbered[n] for n in map(int, re.findall(r"\[(\d+)\]", text)) if n in numbered}
+        return Answer(text, cited)
+
+
+class Number(BaseNodePostprocessor):
+    """Shows the language model a number with each passage, and nothing else of its metadata."""
+
+    def _postprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        return [numbered(found, n) for n, found in enumerate(nodes, 1)]
+
+
+def numbered(found: NodeWithScore, number: int) -> NodeWithScore:
+    """A copy that shows its number to whoever is to cite it."""
+    changes = {
+        "metadata": {**found.metadata, "passage": f"[{number}]"},
+        "excluded_llm_metadata_keys": list(found.metadata),
+    }
+    return found.model_copy(update={"node": found.node.model_copy(update=changes)})
+
+
+def load(path: Path) -> Document:
+    """A file as a LlamaIndex document."""
+    document = read(path, id=path.name)
+    return Document(id_=document.id, text=document.text, metadata=dict(document.metadata))
+
+
+def citation(found: NodeWithScore) -> str:
+    """Where a passage stands: document, headings, character span."""
+    node = found.node
+    place = " › ".join([node.ref_doc_id, *node.metadata.get("headings", ())])
+    return f"{place}, characters {node.start_char_idx:,} to {node.end_char_idx:,}"
+
+
+class Prepared(MockLLM):
+    """Says what was prepared, one answer after the other."""
+
+    _answers: Iterator[str] = PrivateAttr()
+
+    def __init__(self, answers: Iterable[str]) -> None:
+        super().__init__()
+        self._answers = iter(answers)
+
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """The next answer."""
+        return CompletionResponse(text=next(self._answers))
+
+    def stream_complete(
+        self, prompt: str, formatted: bool = False, **kwargs: Any
+    ) -> CompletionResponseGen:
+        """The next answer, in one piece."""
+        yield self.complete(prompt)
+
+
+def main() -> None:
+    """A short conversation with prepared answers, the citations looked up for real."""
+    prepared = [
+        "Mit einem symmetrischen Schlüssel wird eine Nachricht ver- und auch entschlüsselt; ihn "
+        "müssen beide Seiten kennen [1].",
+        "How does an X.509 certificate secure the connection of a device?",  # the follow-up, alone
+        "Each side keeps a private key and gives away only the public one, in its certificate "
+        "[2]; the file with the private key must be kept safe [1].",
+    ]
+    chat = Chat(LESSONS, Prepared(prepared), model="tiny")
+    for question in ("Was ist ein symmetrischer Schlüssel?", "And how does X.509 do better?"):
+        answer = chat.ask(question)
+        print(f"> {question}\n{answer.text}")
+        for number, found in answer.cited.items():
+            print(f"  [{number}] {citation(found)}")
+        print()
+
+
+if __name__ == "__main__":
+    main()

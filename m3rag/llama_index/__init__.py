@@ -1,0 +1,27 @@
+"""m3rag as LlamaIndex components: one model, one index, LlamaIndex's interfaces.
+
+`m3rag.llama_index.milvus` has the function that LlamaIndex's Milvus store takes.
+"""
+
+from m3rag.extras import require
+
+require("llama_index.core", "llama-index")
+
+from m3rag.llama_index.embeddings import M3Embedding, M3SparseEmbedding, sparse_encoder  # noqa: E402
+from m3rag.llama_index.node_parser import M3NodeParser  # noqa: E402
+from m3rag.llama_index.nodes import M3NodeWithScore  # noqa: E402
+from m3rag.llama_index.rerank import M3Reranker  # noqa: E402
+from m3rag.llama_index.retrievers import M3EnsembleRetriever, M3SparseRetriever  # noqa: E402
+from m3rag.llama_index.vectorstore import M3VectorStore  # noqa: E402
+
+__all__ = [
+    "M3Embedding",
+    "M3EnsembleRetriever",
+    "M3NodeParser",
+    "M3NodeWithScore",
+    "M3Reranker",
+    "M3SparseEmbedding",
+    "M3SparseRetriever",
+    "M3VectorStore",
+    "sparse_encoder",
+]

@@ -1,0 +1,127 @@
+"""Documents to passages for LlamaIndex: token-exact, at the document's own structure."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from llama_index.core.bridge.pydantic import Field
+from llama_index.core.node_parser import NodeParser
+from llama_index.core.node_parser.interface import IdFuncCallable
+from llama_index.core.schema import (
+    BaseNode,
+    Document,
+    MetadataMode,
+    NodeRelationship,
+    TextNode,
+)
+from llama_index.core.utils import get_tqdm_iterable
+
+from m3rag import documents
+from m3rag.documents.formats import markdown
+from m3rag.llama_index.model import ModelLike, UsesModel
+from m3rag.llama_index.nodes import HEADINGS
+
+_NAMESPACE = uuid.UUID("2f0d6a52-5a0e-5b39-9a53-0f6f3b1f7a44")  # fixed for good: ids depend on it
+
+
+def passage_id(i: int, document: BaseNode) -> str:
+    """A node's id, the same whenever the document is split: a UUID, as Qdrant wants."""
+    return str(uuid.uuid5(_NAMESPACE, f"{document.node_id}#{i}"))
+
+
+class M3NodeParser(UsesModel, NodeParser):
+    r"""Splits documents into passages of at most `max_tokens` of the model's own tokens.
+
+    The strongest boundary near the limit is taken: heading, paragraph, sentence, clause, word.
+
+    Example:
+        >>> parser = M3NodeParser(model="tiny", max_tokens=256)
+        >>> document = Document(text="# Ferns\n\nThey like shade.", id_="ferns.md")
+        >>> parser.get_nodes_from_documents([document])[0].metadata["headings"]
+        ['Ferns']
+
+    A node's text is `document.text[node.start_char_idx:node.end_char_idx]`, exactly, and its
+    metadata have "headings", the titles above it, highest first. Ids follow from the document's:
+    splitting it again gives the same.
+
+    Args:
+        model: An `M3Model`, or a name that `M3Model.load` takes; BGE-M3 by default. Only its
+            tokenizer is used.
+        settings: The fields.
+
+    Attributes:
+        max_tokens: the longest passage, `<s>` and `</s>` included; at least 16.
+        overlap: how many tokens of one passage the next may repeat, in whole sentences; an eighth
+            of `max_tokens` by default.
+        markdown: whether lines such as `## Title` are headings.
+        embed_metadata: whether metadata are encoded before the text, as LlamaIndex does by
+            default. They then count against no limit, and file names make passages alike.
+    """
+
+    max_tokens: int = Field(default=512, ge=documents.splitting.SMALLEST_LIMIT)
+    overlap: int | None = Field(default=None, ge=0)
+    markdown: bool = True
+    embed_metadata: bool = False
+    id_func: IdFuncCallable = Field(default=passage_id)
+
+    def __init__(self, *, model: ModelLike = None, **settings: Any) -> None:
+        super().__init__(model=model, **settings)
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The name it is saved under."""
+        return "M3NodeParser"
+
+    def _parse_nodes(
+        self, nodes: Sequence[BaseNode], show_progress: bool = False, **kwargs: Any
+    ) -> list[BaseNode]:
+        every = get_tqdm_iterable(nodes, show_progress, "Splitting documents")
+        return [passage for node in every for passage in self._split(node)]
+
+    async def _aparse_nodes(
+        self, nodes: Sequence[BaseNode], show_progress: bool = False, **kwargs: Any
+    ) -> list[BaseNode]:
+        return await asyncio.to_thread(self._parse_nodes, nodes, show_progress, **kwargs)
+
+    def _postprocess_parsed_nodes(
+        self, nodes: list[BaseNode], parent_doc_map: dict[str, Document]
+    ) -> list[BaseNode]:
+        # LlamaIndex would look for each text in its document, and find repeated ones too early.
+        nodes = super()._postprocess_parsed_nodes(nodes, {})
+        if not self.embed_metadata:
+            for node in nodes:
+                hidden = [*node.excluded_embed_metadata_keys, *node.metadata]
+                node.excluded_embed_metadata_keys = list(dict.fromkeys(hidden))
+        return nodes
+
+    def _split(self, node: BaseNode) -> list[TextNode]:
+        text = node.get_content(MetadataMode.NONE)
+        headings = _headings(text) if self.markdown else ()
+        document = documents.Document(node.node_id, text, headings)
+        overlap = self.max_tokens // 8 if self.overlap is None else self.overlap
+        passages = documents.split(
+            document, self.tokenizer, max_tokens=self.max_tokens, overlap=overlap
+        )
+        source = node.source_node or node.as_related_node_info()
+        offset = getattr(node, "start_char_idx", None) or 0
+        return [
+            TextNode(
+                id_=self.id_func(i, node),
+                text=passage.text,
+                metadata={HEADINGS: list(passage.headings)} if passage.headings else {},
+                excluded_embed_metadata_keys=list(node.excluded_embed_metadata_keys),
+                excluded_llm_metadata_keys=list(node.excluded_llm_metadata_keys),
+                start_char_idx=offset + (passage.start or 0),
+                end_char_idx=offset + (passage.end or 0),
+                relationships={NodeRelationship.SOURCE: source},
+            )
+            for i, passage in enumerate(passages)
+        ]
+
+
+def _headings(text: str) -> tuple[documents.Heading, ...]:
+    """The Markdown headings; other line ends become as many characters, which keeps all starts."""
+    return markdown.parse(text.replace("\r\n", " \n").replace("\r", "\n")).headings

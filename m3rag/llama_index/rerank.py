@@ -1,0 +1,113 @@
+"""Reranking for LlamaIndex by the same model, with stored vectors where there are some."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from llama_index.core.bridge.pydantic import Field, PrivateAttr
+from llama_index.core.callbacks import CBEventType, EventPayload
+from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]
+from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
+from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
+
+from m3rag.errors import InputError
+from m3rag.index import M3Index
+from m3rag.index.rescoring import rescore
+from m3rag.llama_index.model import ModelLike, UsesModel
+from m3rag.llama_index.nodes import M3NodeWithScore
+
+dispatcher = get_dispatcher(__name__)
+
+
+class M3Reranker(UsesModel, BaseNodePostprocessor):
+    """Puts retrieved nodes in the order of their ColBERT, or of all three scores.
+
+        colbert   the mean, over the query's vectors, of the best match in the node
+        all       (w_d * dense + w_s * sparse + w_c * colbert) / (w_d + w_s + w_c)
+
+    Example:
+        >>> texts = ["Cacti like sun.", "Ferns like shade."]
+        >>> nodes = [NodeWithScore(node=TextNode(text=text)) for text in texts]
+        >>> reranker = M3Reranker(model="tiny", top_n=1)
+        >>> reranker.postprocess_nodes(nodes, query_str="Who likes shade?")[0].text
+        'Ferns like shade.'
+
+    Nodes of an index are scored by its stored vectors if it is passed; others are encoded, all in
+    one call. The nodes that come in are left as they are.
+
+    Args:
+        model: An `M3Model`, or a name that `M3Model.load` takes; the index's own if there is one,
+            else the process's shared BGE-M3.
+        index: Where nodes may come from.
+        settings: The fields.
+
+    Attributes:
+        top_n: how many nodes are left.
+        mode: "colbert" or "all".
+        weights: of mode "all", as in `M3EnsembleRetriever`.
+    """
+
+    top_n: int = Field(default=4, gt=0)
+    mode: Literal["colbert", "all"] = "colbert"
+    weights: str | list[float] | dict[str, float] = "default"
+    _index: M3Index | None = PrivateAttr(default=None)
+
+    def __init__(
+        self, *, model: ModelLike = None, index: M3Index | None = None, **settings: Any
+    ) -> None:
+        if model is None and index is not None:
+            model = index.model
+        super().__init__(model=model, **settings)
+        self._index = index
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The name it is saved under."""
+        return "M3Reranker"
+
+    def _postprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        if query_bundle is None:
+            raise InputError("M3Reranker needs a query: postprocess_nodes(nodes, query_str=...).")
+        if not nodes:
+            return []
+        dispatcher.event(
+            ReRankStartEvent(
+                query=query_bundle, nodes=nodes, top_n=self.top_n, model_name=self.model_name
+            )
+        )
+        payload: dict[str, Any] = {
+            EventPayload.NODES: nodes,
+            EventPayload.MODEL_NAME: self.model_name,
+            EventPayload.QUERY_STR: query_bundle.query_str,
+            EventPayload.TOP_K: self.top_n,
+        }
+        with self.callback_manager.event(CBEventType.RERANKING, payload=payload) as event:
+            best = self._reranked(query_bundle.query_str, nodes)
+            event.on_end(payload={EventPayload.NODES: best})
+        dispatcher.event(ReRankEndEvent(nodes=best))
+        return best
+
+    def _reranked(self, query: str, nodes: list[NodeWithScore]) -> list[NodeWithScore]:
+        fused, columns = rescore(
+            query,
+            [found.get_content(MetadataMode.EMBED) for found in nodes],
+            {"colbert": 1.0} if self.mode == "colbert" else self.weights,
+            model=self.model,
+            ids=[found.node_id for found in nodes],
+            index=self._index,
+        )
+        best = sorted(range(len(nodes)), key=lambda row: -fused[row])[: self.top_n]
+        return [
+            M3NodeWithScore(
+                node=nodes[row].node,
+                score=float(fused[row]),
+                scores={
+                    **getattr(nodes[row], "scores", {}),
+                    **{channel: float(column[row]) for channel, column in columns.items()},
+                },
+            )
+            for row in best
+        ]

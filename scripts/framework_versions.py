@@ -1,0 +1,79 @@
+"""Run the framework tests with the lowest and with the newest versions that pyproject allows.
+
+    python scripts/framework_versions.py [lowest] [newest]
+
+Makes one virtual environment for each under build/frameworks. The lowest is the lower bound of
+langchain-core and of llama-index-core; partner packages and test suites are the newest that fit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import tomllib
+import venv
+from itertools import chain
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+FRAMEWORKS = ("langchain-core", "llama-index-core")
+TESTS = ("tests/langchain", "tests/llama_index", "tests/test_framework_parity.py")
+HEAVY = ("FlagEmbedding", "sentence-transformers")  # no framework test needs them
+IGNORED = (  # what llama-index-core 0.14.0 does wrong beside newer packages, and to itself
+    "ignore::pydantic.warnings.UnsupportedFieldAttributeWarning",
+    "ignore:Call to deprecated method get_doc_id:DeprecationWarning",
+)
+SHOWN = "langchain|langgraph|llama|qdrant|milvus|pydantic|torch|transformers"
+
+_RANGE = re.compile(r"(?P<name>[\w.-]+)>=(?P<low>[\d.]+),<(?P<high>[\d.]+)")
+
+
+def pins(which: str, project: dict[str, list[str]]) -> list[str]:
+    """The requirement of each framework: its lower bound, or its whole range."""
+    lines = chain.from_iterable(project.values())
+    found = {m["name"]: m for line in lines if (m := _RANGE.fullmatch(line))}
+    ranges = [found[name] for name in FRAMEWORKS]
+    return [f"{m['name']}=={m['low']}" if which == "lowest" else m[0] for m in ranges]
+
+
+def tools(which: str, group: list[str]) -> list[str]:
+    """The packages of the test group; for the lowest in any version that fits."""
+    kept = [line for line in group if not line.startswith(HEAVY)]
+    return [re.split(r"[=<>]", line)[0] for line in kept] if which == "lowest" else kept
+
+
+def check(which: str) -> bool:
+    """Make the environment, install, run the tests; whether they passed."""
+    toml = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    home = ROOT / "build" / "frameworks" / which
+    venv.create(home, with_pip=True, clear=True)
+    python = str(home / ("Scripts" if sys.platform == "win32" else "bin") / "python")
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    torch = re.search(r"^torch==\S+", (ROOT / "constraints.txt").read_text("utf-8"), re.MULTILINE)
+    # torch first and alone, as in the Makefile: nothing pulls another build later.
+    subprocess.run([*install, torch[0] if torch else "torch"], check=True)
+    wanted = pins(which, toml["project"]["optional-dependencies"])
+    suites = tools(which, toml["dependency-groups"]["test"])
+    subprocess.run([*install, *wanted, *suites, "--editable", f"{ROOT}[all]"], check=True)
+    listed = subprocess.run(
+        [python, "-m", "pip", "list", "--format=freeze"], check=True, capture_output=True, text=True
+    )
+    shown = [line for line in listed.stdout.split() if re.match(SHOWN, line)]
+    sys.stdout.write(f"{which}: {' '.join(shown)}\n")
+    sys.stdout.flush()
+    ignored = [f"-W{each}" for each in IGNORED] if which == "lowest" else []
+    done = subprocess.run([python, "-m", "pytest", *ignored, *TESTS], cwd=ROOT, check=False)
+    return done.returncode == 0
+
+
+def main() -> int:
+    """How many of the environments failed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("which", nargs="*", default=["lowest", "newest"])
+    return sum(not check(which) for which in parser.parse_args().which)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

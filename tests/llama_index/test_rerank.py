@@ -1,0 +1,195 @@
+"""M3Reranker."""
+
+import json
+
+import pytest
+from llama_index.core.callbacks import CallbackManager, CBEventType, LlamaDebugHandler
+from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
+from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
+
+from m3rag import M3Index, M3Model, compute_score
+from m3rag.errors import InputError
+from m3rag.llama_index import M3EnsembleRetriever, M3Reranker, M3VectorStore
+from tests.llama_index.conftest import TEXTS, make_nodes, ticking
+
+QUERY = "How do I measure soil moisture?"
+
+
+@pytest.fixture
+def found(nodes):
+    return [NodeWithScore(node=node, score=0.1 * i) for i, node in enumerate(nodes)]
+
+
+@pytest.fixture(params=["memory", "folder"])
+def index(request, tmp_path, fresh):
+    path = None if request.param == "memory" else tmp_path / "kb"
+    with M3Index.open(path, model=fresh) as index:
+        M3VectorStore(index).add(make_nodes())
+        yield index
+
+
+def scores_of(mode, tiny):
+    pairs = [(QUERY, text) for text, *_ in TEXTS.values()]
+    column = compute_score(tiny, pairs, weights=(1.0, 0.3, 1.0))[mode]
+    return dict(zip(TEXTS, column, strict=True))
+
+
+def test_it_is_a_postprocessor():
+    assert issubclass(M3Reranker, BaseNodePostprocessor)
+    assert M3Reranker.class_name() == "M3Reranker"
+
+
+@pytest.mark.parametrize(
+    ("mode", "column"), [("colbert", "colbert"), ("all", "colbert+sparse+dense")]
+)
+def test_order_and_scores_are_the_models(tiny, found, mode, column):
+    expected = scores_of(column, tiny)
+    best = M3Reranker(model=tiny, mode=mode, top_n=8).postprocess_nodes(found, query_str=QUERY)
+    assert [one.node_id for one in best] == sorted(expected, key=expected.get, reverse=True)
+    for one in best:
+        assert one.score == pytest.approx(expected[one.node_id], abs=1e-5)
+        assert type(one.score) is float
+
+
+def test_the_score_of_each_channel_comes_along(tiny, found):
+    reranker = M3Reranker(model=tiny, mode="all", weights={"dense": 1, "colbert": 1})
+    for one in reranker.postprocess_nodes(found, query_str=QUERY):
+        assert set(one.scores) == {"dense", "colbert"}
+        assert one.score == pytest.approx(sum(one.scores.values()) / 2, abs=1e-6)
+
+
+def test_scores_from_before_stay(tiny, nodes):
+    retriever = M3EnsembleRetriever.from_nodes(nodes, model=tiny, weights={"dense": 1})
+    (best,) = M3Reranker(model=tiny, top_n=1).postprocess_nodes(
+        retriever.retrieve(QUERY), query_str=QUERY
+    )
+    assert set(best.scores) == {"dense", "colbert"}
+
+
+@pytest.mark.parametrize("n", [1, 3, 100])
+def test_top_n_counts(tiny, found, n):
+    best = M3Reranker(model=tiny, top_n=n).postprocess_nodes(found, query_str=QUERY)
+    assert len(best) == min(n, len(found))
+
+
+def test_what_comes_in_is_left_alone(tiny, found):
+    M3Reranker(model=tiny).postprocess_nodes(found, query_str=QUERY)
+    assert [one.node for one in found] == make_nodes()
+    assert [one.score for one in found] == [0.1 * i for i in range(len(found))]
+
+
+def test_equal_scores_keep_their_order(tiny):
+    twins = [NodeWithScore(node=TextNode(id_=i, text="Ferns")) for i in ("b", "a", "c")]
+    best = M3Reranker(model=tiny).postprocess_nodes(twins, query_str="Ferns")
+    assert [one.node_id for one in best] == ["b", "a", "c"]
+
+
+async def test_async_gives_what_sync_gives(tiny, found):
+    reranker = M3Reranker(model=tiny)
+    assert await reranker.apostprocess_nodes(found, query_str=QUERY) == reranker.postprocess_nodes(
+        found, query_str=QUERY
+    )
+
+
+async def test_the_event_loop_goes_on_while_it_reranks(fresh):
+    nodes = [
+        NodeWithScore(node=TextNode(text=f"{i} " + "soil moisture sensor " * 150))
+        for i in range(24)
+    ]
+    async with ticking() as gaps:
+        await M3Reranker(model=fresh).apostprocess_nodes(nodes, query_str=QUERY)
+    assert len(gaps) > 10
+    assert max(gaps) < sum(gaps) / 2
+
+
+def test_stored_vectors_are_used_again(index, fresh, found):
+    before = fresh.encoded
+    best = M3Reranker(index=index).postprocess_nodes(found, query_str=QUERY)
+    assert fresh.encoded == before + 1  # the query
+    expected = scores_of("colbert", fresh)
+    for one in best:
+        assert one.score == pytest.approx(expected[one.node_id], abs=5e-3)
+
+
+def test_only_what_is_missing_is_encoded(index, fresh, found):
+    found[0] = NodeWithScore(node=TextNode(id_="new", text="A node from elsewhere."))
+    before = fresh.encoded
+    best = M3Reranker(index=index, top_n=8).postprocess_nodes(found, query_str=QUERY)
+    assert fresh.encoded == before + 2
+    assert {one.node_id for one in best} == {one.node_id for one in found}
+
+
+def test_a_text_that_was_changed_is_encoded_again(index, fresh, found):
+    found[0].node.text = "How do I measure soil moisture?"
+    before = fresh.encoded
+    best = M3Reranker(index=index).postprocess_nodes(found, query_str=QUERY)
+    assert fresh.encoded == before + 1  # it equals the query
+    assert best[0].node_id == found[0].node_id
+    assert best[0].score == pytest.approx(1, abs=1e-4)
+
+
+def test_the_model_is_the_indexs(index, fresh):
+    assert M3Reranker(index=index).model is fresh
+
+
+def test_retrieving_and_reranking_costs_one_pass_a_query(fresh, nodes):
+    retriever = M3EnsembleRetriever.from_nodes(nodes, model=fresh)
+    reranker = M3Reranker(index=retriever.index)
+    reranker.postprocess_nodes(retriever.retrieve(QUERY), query_str=QUERY)
+    assert fresh.encoded == len(nodes) + 1
+
+
+def test_retrieving_and_reranking_without_the_index_costs_no_second_pass(fresh, nodes):
+    retriever = M3EnsembleRetriever.from_nodes(nodes, model=fresh)
+    M3Reranker(model=fresh).postprocess_nodes(retriever.retrieve(QUERY), query_str=QUERY)
+    assert fresh.encoded == len(nodes) + 1  # the memo
+
+
+def test_it_tells_what_it_reranks(tiny, found, listener):
+    best = M3Reranker(model=tiny, top_n=2).postprocess_nodes(found, query_str=QUERY)
+    (start,), (end,) = listener.of(ReRankStartEvent), listener.of(ReRankEndEvent)
+    assert (start.top_n, start.model_name) == (2, "tiny")
+    assert start.query.query_str == QUERY
+    assert len(start.nodes) == len(found)
+    assert [one.node_id for one in end.nodes] == [one.node_id for one in best]
+
+
+def test_it_tells_callbacks_too(tiny, found):
+    handler = LlamaDebugHandler(print_trace_on_end=False)
+    reranker = M3Reranker(model=tiny, callback_manager=CallbackManager([handler]))
+    reranker.postprocess_nodes(found, query_str=QUERY)
+    assert len(handler.get_event_pairs(CBEventType.RERANKING)) == 1
+
+
+def test_nothing_gives_nothing(tiny):
+    assert M3Reranker(model=tiny).postprocess_nodes([], query_str=QUERY) == []
+
+
+def test_without_a_query_it_says_so(tiny, found):
+    with pytest.raises(InputError, match="needs a query"):
+        M3Reranker(model=tiny).postprocess_nodes(found)
+
+
+def test_bm25_cannot_rerank(tiny, found):
+    reranker = M3Reranker(model=tiny, mode="all", weights={"bm25": 1})
+    with pytest.raises(InputError, match="dense, sparse and colbert"):
+        reranker.postprocess_nodes(found, query_str=QUERY)
+
+
+def test_an_index_of_another_model_is_an_error(tiny, tiny_folder, found, monkeypatch):
+    with M3Model.load(tiny_folder, dtype="float32") as other:
+        monkeypatch.setattr(other, "fingerprint", "0123")
+        reranker = M3Reranker(model=other, index=M3Index.open(model=tiny))
+        with pytest.raises(RuntimeError, match="0123"):
+            reranker.postprocess_nodes(found, query_str=QUERY)
+
+
+def test_results_become_json(tiny, found):
+    for one in M3Reranker(model=tiny).postprocess_nodes(found, QueryBundle(QUERY)):
+        assert json.loads(one.model_dump_json())["scores"] == one.scores
+
+
+def test_fields_alone_make_it_again(tiny):
+    reranker = M3Reranker(model=tiny, top_n=3, mode="all", weights=[1.0, 0.5, 0.2])
+    assert M3Reranker.from_dict(reranker.to_dict()).to_dict() == reranker.to_dict()

@@ -1,0 +1,174 @@
+"""The same corpus and questions through both frameworks: the same ids, order and scores."""
+
+import asyncio
+
+import pytest
+
+from tests.conftest import TEXTS
+
+langchain = pytest.importorskip("m3rag.langchain")
+llama_index = pytest.importorskip("m3rag.llama_index")
+
+from langchain_core.documents import Document  # noqa: E402
+from llama_index.core.schema import Document as Source  # noqa: E402
+from llama_index.core.schema import TextNode  # noqa: E402
+
+QUESTIONS = ["What is BGE M3?", "soil moisture", "¿Cómo se riega una planta?", "土壌の水分", "🌱"]
+CHANNELS = ("dense", "sparse", "colbert", "bm25")
+LONG = (
+    "# Plants\n\n## Ferns\n\n" + "Ferns like shade. They need water. " * 30 + "\n\n# 植物\n\n植物。"
+)
+SETTINGS = [
+    {},
+    {"weights": "cross-lingual"},
+    {"weights": (0.2, 0.5, 0.3), "candidates": 10},
+    {"weights": {"dense": 1, "bm25": 0.1}},
+    {"fusion": "rrf"},
+    {"weights": [1, 2, 0], "fusion": "rrf"},
+    {"channels": ["dense", "sparse"]},
+]
+
+
+@pytest.fixture(scope="module", params=["memory", "folder"])
+def corpora(request, tmp_path_factory, tiny):
+    """The retrievers' indexes, each filled by its own framework, and what they were filled with."""
+    at = tmp_path_factory.mktemp("parity")
+    paths = {} if request.param == "memory" else {"l": at / "l", "i": at / "i"}
+    texts = {f"text-{i:02}": text for i, text in enumerate(TEXTS) if text.strip()}
+    metadata = {name: {"n": int(name[-2:])} for name in texts}
+    documents = [Document(id=i, page_content=t, metadata=metadata[i]) for i, t in texts.items()]
+    nodes = [
+        TextNode(id_=i, text=t, metadata=metadata[i], excluded_embed_metadata_keys=["n"])
+        for i, t in texts.items()
+    ]
+    left = langchain.M3EnsembleRetriever.from_documents(
+        documents, model=tiny, path=paths.get("l")
+    ).index
+    right = llama_index.M3EnsembleRetriever.from_nodes(nodes, model=tiny, path=paths.get("i")).index
+    yield left, right, documents, nodes
+    left.close()
+    right.close()
+
+
+def close(number):
+    return pytest.approx(number, rel=1e-5, abs=1e-6)  # the engine adds up in any order
+
+
+def of_documents(documents):
+    """(id, fused score, score of each channel) of what LangChain found."""
+    return [
+        (
+            document.id,
+            close(document.metadata["relevance_score"]),
+            close(
+                {
+                    c: document.metadata[key]
+                    for c in CHANNELS
+                    if (key := f"{c}_score") in document.metadata
+                }
+            ),
+        )
+        for document in documents
+    ]
+
+
+def of_nodes(found):
+    """The same of what LlamaIndex found."""
+    return [(one.node_id, one.score, one.scores) for one in found]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_ensembles_agree(corpora, settings, question):
+    left, right, *_ = corpora
+    documents = langchain.M3EnsembleRetriever(index=left, k=6, **settings).invoke(question)
+    retriever = llama_index.M3EnsembleRetriever(right, similarity_top_k=6, **settings)
+    assert of_documents(documents) == of_nodes(retriever.retrieve(question))
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+async def test_ensembles_agree_asynchronously(corpora, question):
+    left, right, *_ = corpora
+    documents, found = await asyncio.gather(
+        langchain.M3EnsembleRetriever(index=left).ainvoke(question),
+        llama_index.M3EnsembleRetriever(right).aretrieve(question),
+    )
+    assert of_documents(documents) == of_nodes(found)
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_sparse_retrievers_agree(corpora, question):
+    left, right, *_ = corpora
+    documents = langchain.M3SparseRetriever(index=left).invoke(question)
+    assert of_documents(documents) == of_nodes(
+        llama_index.M3SparseRetriever(right).retrieve(question)
+    )
+
+
+@pytest.mark.parametrize("mode", ["colbert", "all"])
+@pytest.mark.parametrize("stored", [False, True])
+def test_rerankers_agree(corpora, tiny, mode, stored):
+    left, right, documents, nodes = corpora
+    one = langchain.M3Reranker(model=tiny, index=left if stored else None, mode=mode, top_n=5)
+    other = llama_index.M3Reranker(model=tiny, index=right if stored else None, mode=mode, top_n=5)
+    found = [llama_index.M3NodeWithScore(node=node) for node in nodes]
+    ranked = one.compress_documents(documents, "What is BGE M3?")
+    assert of_documents(ranked) == of_nodes(
+        other.postprocess_nodes(found, query_str="What is BGE M3?")
+    )
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_vector_stores_agree(corpora, question):
+    left, right, *_ = corpora
+    documents = langchain.M3VectorStore(left).similarity_search_with_score(question, k=5)
+    store = llama_index.M3VectorStore(right)
+    vector = store.embed_model.get_query_embedding(question)
+    found = store.query(
+        llama_index.vectorstore.VectorStoreQuery(query_embedding=vector, similarity_top_k=5)
+    )
+    assert [document.id for document, _ in documents] == found.ids
+    assert [score for _, score in documents] == close(found.similarities)
+
+
+def test_embeddings_agree(tiny):
+    left = langchain.M3Embeddings(tiny).embed_documents(TEXTS)
+    assert left == llama_index.M3Embedding(model=tiny).get_text_embedding_batch(TEXTS)
+
+
+def test_splitters_agree(tiny):
+    splitter = langchain.M3TextSplitter(tiny, chunk_size=64, chunk_overlap=8)
+    parser = llama_index.M3NodeParser(model=tiny, max_tokens=64, overlap=8)
+    documents = splitter.split_documents([Document(id="plants.md", page_content=LONG)])
+    nodes = parser([Source(text=LONG, id_="plants.md")])
+    assert [
+        (
+            document.page_content,
+            document.metadata["start"],
+            document.metadata["end"],
+            document.metadata.get("headings"),
+            document.metadata["document_id"],
+        )
+        for document in documents
+    ] == [
+        (
+            node.text,
+            node.start_char_idx,
+            node.end_char_idx,
+            node.metadata.get("headings"),
+            node.ref_doc_id,
+        )
+        for node in nodes
+    ]
+
+
+def test_one_framework_reads_what_the_other_has_kept(corpora):
+    left, right, documents, nodes = corpora
+    ids = [node.node_id for node in nodes]
+    read = llama_index.M3VectorStore(left).get_nodes(ids)
+    assert [(n.node_id, n.text, n.metadata) for n in read] == [
+        (d.id, d.page_content, d.metadata) for d in documents
+    ]
+    (document,) = langchain.M3VectorStore(right).get_by_ids(ids[:1])
+    assert (document.id, document.page_content) == (nodes[0].node_id, nodes[0].text)
+    assert document.metadata["n"] == nodes[0].metadata["n"]
