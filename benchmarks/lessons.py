@@ -1,13 +1,16 @@
 """How long it takes to index a folder of long documents with "tiny", and to answer a question.
 
-    python benchmarks/lessons.py FOLDER [--runs 3] [--queries 60]
+    python benchmarks/lessons.py [FOLDER] [--runs 3]
 
 Prints a table in Markdown: what was indexed, the time of each run, the highest memory of this
 process and of the engine's, and the time of a question end to end (encode, search, rescore every
-candidate by all channels), each question asked once, none of them known to the model's memo.
+candidate by all channels), without the model's memo. The questions are those of `questions.tsv`,
+in languages that no example lesson is written in; for the example lessons, the default folder, it
+also says for how many of them the best passage is of the lesson that has the answer.
 """
 
 import argparse
+import csv
 import os
 import platform
 import resource
@@ -23,6 +26,7 @@ from m3rag.documents import find
 from m3rag.index.folder import sync
 
 LESSONS = Path(__file__).parent.parent / "examples" / "lessons"
+QUESTIONS = Path(__file__).parent / "questions.tsv"
 
 
 def main() -> None:
@@ -30,7 +34,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path, nargs="?", default=LESSONS)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--queries", type=int, default=60)
     parser.add_argument("--dtype", default="auto")
     options = parser.parse_args()
 
@@ -43,25 +46,23 @@ def main() -> None:
                 seconds.append(time.perf_counter() - start)
                 if run == options.runs - 1:
                     texts = [passage.text for passage in index.passages()]
-                    latencies = ask(index, questions(texts, options.queries))
+                    latencies, right = ask(index)
         tokens = sum(map(len, model.token_ids(texts)))
-        report(options.folder, model, texts, tokens, seconds, latencies)
+        report(options.folder, model, texts, tokens, seconds, latencies, right)
 
 
-def questions(texts: list[str], n: int) -> list[str]:
-    """A dozen words from the middle of every so many passages: real text in every language."""
-    step = max(1, len(texts) // n)
-    return [" ".join(text[len(text) // 2 :].split()[1:13])[:80] or "?" for text in texts[::step]]
-
-
-def ask(index: M3Index, queries: list[str]) -> list[float]:
-    """Milliseconds of each question, after three that are not counted."""
-    latencies = []
-    for query in queries[:3] + queries:
+def ask(index: M3Index) -> tuple[list[float], int]:
+    """Milliseconds of each question, asked twice, and how many find the right lesson first."""
+    with QUESTIONS.open(encoding="utf-8") as file:
+        questions = list(csv.DictReader(file, delimiter="\t"))
+    index.search(questions[0]["question"])  # the first one opens files
+    latencies, right = [], 0
+    for row in questions + questions:
         start = time.perf_counter()
-        index.search(query, k=5, weights="default")
+        hits = index.search(row["question"], k=5, weights="cross-lingual")
         latencies.append(1000 * (time.perf_counter() - start))
-    return latencies[3:]
+        right += hits[0].passage.document_id == f"lessons/{row['lesson']}.md"
+    return latencies, right // 2
 
 
 def report(
@@ -71,6 +72,7 @@ def report(
     tokens: int,
     seconds: list[float],
     latencies: list[float],
+    right: int,
 ) -> None:
     """Print one Markdown table."""
     files = find(folder)
@@ -93,6 +95,9 @@ def report(
         "question, ms": f"median {statistics.median(latencies):.1f}, "
         f"90th percentile {statistics.quantiles(latencies, n=10)[-1]:.1f}, of {len(latencies)}",
     }
+    if folder.resolve() == LESSONS.resolve():
+        rows["right lesson first"] = f"{right} of {len(latencies) // 2} questions, no lesson in "
+        rows["right lesson first"] += "their language"
     print("| what | measured |\n|---|---|")
     for name, value in rows.items():
         print(f"| {name} | {value} |")

@@ -17,8 +17,10 @@ step "$work/pool.npz" data.py "$data" "$work/tokenizer.json" "$work/pool.npz"
 step "$work/static.pt" static.py "$work/pool.npz" "$work/static.pt" --minutes 10 --threads "$threads"
 step "$work/static2.pt" static.py "$work/pool.npz" "$work/static2.pt" --start "$work/static.pt" \
     --seed 5 --lr 0.06 --minutes 11 --threads "$threads"
+step "$work/static3.pt" static.py "$work/pool.npz" "$work/static3.pt" --start "$work/static2.pt" \
+    --seed 9 --lr 0.06 --minutes 23 --threads "$threads"
 # STAGE2 minutes of transformer training; none made the shipped checkpoint: see README.md
-python "$here/train.py" "$work/pool.npz" "$work/static2.pt" "$work" --minutes "${STAGE2:-0}" \
+python "$here/train.py" "$work/pool.npz" "$work/static3.pt" "$work" --minutes "${STAGE2:-0}" \
     --threads "$threads"
 python "$here/export.py" "$work/run.pt" "$work/tokenizer.json" "$checkpoint"
 python "$here/evaluate.py" "$checkpoint" "$data/eval" --speed --threads "$threads" \
