@@ -75,15 +75,10 @@ class M3TextSplitter(BaseDocumentTransformer):
         whole = core.Document(
             id=document.id or digest(document),
             text=document.page_content,
-            headings=_headings(document.page_content) if self.markdown else (),
+            headings=markdown.headings(document.page_content) if self.markdown else (),
             metadata=document.metadata,
         )
         passages = core.split(
             whole, self.tokenizer, max_tokens=self.chunk_size, overlap=self.chunk_overlap
         )
         return [to_document(passage) for passage in passages]
-
-
-def _headings(text: str) -> tuple[core.Heading, ...]:
-    """The Markdown headings; other line ends become as many characters, which keeps all starts."""
-    return markdown.parse(text.replace("\r\n", " \n").replace("\r", "\n")).headings

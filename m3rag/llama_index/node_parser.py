@@ -99,7 +99,7 @@ class M3NodeParser(UsesModel, NodeParser):
 
     def _split(self, node: BaseNode) -> list[TextNode]:
         text = node.get_content(MetadataMode.NONE)
-        headings = _headings(text) if self.markdown else ()
+        headings = markdown.headings(text) if self.markdown else ()
         document = documents.Document(node.node_id, text, headings)
         overlap = self.max_tokens // 8 if self.overlap is None else self.overlap
         passages = documents.split(
@@ -120,8 +120,3 @@ class M3NodeParser(UsesModel, NodeParser):
             )
             for i, passage in enumerate(passages)
         ]
-
-
-def _headings(text: str) -> tuple[documents.Heading, ...]:
-    """The Markdown headings; other line ends become as many characters, which keeps all starts."""
-    return markdown.parse(text.replace("\r\n", " \n").replace("\r", "\n")).headings

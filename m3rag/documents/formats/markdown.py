@@ -30,6 +30,12 @@ def parse(text: str) -> Content:
     return Content(text, headings, named[1].strip(" \t\"'") if named else first)
 
 
+def headings(text: str) -> tuple[Heading, ...]:
+    """The headings of a text that is not to be changed, whatever its line ends."""
+    same_length = text.replace("\r\n", " \n").replace("\r", "\n")  # keeps all starts
+    return parse(same_length).headings
+
+
 def _headings(source: str, text: str) -> tuple[Heading, ...]:
     parser = MarkdownIt("commonmark").disable("inline")
     starts = [0, *accumulate(len(line) + 1 for line in text.split("\n"))]
