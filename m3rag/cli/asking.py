@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
@@ -46,7 +47,7 @@ def run(
                 for hit, spans in zip(hits, marks, strict=True)
             ],
         }
-        print(json.dumps(result, ensure_ascii=False))  # noqa: T201
+        typer.echo(json.dumps(result, ensure_ascii=False))
         return
     console = Console()
     if answer is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -31,7 +32,7 @@ def run(texts: Sequence[str], *, model: str, colbert: bool, as_json: bool) -> No
                 }
                 if colbert:
                     values["colbert"] = one.colbert[0].tolist()
-                print(json.dumps(values, ensure_ascii=False))  # noqa: T201
+                typer.echo(json.dumps(values, ensure_ascii=False))
                 continue
             table = Table("token", "piece", "weight", title=text, title_justify="left")
             for (token, weight), piece in zip(weights, pieces, strict=True):

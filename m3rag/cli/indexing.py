@@ -78,7 +78,9 @@ def run(
             raise typer.Exit(130) from None
         total = index.count()
     if as_json:
-        print(json.dumps({"kb": str(to), "total": total, **asdict(changes)}, ensure_ascii=False))  # noqa: T201
+        typer.echo(
+            json.dumps({"kb": str(to), "total": total, **asdict(changes)}, ensure_ascii=False)
+        )
     else:
         _report(changes, to, total)
     if changes.failed:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -39,7 +40,7 @@ def show(kb: Path, *, as_json: bool) -> None:
         "bytes": size,
     }
     if as_json:
-        print(json.dumps(facts, ensure_ascii=False))  # noqa: T201
+        typer.echo(json.dumps(facts, ensure_ascii=False))
         return
     console = Console()
     console.print(
@@ -75,6 +76,6 @@ def delete(
         deleted = store.delete_where(condition)
         left = store.count()
     if as_json:
-        print(json.dumps({"kb": str(kb), "deleted": deleted, "left": left}))  # noqa: T201
+        typer.echo(json.dumps({"kb": str(kb), "deleted": deleted, "left": left}))
     else:
         Console().print(f"{deleted} passages deleted, {left} left in {kb}.", highlight=False)

@@ -39,7 +39,7 @@ _MARKS = (
 _KNOWN = " ".join(_FORMATS)
 
 
-def read(path: str | os.PathLike[str], *, id: str | None = None) -> Document:  # noqa: A002
+def read(path: str | os.PathLike[str], *, id: str | None = None) -> Document:
     r"""Reads a file as a document.
 
     Args:

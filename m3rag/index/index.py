@@ -151,7 +151,7 @@ class M3Index:
         """`add` in a thread; `progress` is called from there."""
         return await asyncio.to_thread(self.add, passages, progress=progress, batch=batch)
 
-    def delete(self, ids: Sequence[str] | None = None, *, filter: Where = None) -> int:  # noqa: A002
+    def delete(self, ids: Sequence[str] | None = None, *, filter: Where = None) -> int:
         """Forget passages by their ids, or all that match a filter; how many there were.
 
         Raises:
@@ -169,7 +169,7 @@ class M3Index:
         self,
         ids: Sequence[str] | None = None,
         *,
-        filter: Where = None,  # noqa: A002
+        filter: Where = None,
     ) -> int:
         """`delete` in a thread."""
         return await asyncio.to_thread(self.delete, ids, filter=filter)
@@ -179,12 +179,12 @@ class M3Index:
         self._check_open()
         return self._store.get(_id_list(ids))
 
-    def count(self, filter: Where = None) -> int:  # noqa: A002
+    def count(self, filter: Where = None) -> int:
         """How many passages there are, or match."""
         self._check_open()
         return self._store.count(parse_filter(filter))
 
-    def passages(self, filter: Where = None, *, batch: int = 256) -> Iterator[Passage]:  # noqa: A002
+    def passages(self, filter: Where = None, *, batch: int = 256) -> Iterator[Passage]:
         """All passages that match, without vectors, in no particular order.
 
         Fetched `batch` at a time: what is added or deleted meanwhile may or may not be seen.
@@ -200,7 +200,7 @@ class M3Index:
         weights: Weights = "default",
         fusion: str = "weighted",
         channels: Sequence[str] | None = None,
-        filter: Where = None,  # noqa: A002
+        filter: Where = None,
         candidates: int | None = None,
     ) -> list[Hit]:
         """The passages that answer a query best, best first.
@@ -261,7 +261,7 @@ class M3Index:
         vector: Sequence[float] | NDArray[np.floating],
         k: int = 10,
         *,
-        filter: Where = None,  # noqa: A002
+        filter: Where = None,
     ) -> list[Hit]:
         """The passages whose dense vectors are nearest to one `(dim,)`, by inner product.
 

@@ -60,7 +60,7 @@ def ask(
     weights: Weights = "default",
     fusion: str = "weighted",
     channels: Sequence[str] | None = None,
-    filter: Where = None,  # noqa: A002
+    filter: Where = None,
     candidates: int | None = None,
 ) -> Question:
     """Check a search's arguments against an index with the `available` channels.

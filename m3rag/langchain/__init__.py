@@ -7,11 +7,11 @@ from m3rag.extras import require
 
 require("langchain_core", "langchain")
 
-from m3rag.langchain.embeddings import M3Embeddings  # noqa: E402
-from m3rag.langchain.rerank import M3Reranker  # noqa: E402
-from m3rag.langchain.retrievers import M3EnsembleRetriever, M3SparseRetriever  # noqa: E402
-from m3rag.langchain.splitter import M3TextSplitter  # noqa: E402
-from m3rag.langchain.vectorstore import M3VectorStore  # noqa: E402
+from m3rag.langchain.embeddings import M3Embeddings
+from m3rag.langchain.rerank import M3Reranker
+from m3rag.langchain.retrievers import M3EnsembleRetriever, M3SparseRetriever
+from m3rag.langchain.splitter import M3TextSplitter
+from m3rag.langchain.vectorstore import M3VectorStore
 
 __all__ = [
     "M3Embeddings",

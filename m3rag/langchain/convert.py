@@ -39,7 +39,7 @@ def model_of(model: M | str | Path | None) -> M | M3Model:
     return shared_model(model) if isinstance(model, str | Path) else model
 
 
-def to_passage(document: Document, id: str | None = None) -> Passage:  # noqa: A002
+def to_passage(document: Document, id: str | None = None) -> Passage:
     """The passage of a document, in memory of its own.
 
     Raises:

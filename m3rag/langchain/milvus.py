@@ -8,10 +8,10 @@ from m3rag.extras import require
 
 require("langchain_milvus", "milvus")
 
-from langchain_milvus.utils.sparse import BaseSparseEmbedding  # noqa: E402
+from langchain_milvus.utils.sparse import BaseSparseEmbedding
 
-from m3rag.index.views import Model  # noqa: E402
-from m3rag.langchain.convert import model_of  # noqa: E402
+from m3rag.index.views import Model
+from m3rag.langchain.convert import model_of
 
 
 class M3SparseEmbedding(BaseSparseEmbedding):

@@ -8,11 +8,11 @@ from m3rag.extras import require
 
 require("langchain_qdrant", "qdrant")
 
-from langchain_qdrant import SparseEmbeddings, SparseVector  # noqa: E402
+from langchain_qdrant import SparseEmbeddings, SparseVector
 
-from m3rag.index.views import Model  # noqa: E402
-from m3rag.langchain.convert import model_of  # noqa: E402
-from m3rag.model import Encoding  # noqa: E402
+from m3rag.index.views import Model
+from m3rag.langchain.convert import model_of
+from m3rag.model import Encoding
 
 
 class M3SparseEmbeddings(SparseEmbeddings):

@@ -122,7 +122,7 @@ class M3VectorStore(VectorStore):
         self,
         ids: list[str] | None = None,
         *,
-        filter: Where = None,  # noqa: A002
+        filter: Where = None,
         **kwargs: Any,
     ) -> bool:
         """Forget documents by ids or filter, all of them without either; unknown ids are fine."""
@@ -140,7 +140,7 @@ class M3VectorStore(VectorStore):
         query: str,
         k: int = 4,
         *,
-        filter: Where = None,  # noqa: A002
+        filter: Where = None,
         **settings: Any,
     ) -> list[Document]:
         """The best documents, as they were added; `settings` are those of `M3Index.search`."""
@@ -152,7 +152,7 @@ class M3VectorStore(VectorStore):
         query: str,
         k: int = 4,
         *,
-        filter: Where = None,  # noqa: A002
+        filter: Where = None,
         **settings: Any,
     ) -> list[tuple[Document, float]]:
         """The best documents and their scores; more is better."""
@@ -165,7 +165,7 @@ class M3VectorStore(VectorStore):
         embedding: list[float],
         k: int = 4,
         *,
-        filter: Where = None,  # noqa: A002
+        filter: Where = None,
         **kwargs: Any,
     ) -> list[Document]:
         """The documents whose dense vectors are nearest to this one."""
@@ -188,7 +188,7 @@ class M3VectorStore(VectorStore):
         fetch_k: int = 20,
         lambda_mult: float = 0.5,
         *,
-        filter: Where = None,  # noqa: A002
+        filter: Where = None,
         **kwargs: Any,
     ) -> list[Document]:
         """Of the nearest `fetch_k`, one after the other the best by this formula.

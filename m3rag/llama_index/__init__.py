@@ -7,12 +7,12 @@ from m3rag.extras import require
 
 require("llama_index.core", "llama-index")
 
-from m3rag.llama_index.embeddings import M3Embedding, M3SparseEmbedding, sparse_encoder  # noqa: E402
-from m3rag.llama_index.node_parser import M3NodeParser  # noqa: E402
-from m3rag.llama_index.nodes import M3NodeWithScore  # noqa: E402
-from m3rag.llama_index.rerank import M3Reranker  # noqa: E402
-from m3rag.llama_index.retrievers import M3EnsembleRetriever, M3SparseRetriever  # noqa: E402
-from m3rag.llama_index.vectorstore import M3VectorStore  # noqa: E402
+from m3rag.llama_index.embeddings import M3Embedding, M3SparseEmbedding, sparse_encoder
+from m3rag.llama_index.node_parser import M3NodeParser
+from m3rag.llama_index.nodes import M3NodeWithScore
+from m3rag.llama_index.rerank import M3Reranker
+from m3rag.llama_index.retrievers import M3EnsembleRetriever, M3SparseRetriever
+from m3rag.llama_index.vectorstore import M3VectorStore
 
 __all__ = [
     "M3Embedding",

@@ -8,9 +8,9 @@ from m3rag.extras import require
 
 require("llama_index.vector_stores.milvus", "llama-index-milvus")
 
-from llama_index.vector_stores.milvus.utils import BaseSparseEmbeddingFunction  # noqa: E402
+from llama_index.vector_stores.milvus.utils import BaseSparseEmbeddingFunction
 
-from m3rag.llama_index.model import ModelLike, model_of  # noqa: E402
+from m3rag.llama_index.model import ModelLike, model_of
 
 
 class M3SparseEmbeddingFunction(BaseSparseEmbeddingFunction):
