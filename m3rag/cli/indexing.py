@@ -19,9 +19,7 @@ from rich.progress import (
 )
 
 from m3rag.cli.opening import opened
-from m3rag.documents import find
-from m3rag.errors import DocumentError
-from m3rag.index.folder import Changes, Step, sync
+from m3rag.index.folder import Changes, Step, documents_in, sync
 
 
 def run(
@@ -35,8 +33,7 @@ def run(
     as_json: bool,
 ) -> None:
     """Index `folder` into the knowledge base `to`; exit with 1 if a document could not be read."""
-    if not find(folder):  # not worth loading a model for
-        raise DocumentError(f"{folder} holds no .md, .txt, .html, .pdf or .docx file to index.")
+    documents_in(folder)  # nothing to index is not worth loading a model for
     errors = Console(stderr=True)
     bar = Progress(
         SpinnerColumn(),

@@ -87,9 +87,10 @@ def sync(
     # A limit that is out of range is the caller's error, not one of every document.
     split(Document("", ""), tokenizer, max_tokens=max_tokens, overlap=overlap)
     folder = Path(folder).expanduser().resolve()
-    files = {f"{folder.name}/{file.relative_to(folder).as_posix()}": file for file in find(folder)}
-    if not files:
-        raise DocumentError(f"{folder} holds no .md, .txt, .html, .pdf or .docx file to index.")
+    files = {
+        f"{folder.name}/{file.relative_to(folder).as_posix()}": file
+        for file in documents_in(folder)
+    }
     root = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
     known = _catalog(index, folder.name, root)
     changes = Changes()
@@ -110,6 +111,18 @@ def sync(
     return changes
 
 
+def documents_in(folder: str | Path) -> list[Path]:
+    """The documents below a folder.
+
+    Raises:
+        DocumentError: there is no such folder, or no document in it.
+    """
+    files = find(folder)
+    if not files:
+        raise DocumentError(f"{folder} holds no .md, .txt, .html, .pdf or .docx file to index.")
+    return files
+
+
 @dataclass(slots=True)
 class _Run:
     """One pass over the documents that are new or changed."""
@@ -120,9 +133,13 @@ class _Run:
     known: dict[str, _Known]
     changes: Changes
     progress: Callable[[Step], object] | None
+    sizes: dict[str, int] = field(init=False)  # bytes of each file to index
     weights: list[float] = field(default_factory=list)  # bytes of a file behind each passage
     fresh: dict[str, set[str]] = field(default_factory=dict)  # document id: ids of its passages
     bytes_done: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.sizes = {document: self.files[document].stat().st_size for document in self.todo}
 
     def passages(self, tokenizer: Tokenizer, max_tokens: int, overlap: int) -> Iterator[Passage]:
         for document, stamp in self.todo.items():
@@ -131,11 +148,11 @@ class _Run:
                 passages = split(text, tokenizer, max_tokens=max_tokens, overlap=overlap)
             except (DocumentError, InputError) as error:
                 self.changes.failed[document] = str(error)
-                self.bytes_done += self.size(document)
+                self.bytes_done += self.sizes[document]
                 continue
             self.fresh[document] = {passage.id for passage in passages}
             for passage in passages:
-                self.weights.append(self.size(document) / len(passages))
+                self.weights.append(self.sizes[document] / len(passages))
                 marks = {"source": document, "root": self.root, "stamp": stamp}
                 metadata = {**passage.metadata, **marks, "passages": len(passages)}
                 yield replace(passage, metadata=metadata)
@@ -146,7 +163,7 @@ class _Run:
         self.changes.passages += n
         self.bytes_done += sum(self.weights[done : done + n])
         if self.progress is not None:
-            total = sum(map(self.size, self.todo))
+            total = sum(self.sizes.values())
             self.progress(Step(self.bytes_done, total, self.changes.passages))
 
     def finish(self, index: M3Index) -> None:
@@ -158,9 +175,6 @@ class _Run:
             self.changes.replaced.append(document)
             if stale := self.known[document].ids - ids:
                 index.delete(sorted(stale))
-
-    def size(self, document: str) -> int:
-        return self.files[document].stat().st_size
 
 
 def _catalog(index: M3Index, folder: str, root: str) -> dict[str, _Known]:

@@ -15,28 +15,17 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from langchain_core.documents import Document
 
 from m3rag.documents import Passage
 from m3rag.errors import InputError
 from m3rag.index import Hit
-from m3rag.index.views import Model, check_passage
-from m3rag.model import M3Model, shared_model
+from m3rag.index.views import check_passage
 from m3rag.scoring import SCORED
 
-M = TypeVar("M", bound=Model)
-
 _OWN = {"document_id": str, "start": int, "end": int}
-
-
-def model_of(model: M | str | Path | None) -> M | M3Model:
-    """The model itself, the process's shared one of that name, or the shared default."""
-    if model is None:
-        return shared_model()
-    return shared_model(model) if isinstance(model, str | Path) else model
 
 
 def to_passage(document: Document, id: str | None = None) -> Passage:

@@ -7,7 +7,7 @@ from pathlib import Path
 from langchain_core.embeddings import Embeddings
 
 from m3rag.index.views import Model
-from m3rag.langchain.convert import model_of
+from m3rag.model.shared import model_of
 
 
 class M3Embeddings(Embeddings):

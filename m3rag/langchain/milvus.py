@@ -11,7 +11,7 @@ require("langchain_milvus", "milvus")
 from langchain_milvus.utils.sparse import BaseSparseEmbedding
 
 from m3rag.index.views import Model
-from m3rag.langchain.convert import model_of
+from m3rag.model.shared import model_of
 
 
 class M3SparseEmbedding(BaseSparseEmbedding):

@@ -11,8 +11,8 @@ require("langchain_qdrant", "qdrant")
 from langchain_qdrant import SparseEmbeddings, SparseVector
 
 from m3rag.index.views import Model
-from m3rag.langchain.convert import model_of
 from m3rag.model import Encoding
+from m3rag.model.shared import model_of
 
 
 class M3SparseEmbeddings(SparseEmbeddings):

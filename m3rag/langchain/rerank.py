@@ -11,7 +11,8 @@ from pydantic import ConfigDict, Field
 
 from m3rag.index import M3Index
 from m3rag.index.rescoring import rescore
-from m3rag.langchain.convert import model_of, with_scores
+from m3rag.langchain.convert import with_scores
+from m3rag.model.shared import model_of
 from m3rag.scoring import Weights
 
 

@@ -19,7 +19,8 @@ from m3rag.errors import M3Error
 from m3rag.index import Hit, M3Index
 from m3rag.index.question import ask
 from m3rag.index.views import Model
-from m3rag.langchain.convert import documents_of, model_of, scored_document, to_passage
+from m3rag.langchain.convert import documents_of, scored_document, to_passage
+from m3rag.model.shared import model_of
 
 Configs = RunnableConfig | list[RunnableConfig] | None
 Answers = Mapping[str, list[Hit]]

@@ -15,8 +15,9 @@ from langchain_core.vectorstores.utils import maximal_marginal_relevance
 from m3rag.errors import InputError
 from m3rag.index import M3Index
 from m3rag.index.views import Model
-from m3rag.langchain.convert import documents_of, model_of, to_document, to_passage
+from m3rag.langchain.convert import documents_of, to_document, to_passage
 from m3rag.langchain.embeddings import M3Embeddings
+from m3rag.model.shared import model_of
 from m3rag.scoring import Weights
 
 Where = Mapping[str, Any] | Callable[[Document], bool] | None

@@ -10,7 +10,8 @@ require("llama_index.vector_stores.milvus", "llama-index-milvus")
 
 from llama_index.vector_stores.milvus.utils import BaseSparseEmbeddingFunction
 
-from m3rag.llama_index.model import ModelLike, model_of
+from m3rag.llama_index.model import ModelLike
+from m3rag.model.shared import model_of
 
 
 class M3SparseEmbeddingFunction(BaseSparseEmbeddingFunction):

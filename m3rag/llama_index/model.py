@@ -18,17 +18,11 @@ from m3rag.index.views import Model
 from m3rag.model import M3Model, shared_model
 from m3rag.model.checkpoint import locate
 from m3rag.model.model import DEFAULT
+from m3rag.model.shared import model_of
 from m3rag.model.tokenizer import Tokenizer
 
 ModelLike = Model | str | Path | None
 """A model, its name, or nothing: the process's shared BGE-M3."""
-
-
-def model_of(model: ModelLike) -> Model:
-    """The model itself, or the process's shared one of that name."""
-    if model is None:
-        return shared_model()
-    return shared_model(model) if isinstance(model, str | Path) else model
 
 
 def open_index(model: ModelLike, path: str | Path | None, colbert: str | None) -> M3Index:

@@ -6,8 +6,11 @@ import os
 import threading
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from m3rag.model.model import DEFAULT, M3Model
+
+M = TypeVar("M")
 
 _door = threading.Lock()
 
@@ -26,6 +29,13 @@ def shared_model(
     """
     with _door:
         return _loaded(os.getpid(), str(name_or_path), revision, device, dtype, max_length)
+
+
+def model_of(model: M | str | Path | None) -> M | M3Model:
+    """The model itself, the process's shared one of that name, or the shared default."""
+    if model is None:
+        return shared_model()
+    return shared_model(model) if isinstance(model, str | Path) else model
 
 
 @cache

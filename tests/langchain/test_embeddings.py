@@ -33,7 +33,7 @@ def test_no_texts(tiny):
 
 
 def test_without_a_model_it_is_the_shared_one(monkeypatch, tiny):
-    monkeypatch.setattr("m3rag.langchain.convert.shared_model", lambda *name: (tiny, name))
+    monkeypatch.setattr("m3rag.model.shared.shared_model", lambda *name: (tiny, name))
     assert M3Embeddings().model == (tiny, ())
     assert M3Embeddings("some/model").model == (tiny, ("some/model",))
 

@@ -18,7 +18,6 @@ from m3rag.llama_index import (
     M3NodeWithScore,
     M3SparseRetriever,
 )
-from m3rag.llama_index import model as models
 from tests.llama_index.conftest import QUESTIONS, make_nodes, ticking
 
 BOTH = [M3EnsembleRetriever, M3SparseRetriever]
@@ -261,7 +260,7 @@ def test_from_documents_splits_them(tiny):
 
 
 def test_without_a_model_it_is_the_processs_shared_one(monkeypatch, tiny, nodes):
-    monkeypatch.setattr(models, "shared_model", lambda *name: tiny)
+    monkeypatch.setattr("m3rag.model.shared.shared_model", lambda *name: tiny)
     assert M3EnsembleRetriever.from_nodes(nodes).index.model is tiny
 
 

@@ -19,7 +19,6 @@ from llama_index.core.vector_stores.types import (
 from m3rag import M3Index
 from m3rag.errors import InputError
 from m3rag.llama_index import M3Embedding, M3VectorStore
-from m3rag.llama_index import model as models
 from m3rag.llama_index.querying import mmr
 from tests.llama_index.conftest import QUESTIONS, TEXTS, make_nodes, ticking
 
@@ -368,7 +367,7 @@ async def test_the_event_loop_goes_on_while_it_works(fresh):
 
 
 def test_without_an_index_it_makes_one_in_memory(monkeypatch, tiny):
-    monkeypatch.setattr(models, "shared_model", lambda *name: tiny)
+    monkeypatch.setattr("m3rag.model.shared.shared_model", lambda *name: tiny)
     assert len(M3VectorStore().index) == 0
 
 
