@@ -5,6 +5,7 @@
     ├── InputError           what the caller passed cannot be used             (also ValueError)
     ├── ForkError            a model was carried over into a forked process    (also RuntimeError)
     ├── DocumentError        a file cannot be read as a document               (also ValueError)
+    ├── TrainingError        a training run cannot begin or go on              (also RuntimeError)
     ├── MissingExtraError    an optional dependency is not installed           (also ImportError)
     └── KnowledgeBaseError   an index cannot be opened or used                 (also RuntimeError)
         ├── FormatError      not an index, or one of a newer format
@@ -34,6 +35,10 @@ class ForkError(M3Error, RuntimeError):
 
 class DocumentError(M3Error, ValueError):
     """A file cannot be read as the document its name promises."""
+
+
+class TrainingError(M3Error, RuntimeError):
+    """A training run diverged, or a folder holds another run than the one that is to go on."""
 
 
 class MissingExtraError(M3Error, ImportError):

@@ -42,22 +42,24 @@ def packed_attention(
     *,
     scaling: float,
     runs: Sequence[tuple[int, int]],
+    dropout: float = 0.0,
     **_unused: Any,
 ) -> tuple[Tensor, None]:
     """Attend inside each text of a packed row; `runs` are (texts, their common length)."""
-    _, h, T, k = query.shape  # noqa: N806
-    mixed = query.new_empty(1, T, h, k)
-    start = 0
-    for texts, length in runs:
-        rows = slice(start, start + texts * length)
-        start = rows.stop
+    h, k = query.shape[1], query.shape[3]
+    sizes = [texts * length for texts, length in runs]
+    # Split and joined, never indexed: each slice of a row would cost a gradient as long as the row.
+    rows = (x[0].transpose(0, 1) for x in (query, key, value))  # (T, h, k)
+    parts = zip(*(torch.split(x, sizes) for x in rows), strict=True)
+    mixed = []
+    for (texts, length), part in zip(runs, parts, strict=True):
         q, kk, v = (
-            x[0, :, rows].reshape(h, texts, length, k).transpose(0, 1)  # (texts, h, length, k)
-            for x in (query, key, value)
+            x.reshape(texts, length, h, k).transpose(1, 2)  # (texts, h, length, k)
+            for x in part
         )
-        attended = F.scaled_dot_product_attention(q, kk, v, scale=scaling)
-        mixed[0, rows] = attended.transpose(1, 2).reshape(texts * length, h, k)
-    return mixed, None
+        attended = F.scaled_dot_product_attention(q, kk, v, dropout_p=dropout, scale=scaling)
+        mixed.append(attended.transpose(1, 2).reshape(texts * length, h, k))
+    return torch.cat(mixed)[None], None
 
 
 AttentionInterface.register(_PACKED, packed_attention)
@@ -107,15 +109,7 @@ class M3Network(nn.Module):
         n, T = len(texts), sum(map(len, texts))  # noqa: N806
         filler = _filler(T) if (device.type, dtype) == ("cpu", torch.bfloat16) else 0
         texts = [*texts, [self.pad] * filler] if filler else texts
-        lengths = np.array([len(ids) for ids in texts])  # (n,)
-        ids = np.concatenate([np.asarray(ids, np.int64) for ids in texts])  # (T,)
-        first = np.cumsum(lengths) - lengths  # (n,) where each <s> stands
-        hidden = self.encoder(
-            input_ids=torch.from_numpy(ids)[None].to(device),
-            position_ids=torch.from_numpy(self._positions(ids, first, lengths))[None].to(device),
-            token_type_ids=torch.zeros(1, len(ids), dtype=torch.long, device=device),
-            runs=[(len(list(same)), length) for length, same in groupby(lengths.tolist())],
-        ).last_hidden_state[0]  # (T, d)
+        hidden, first = self.hidden(texts)  # (T + filler, d)
 
         dense = F.normalize(hidden[first[:n]].float(), dim=-1)  # (n, d)
         weights = torch.relu(self.sparse_linear(hidden)).float()[:T, 0]  # (T,)
@@ -127,6 +121,20 @@ class M3Network(nn.Module):
         if dtype != torch.float32:
             vectors = vectors.half()  # finer than the bfloat16 they come from, half the memory
         return Views(dense.cpu().numpy(), weights.cpu().numpy(), vectors.cpu().numpy())
+
+    def hidden(self, texts: Sequence[Sequence[int]]) -> tuple[Tensor, NDArray[np.int64]]:
+        """The last hidden states `(T, d)` of texts ordered by length, and where each `<s>` is."""
+        device = self.sparse_linear.weight.device
+        lengths = np.array([len(ids) for ids in texts])  # (n,)
+        ids = np.concatenate([np.asarray(ids, np.int64) for ids in texts])  # (T,)
+        first = np.cumsum(lengths) - lengths  # (n,)
+        hidden = self.encoder(
+            input_ids=torch.from_numpy(ids)[None].to(device),
+            position_ids=torch.from_numpy(self._positions(ids, first, lengths))[None].to(device),
+            token_type_ids=torch.zeros(1, len(ids), dtype=torch.long, device=device),
+            runs=[(len(list(same)), length) for length, same in groupby(lengths.tolist())],
+        ).last_hidden_state[0]
+        return hidden, first
 
     def _positions(
         self, ids: NDArray[np.int64], first: NDArray[np.int64], lengths: NDArray[np.int64]

@@ -1,0 +1,90 @@
+"""Training data: files of JSON lines, each line parsed when it is needed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m3rag.errors import InputError
+from m3rag.training.example import Example, parse
+from m3rag.training.files import lines
+
+
+class Examples:
+    """The examples of training files, in their order.
+
+    The lines are unpacked into a temporary file, so that memory holds a few numbers for each.
+
+    Attributes:
+        sizes: `(n,)`, each example's `size`.
+        sources: `(n,)`, a number for each example's source: its "source", or its file.
+        scored: `(n,)`, how many passages of each example a teacher has scored.
+        digest: equal for equal data.
+    """
+
+    def __init__(self, paths: Iterable[str | Path]) -> None:
+        """Read and check `.jsonl`, `.jsonl.gz` or `.jsonl.zst` files.
+
+        Raises:
+            InputError: no file, none with a line in it, or a line that is no example.
+            MissingExtraError: a `.zst` file, and zstandard is not installed.
+        """
+        files = list(map(Path, paths))
+        ends, sizes, sources, scored = [0], [], [], []
+        names: dict[str, int] = {}
+        digest = hashlib.sha256()
+        with tempfile.TemporaryFile() as unpacked:
+            for path, line, example in _examples(files):
+                digest.update(line)
+                ends.append(ends[-1] + unpacked.write(line))
+                sizes.append(example.size)
+                scored.append(len(example.positive_scores[:1] + example.negative_scores))
+                sources.append(names.setdefault(example.source or path.name, len(names)))
+            if not sizes:
+                raise InputError(
+                    f"No training examples: {', '.join(map(str, files)) or 'no file'}."
+                )
+            unpacked.flush()
+            # The map keeps the file alive, and nothing else does.
+            self._lines = mmap.mmap(unpacked.fileno(), 0, access=mmap.ACCESS_READ)
+        self._ends = np.array(ends)
+        self.sizes: NDArray[np.int64] = np.array(sizes)
+        self.sources: NDArray[np.int64] = np.array(sources)
+        self.scored: NDArray[np.int64] = np.array(scored)
+        self.digest = digest.hexdigest()[:16]
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __getitem__(self, i: int) -> Example:
+        return parse(self._line(i))
+
+    def row(self, i: int) -> dict[str, Any]:
+        """A line as it is, but for scores of what may change: its negatives."""
+        row: dict[str, Any] = json.loads(self._line(i))
+        return {name: row[name] for name in row if name not in ("pos_scores", "neg_scores")}
+
+    def _line(self, i: int) -> bytes:
+        return self._lines[self._ends[i] : self._ends[i + 1]]
+
+    def __iter__(self) -> Iterator[Example]:
+        return (self[i] for i in range(len(self)))
+
+
+def _examples(files: Iterable[Path]) -> Iterator[tuple[Path, bytes, Example]]:
+    for path in files:
+        for number, line in enumerate(lines(path), start=1):
+            if not line.strip():
+                continue
+            try:
+                yield path, line, parse(line)
+            except InputError as error:
+                raise InputError(f"{path}, line {number}: {error}") from None

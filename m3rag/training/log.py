@@ -1,0 +1,49 @@
+"""The log of a run: a line of CSV for each step, and one for each measurement."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+STEPS, SCORES = "log.csv", "scores.csv"
+
+
+class Log:
+    """`log.csv` and `scores.csv` in a run's folder."""
+
+    def __init__(self, folder: Path, *, step: int) -> None:
+        """Go on after `step`; what a killed run wrote after its last save is forgotten."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        for name in (STEPS, SCORES):
+            _forget(folder / name, step)
+
+    def step(self, row: Mapping[str, float]) -> None:
+        """Note a step; "step" is a column."""
+        _append(self._folder / STEPS, row)
+
+    def scores(self, row: Mapping[str, float]) -> None:
+        """Note a measurement; "step" is a column."""
+        _append(self._folder / SCORES, row)
+
+
+def _append(path: Path, row: Mapping[str, float | str]) -> None:
+    new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        if new:
+            writer.writerow(row)
+        writer.writerow(row.values())
+
+
+def _forget(path: Path, step: int) -> None:
+    if not path.exists():
+        return
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    path.unlink()
+    for row in rows:
+        # A line that the kill cut short is of a step after the save.
+        if (row["step"] or "").isdigit() and int(row["step"]) <= step and None not in row.values():
+            _append(path, row)

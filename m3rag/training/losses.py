@@ -1,0 +1,184 @@
+"""M3's training loss: InfoNCE in each view and in their sum, which teaches the views.
+
+With scores divided by the temperature, one row a query (arXiv 2402.03216, eq. 2 to 6, and
+FlagEmbedding 1.4.2):
+
+    s_ens = s_d + 0.3 s_s + s_c
+    L     = (L_d + L_ens + 0.1 L_s + L_c) / 4        L_x = -log softmax(s_x)[positive]
+    T     = softmax(s_ens), a constant               D_x = -sum(T * log softmax(s_x))
+    L'    = (D_d + 0.1 D_s + D_c) / 3
+    loss  = (L + L') / 2, or L without self-distillation
+
+A passage that is no negative of a query is excluded by a score that softmax takes for zero and that
+is yet finite: 0 * -inf would be NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (its name everywhere)
+from torch import Tensor
+
+from m3rag.errors import InputError
+
+Teacher = Literal["none", "kl_div", "m3_kd_loss"]
+
+VIEWS = ("dense", "sparse", "colbert")
+ENSEMBLE_WEIGHTS = {"dense": 1.0, "sparse": 0.3, "colbert": 1.0}
+SOFT_WEIGHTS = {"dense": 1.0, "sparse": 0.1, "colbert": 1.0}
+LOSS_WEIGHTS = {**SOFT_WEIGHTS, "ensemble": 1.0}
+
+
+@dataclass(frozen=True, slots=True)
+class LossSettings:
+    """What the loss is made of.
+
+    Attributes:
+        temperature: what scores are divided by.
+        distil: whether the views also learn from their sum (self-distillation).
+        symmetric: whether passages also look for their queries: half of each InfoNCE is then that
+            of the positives, each among all queries.
+        teacher: how a teacher's scores of a query's own group are used, in FlagEmbedding's words.
+            "kl_div" adds the cross-entropy with the teacher over the group to InfoNCE;
+            "m3_kd_loss" replaces InfoNCE by one for each passage of the group as the positive,
+            without those before it, weighted by the teacher; "none" ignores the scores.
+    """
+
+    temperature: float = 0.02
+    distil: bool = True
+    symmetric: bool = False
+    teacher: Teacher = "none"
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
+            raise InputError(f"temperature must be above 0, got {self.temperature}.")
+        if self.teacher not in get_args(Teacher):
+            raise InputError(
+                f"No teacher is called {self.teacher!r}; there are {', '.join(get_args(Teacher))}."
+            )
+
+
+def m3_loss(
+    scores: Mapping[str, Tensor],
+    target: Tensor,
+    settings: LossSettings,
+    *,
+    excluded: Tensor | None = None,
+    teacher_scores: Tensor | None = None,
+    distil: bool = True,
+) -> dict[str, Tensor]:
+    """The loss of a batch of n queries and m passages, and its parts.
+
+    Args:
+        scores: "dense", "sparse" and "colbert", each `(n, m)`, not yet divided by the temperature.
+        target: int64 `(n,)`, the column of each query's positive.
+        settings: temperature, self-distillation, direction, teacher.
+        excluded: bool `(n, m)`, True where a passage is no negative of a query: the same text,
+            or another query's group where in-batch negatives are not wanted. A query's own
+            positive never is.
+        teacher_scores: `(n, g)`; column i scores the passage in column `target + i`; an excluded
+            one has no share. Without them the teacher's part is InfoNCE.
+        distil: False holds self-distillation back for this step.
+
+    Returns:
+        "loss"; "dense", "sparse", "colbert" and "ensemble", each L_x; and "distillation", which is
+        L', if the views learnt from their sum.
+
+    Raises:
+        InputError: shapes that do not fit each other.
+    """
+    _check(scores, target, excluded, teacher_scores)
+    if excluded is None:
+        excluded = torch.zeros_like(scores["dense"], dtype=torch.bool)
+    excluded = excluded.scatter(1, target[:, None], False)
+    ensemble = _weighted(scores, ENSEMBLE_WEIGHTS)
+    logits = {
+        name: _hide(score / settings.temperature, excluded)
+        for name, score in {**scores, "ensemble": ensemble}.items()
+    }
+    if settings.teacher == "none":
+        teacher_scores = None
+    parts = {
+        name: _contrast(x, target, excluded, settings, teacher_scores) for name, x in logits.items()
+    }
+    loss = _weighted(parts, LOSS_WEIGHTS) / 4
+    if not (settings.distil and distil):
+        return {"loss": loss, **parts}
+    teacher = logits["ensemble"].detach().softmax(dim=1)
+    soft = {view: F.cross_entropy(logits[view], teacher) for view in VIEWS}
+    distillation = _weighted(soft, SOFT_WEIGHTS) / 3
+    return {"loss": (loss + distillation) / 2, **parts, "distillation": distillation}
+
+
+def _contrast(
+    logits: Tensor,
+    target: Tensor,
+    excluded: Tensor,
+    settings: LossSettings,
+    teacher_scores: Tensor | None,
+) -> Tensor:
+    """L_x, of one view's scores over the temperature."""
+    if teacher_scores is None:
+        loss = F.cross_entropy(logits, target)
+    else:
+        group = target[:, None] + torch.arange(teacher_scores.shape[1], device=target.device)
+        hidden = excluded.gather(1, group)  # (n, g)
+        teacher = _hide(teacher_scores.to(logits.dtype), hidden).softmax(dim=1)
+        if settings.teacher == "kl_div":
+            loss = F.cross_entropy(logits.gather(1, group), teacher)
+            loss = loss + F.cross_entropy(logits, target)
+        else:
+            loss = _each_in_turn(logits, group, teacher)
+    if not settings.symmetric:
+        return loss
+    return (loss + _backward_contrast(logits, target)) / 2
+
+
+def _each_in_turn(logits: Tensor, group: Tensor, teacher: Tensor) -> Tensor:
+    """`m3_kd_loss`: each passage of the group as the positive, those before it out of the way."""
+    loss = logits.new_zeros(())
+    seen = torch.zeros_like(logits, dtype=torch.bool)
+    for column, weight in zip(group.T, teacher.T, strict=True):  # (n,), (n,)
+        each = F.cross_entropy(_hide(logits, seen), column, reduction="none")  # (n,)
+        loss = loss + (weight * each).mean()
+        seen = seen.scatter(1, column[:, None], True)
+    return loss
+
+
+def _backward_contrast(logits: Tensor, target: Tensor) -> Tensor:
+    """InfoNCE of each positive among the queries; queries with the same one are left out."""
+    queries = logits[:, target].T  # (n, n), a row a positive; what is excluded stays hidden
+    same = target[:, None] == target
+    own = torch.arange(len(target), device=target.device)
+    return F.cross_entropy(_hide(queries, same.fill_diagonal_(False)), own)
+
+
+def _weighted(parts: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    return torch.stack([weight * parts[name] for name, weight in weights.items()]).sum(dim=0)
+
+
+def _hide(logits: Tensor, hidden: Tensor) -> Tensor:
+    return logits.masked_fill(hidden, torch.finfo(logits.dtype).min)
+
+
+def _check(
+    scores: Mapping[str, Tensor],
+    target: Tensor,
+    excluded: Tensor | None,
+    teacher_scores: Tensor | None,
+) -> None:
+    shapes = {view: tuple(scores[view].shape) for view in VIEWS}
+    n, m = shapes["dense"]
+    if len(set(shapes.values())) > 1 or tuple(target.shape) != (n,):
+        raise InputError(f"m3_loss needs scores (n, m) and target (n,), got {shapes}, {n=}.")
+    if excluded is not None and tuple(excluded.shape) != (n, m):
+        raise InputError(f"excluded must be ({n}, {m}), got {tuple(excluded.shape)}.")
+    if teacher_scores is not None and (teacher_scores.ndim != 2 or len(teacher_scores) != n):
+        raise InputError(
+            f"teacher_scores must be ({n}, group size), got {tuple(teacher_scores.shape)}."
+        )

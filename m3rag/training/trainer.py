@@ -1,0 +1,205 @@
+"""The training loop: steps, measurements, saves."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from m3rag.errors import TrainingError, TruncationWarning
+from m3rag.evaluation import RetrievalSet
+from m3rag.model import checkpoint as checkpoints
+from m3rag.model.checkpoint import Checkpoint
+from m3rag.training.batches import Batches
+from m3rag.training.examples import Examples
+from m3rag.training.held_out import measure
+from m3rag.training.interrupt import Interrupt
+from m3rag.training.log import Log
+from m3rag.training.network import computing_dtype, to_checkpoint, trainable
+from m3rag.training.objective import Objective, Tokenized
+from m3rag.training.optimizer import optimizer_of, set_rate
+from m3rag.training.processes import Processes
+from m3rag.training.settings import TrainingSettings
+from m3rag.training.state import Progress, State
+
+FOLDER = "training"
+_FREE = ("save_every", "evaluate_every")  # may differ when a run goes on
+Told = Callable[["Report"], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is told after each step.
+
+    Attributes:
+        progress: how far the run is, with the losses and the last held-out scores.
+        steps: optimizer steps of the whole run, at most.
+        done: the share of the run that is over.
+    """
+
+    progress: Progress
+    steps: int
+    done: float
+
+
+class Trainer:
+    """A run: network, optimizer and how far they are."""
+
+    def __init__(
+        self,
+        examples: Examples,
+        start: Checkpoint,
+        to: Path,
+        settings: TrainingSettings,
+        processes: Processes,
+        held_out: RetrievalSet | None,
+        report: Told | None,
+    ) -> None:
+        self._to, self._start, self._settings, self._processes = to, start, settings, processes
+        self._held_out, self._report = held_out, report
+        identity = settings.to_dict() | {
+            "data": examples.digest,
+            "model": start.fingerprint(),
+            "processes": processes.count,
+        }
+        identity = {name: value for name, value in identity.items() if name not in _FREE}
+        self._state = State(to / FOLDER, identity)
+        saved = self._state.progress()
+        if saved is None and to.is_dir() and any(to.iterdir()):
+            raise TrainingError(f"{to} is not empty, and holds no run. Train to a new folder.")
+        self.progress = saved or Progress()
+        self._batches = Batches(examples, settings)
+        self._network = trainable(start, settings, processes.device)
+        self._optimizer = optimizer_of(self._network, settings)
+        if saved is not None:
+            self._state.load(self._network, self._optimizer)
+        self._objective = Objective(
+            self._network,
+            start.tokenizer,
+            settings,
+            computing_dtype(settings, processes.device),
+        )
+        self._per_epoch = max(1, self._batches.per_epoch // processes.count)  # steps
+        self.steps = math.ceil(settings.epochs * self._per_epoch)
+        if settings.max_steps is not None:
+            self.steps = min(self.steps, settings.max_steps)
+
+    @property
+    def done(self) -> float:
+        """The share of the run that is over, by steps or by the clock."""
+        clock = self._settings.minutes
+        by_clock = 0.0 if clock is None else self.progress.seconds / (60 * clock)
+        return min(1.0, max(self.progress.step / self.steps, by_clock))
+
+    def run(self) -> Progress:
+        """Train to the end, measuring and saving on the way."""
+        progress, settings = self.progress, self._settings
+        if progress.finished:
+            return progress
+        log = Log(self._to / FOLDER, step=progress.step) if self._processes.first else None
+        with Interrupt() as interrupt:
+            while self.done < 1:
+                row = self._step()
+                step, over = progress.step, self.done >= 1
+                if log is not None:
+                    log.step(row)
+                every = settings.evaluate_every
+                if self._held_out is not None and (over or (every and step % every == 0)):
+                    self._measure(log)
+                if self._report is not None and self._processes.first:
+                    self._report(Report(progress, self.steps, self.done))
+                stopped = self._processes.total({"asked": float(interrupt.asked)})["asked"] > 0
+                if step % settings.save_every == 0 and not (over or stopped):
+                    self._save()
+                if stopped and not over:
+                    self._save(model=True)
+                    raise KeyboardInterrupt
+        progress.finished = True
+        self._save(model=True)
+        return progress
+
+    def _step(self) -> dict[str, float]:
+        """Take an optimizer step; its row of the log."""
+        began, progress, settings = time.monotonic(), self.progress, self._settings
+        groups = self._draw()
+        # Half a step further: neither the first nor the last step has a rate of 0.
+        done = min(1.0, self.done + 0.5 / self.steps)
+        rate = settings.learning_rate * set_rate(self._optimizer, settings, done)
+        torch.manual_seed(hash((settings.seed, progress.step, self._processes.rank)))
+        self._optimizer.zero_grad()
+        losses = self._objective.backward(groups, distil=progress.step >= settings.distil_from)
+        self._processes.average_gradients(self._network)
+        learning = [p for p in self._network.parameters() if p.requires_grad]
+        norm = float(torch.nn.utils.clip_grad_norm_(learning, settings.clip))
+        count = self._processes.count
+        sums = self._processes.total(
+            {"queries": len(groups), "tokens": sum(group.tokens for group in groups)} | losses
+        )
+        losses = {name: sums[name] / count for name in losses}
+        if not (math.isfinite(losses["loss"]) and math.isfinite(norm)):
+            self._diverged(losses["loss"], norm)
+        self._optimizer.step()
+        progress.step += 1
+        progress.queries += round(sums["queries"])
+        progress.tokens += round(sums["tokens"])
+        progress.losses = losses
+        progress.seconds += self._processes.total({"s": time.monotonic() - began})["s"] / count
+        return {
+            "step": progress.step,
+            "epoch": progress.step / self._per_epoch,
+            "minutes": progress.seconds / 60,
+            "queries": progress.queries,
+            "tokens": progress.tokens,
+            "learning_rate": rate,
+            "gradient": norm,
+            **losses,
+        }
+
+    def _draw(self) -> list[Tokenized]:
+        epoch, place = divmod(self.progress.step, self._per_epoch)
+        among = (place * self._processes.count + self._processes.rank) % self._batches.per_epoch
+        groups = self._batches.draw(epoch * self._batches.per_epoch + among)
+        tokenized = self._objective.tokenize(groups)
+        self._tell_truncated(tokenized)
+        return tokenized
+
+    def _tell_truncated(self, groups: Sequence[Tokenized]) -> None:
+        queries = sum(group.query.truncated for group in groups)
+        passages = sum(passage.truncated for group in groups for passage in group.passages)
+        if (queries or passages) and not self.progress.truncated:
+            warnings.warn(
+                f"Of the {len(groups)} queries of step {self.progress.step + 1}, {queries} are cut "
+                f"to {self._settings.max_query_length} tokens, of their passages {passages} to "
+                f"{self._settings.max_passage_length}. Raise max_query_length or "
+                "max_passage_length to train on all of them; later ones are only counted.",
+                TruncationWarning,
+                stacklevel=5,
+            )
+        self.progress.truncated += queries + passages
+
+    def _measure(self, log: Log | None) -> None:
+        if log is not None and self._held_out is not None:
+            now = to_checkpoint(self._network, self._start)
+            self.progress.scores = measure(now, self._held_out, self._processes.device)
+            log.scores({"step": self.progress.step, **self.progress.scores})
+        self._processes.wait()
+
+    def _save(self, *, model: bool = False) -> None:
+        if self._processes.first:
+            self._state.save(self._network, self._optimizer, self.progress)
+            if model:
+                checkpoints.write(to_checkpoint(self._network, self._start), self._to)
+        self._processes.wait()
+
+    def _diverged(self, loss: float, norm: float) -> None:
+        self._save(model=True)
+        raise TrainingError(
+            f"The run diverged at step {self.progress.step + 1}: its loss is {loss}, the gradient "
+            f"{norm} long. {self._to} holds the model as it was before. Train again to another "
+            f"folder with a learning_rate below {self._settings.learning_rate:g}."
+        )

@@ -1,0 +1,134 @@
+"""The order of examples, and what is a negative of what."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from m3rag.training import TrainingSettings
+from m3rag.training.batches import Batches, contrast
+from m3rag.training.example import Example, Group
+
+
+def batches(sizes, sources=None, **settings):
+    examples = SimpleNamespace(sizes=np.array(sizes), sources=np.array(sources or [0] * len(sizes)))
+    return Batches(examples, TrainingSettings(**settings))
+
+
+@given(
+    sources=st.lists(st.integers(0, 2), min_size=1, max_size=200).map(
+        lambda s: [sorted(set(s)).index(x) for x in s]
+    ),
+    batch=st.integers(1, 9),
+    same_source=st.booleans(),
+    epoch=st.integers(0, 3),
+)
+def test_every_example_comes_once(sources, batch, same_source, epoch):
+    sizes = list(range(len(sources)))
+    found = batches(sizes, sources, batch=batch, same_source=same_source)
+    order = found.order(epoch)
+    assert len(order) == found.per_epoch
+    assert sorted(np.concatenate(order)) == sizes
+    lengths = [len(part) for part in order]
+    assert max(lengths) <= batch
+    if same_source:
+        assert all(len({sources[i] for i in part}) == 1 for part in order)
+    else:
+        assert max(lengths) - min(lengths) <= 1 + batch // 2
+
+
+def test_the_order_follows_from_seed_and_epoch():
+    def order(seed, epoch):
+        found = batches(range(500), batch=16, seed=seed)
+        found.order(9)  # whatever came before
+        return [part.tolist() for part in found.order(epoch)]
+
+    assert order(1, 2) == order(1, 2)
+    assert order(1, 2) != order(1, 3)
+    assert order(1, 2) != order(2, 2)
+
+
+def test_a_batch_holds_examples_of_alike_length():
+    sizes = np.random.default_rng(0).integers(5, 5000, 2000)
+    spread = [np.ptp(sizes[part]) for part in batches(sizes, batch=20).order(0)]
+    assert np.mean(spread) < 300  # of 4995; at random it would be 4500
+
+
+def test_source_power_evens_sources_out():
+    sources = [0] * 900 + [1] * 100
+
+    def counts(power):
+        taken = np.concatenate(batches(range(1000), sources, source_power=power).order(0))
+        return np.bincount(np.array(sources)[taken]).tolist(), taken
+
+    assert counts(1.0)[0] == [900, 100]
+    even, taken = counts(0.0)
+    assert even == [500, 500]
+    assert set(np.bincount(taken)[900:]) == {5}  # none a sixth time before all have come
+    assert counts(0.5)[0] == [750, 250]
+
+
+class Counted:
+    """Examples that say which of them was drawn."""
+
+    sizes = np.arange(10)
+    sources = np.zeros(10, np.int64)
+
+    def __getitem__(self, i):
+        texts = (f"{i} a", f"{i} b", f"{i} c")
+        return Example(texts, texts, translated=True)
+
+
+def test_texts_are_drawn_anew_each_epoch_and_again_for_the_same_batch():
+    found = Batches(Counted(), TrainingSettings(batch=10))
+    first, second, again = found.draw(0), found.draw(1), found.draw(0)
+    assert first == again
+    assert {g.query[0] for g in first} == {g.query[0] for g in second}
+    assert {g.query for g in first} != {g.query for g in second}
+
+
+letters = st.sampled_from("abcdef")
+groups = st.lists(
+    st.builds(
+        lambda query, passages, more, key: Group(
+            query, tuple(passages), frozenset({passages[0], *more}), key
+        ),
+        letters,
+        st.lists(letters, min_size=1, max_size=3),
+        st.sets(letters, max_size=2),
+        st.none() | letters,
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(groups, st.booleans())
+def test_contrast_is_what_the_rules_say(groups, in_batch):
+    found = contrast(groups, in_batch=in_batch)
+    columns = [(g, text) for g, group in enumerate(groups) for text in group.passages]
+    for row, group in enumerate(groups):
+        positive = columns.index((row, group.passages[0]))
+        assert found.target[row] == positive
+        for column, (owner, text) in enumerate(columns):
+            other = groups[owner]
+            foreign = owner != row
+            alike = other.query == group.query or (group.key is not None and other.key == group.key)
+            excluded = (
+                (foreign and (alike or not in_batch)) or text in group.answers
+            ) and column != positive
+            assert found.excluded[row, column] == excluded
+
+
+@pytest.mark.parametrize("in_batch", [True, False])
+def test_own_negatives_stay(in_batch):
+    found = contrast(
+        [
+            Group("q", ("yes", "no"), frozenset({"yes"}), "k"),
+            Group("r", ("no",), frozenset({"no"})),
+        ],
+        in_batch=in_batch,
+    )
+    assert found.excluded.tolist() == [[False, False, not in_batch], [not in_batch, True, False]]

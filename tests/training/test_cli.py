@@ -1,0 +1,69 @@
+"""`m3rag train`, as a user runs it."""
+
+import json
+from dataclasses import fields
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from m3rag import M3Model
+from m3rag.cli.app import app
+from m3rag.errors import InputError
+from m3rag.training import TrainingSettings
+from tests.training.conftest import HELD_OUT, write
+
+pytestmark = pytest.mark.filterwarnings("ignore::m3rag.errors.TruncationWarning")
+FEW = ["--max-steps", "2", "--batch", "4", "--max-passage-length", "32"]
+
+
+def m3rag(*arguments):
+    return CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
+
+
+def test_options_are_the_settings():
+    command = typer.main.get_command(app).commands["train"]
+    defaults = {parameter.name: parameter.default for parameter in command.params}
+    for field in fields(TrainingSettings):
+        default = defaults[field.name]
+        assert (() if default is None and field.name == "freeze" else default) == field.default
+
+
+def test_train_and_go_on(pairs, tmp_path):
+    line = ["train", "--data", pairs, "--model", "tiny", "--to", tmp_path / "m3", *FEW]
+    done = m3rag(*line, "--freeze", "embeddings", "--freeze", "positions", "--no-distil")
+    assert done.exit_code == 0
+    assert "2 steps, 8 queries" in done.stdout
+    again = m3rag(*line, "--freeze", "positions", "--freeze", "embeddings", "--no-distil", "--json")
+    summary = json.loads(again.stdout)
+    assert summary["steps"] == 2
+    assert "distillation" not in summary["losses"]
+    with M3Model.load(tmp_path / "m3") as model:
+        assert model.encode(["a"]).dense.shape == (1, 256)
+
+
+def test_held_out_figures_are_told(pairs, tmp_path):
+    done = m3rag(
+        "train", "--data", pairs, "--model", "tiny", "--to", tmp_path / "m3", *FEW,
+        "--evaluation", HELD_OUT, "--json",
+    )  # fmt: skip
+    scores = json.loads(done.stdout)["scores"]
+    assert 0.5 < scores["default recall@10"] <= 1
+
+
+def test_what_is_missing_is_told(tmp_path):
+    with pytest.raises(InputError, match="needs --data FILE and --to FOLDER"):
+        m3rag("train")
+    with pytest.raises(InputError, match="two ranks are needed"):
+        m3rag("train", "mine", "--data", "a", "--to", "b", "--range", "10")
+
+
+def test_mine(tmp_path):
+    rows = [{"query": f"{word}?", "pos": [f"About {word}."]} for word in ("sun", "moon", "sea")]
+    data = write(tmp_path / "pairs.jsonl", rows)
+    line = ["train", "mine", "--data", data, "--model", "tiny", "--range", "1-9"]
+    done = m3rag(*line, "--to", tmp_path / "mined.jsonl.zst", "--scores")
+    assert done.exit_code == 0
+    assert "6 negatives for 3 examples, 0 of which got none" in " ".join(done.stdout.split())
+    done = m3rag(*line, "--to", tmp_path / "mined.jsonl.zst", "--json")
+    assert json.loads(done.stdout)["negatives"] == 6

@@ -1,0 +1,59 @@
+"""Settings are checked, and the documentation has them."""
+
+import json
+import math
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from m3rag.errors import InputError
+from m3rag.training import TrainingSettings
+from m3rag.training.optimizer import rate_at
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"batch": 0}, "batch must be at least 1, got 0"),
+        ({"epochs": 0}, "epochs must be above 0"),
+        ({"learning_rate": math.nan}, "learning_rate must be above 0, got nan"),
+        ({"max_query_length": 2}, "max_query_length must be at least 3"),
+        ({"warm_up": 1.5}, "a share of the run"),
+        ({"temperature": 0}, "temperature must be above 0"),
+        ({"schedule": "step"}, "choose 'linear', 'cosine', 'constant'"),
+        ({"dtype": "float16"}, "choose 'auto', 'float32', 'bfloat16'"),
+        ({"freeze": ("heads",)}, "freeze='heads': choose 'encoder', 'embeddings', 'positions'"),
+        ({"teacher": "me"}, "No teacher is called 'me'"),
+    ],
+)
+def test_what_cannot_be(wrong, message):
+    with pytest.raises(InputError, match=message):
+        TrainingSettings(**wrong)
+
+
+def test_settings_are_json():
+    settings = TrainingSettings(freeze=("positions", "embeddings"), minutes=3)
+    assert TrainingSettings(**json.loads(json.dumps(settings.to_dict()))) == settings
+
+
+def test_the_documentation_has_every_default():
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    for field in fields(TrainingSettings):
+        default = field.default
+        shown = str(default).lower() if isinstance(default, bool) else str(default)
+        shown = "none" if default is None or default == () else f"`{shown}`"
+        assert f"| `{field.name}` | {shown} | " in page
+
+
+@pytest.mark.parametrize(
+    ("schedule", "middle"), [("linear", 0.5), ("cosine", 0.5), ("constant", 1)]
+)
+def test_rates(schedule, middle):
+    settings = TrainingSettings(schedule=schedule, warm_up=0.2)
+    assert rate_at(settings, 0.05) == pytest.approx(0.25)
+    assert rate_at(settings, 0.2) == pytest.approx(1)
+    assert rate_at(settings, 0.6) == pytest.approx(middle)
+    assert rate_at(settings, 1.0) == pytest.approx(1 if schedule == "constant" else 0)
+    assert rate_at(TrainingSettings(schedule=schedule, warm_up=0), 0.5) == pytest.approx(middle)
+    assert rate_at(TrainingSettings(warm_up=1.0), 1.0) == 1

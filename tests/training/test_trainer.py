@@ -1,0 +1,264 @@
+"""Whole runs on the bundled model: they learn, they stop and go on, they say what is wrong."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from m3rag import M3Model
+from m3rag.errors import InputError, TrainingError, TruncationWarning
+from m3rag.evaluation import RetrievalSet, evaluate
+from m3rag.model import checkpoint as checkpoints
+from m3rag.training import train
+from m3rag.training.state import State
+from tests.training.conftest import HELD_OUT, write
+
+pytestmark = pytest.mark.filterwarnings("ignore::m3rag.errors.TruncationWarning")
+
+
+def losses(folder):
+    with (folder / "training" / "log.csv").open() as file:
+        return [float(row["loss"]) for row in csv.DictReader(file)]
+
+
+def weights(folder):
+    return dict(checkpoints.read(folder).tensors())
+
+
+def assert_alike(one, other, atol=2e-3):
+    """Both trained to the same; Adam's first steps make a full step of rounding noise."""
+    for name, tensor in weights(one).items():
+        difference = (tensor.float() - weights(other)[name].float()).abs().mean()
+        assert difference < atol * 0.02, name
+
+
+@pytest.fixture(scope="module")
+def plain(pairs, quick, tmp_path_factory):
+    """A run of four steps to compare others with."""
+    to = tmp_path_factory.mktemp("plain") / "m3"
+    train(pairs, to, model="tiny", settings=quick())
+    return to
+
+
+@pytest.fixture(scope="module")
+def trained(pairs, quick, tmp_path_factory):
+    """A longer run: (folder, its progress)."""
+    to = tmp_path_factory.mktemp("trained") / "m3"
+    settings = quick(max_steps=12, batch=16, max_passage_length=64, learning_rate=1e-3, freeze=())
+    return to, train(pairs, to, model="tiny", settings=settings, evaluation=HELD_OUT)
+
+
+def test_it_learns(trained, tiny):
+    folder, progress = trained
+    found = losses(folder)
+    assert np.mean(found[-4:]) < 0.6 * np.mean(found[:4])
+    before = evaluate(tiny, RetrievalSet.read(HELD_OUT), channels=("dense", "sparse", "colbert"))
+    for channel in ("dense", "colbert", "default"):  # sparse counts a tenth, and learns later
+        assert progress.scores[f"{channel} ndcg@10"] > before.channels[channel]["ndcg@10"]
+
+
+def test_what_is_saved_is_what_was_measured(trained):
+    folder, progress = trained
+    with M3Model.load(folder) as model:
+        channels = ("dense", "sparse", "colbert")
+        report = evaluate(model, RetrievalSet.read(HELD_OUT), channels=channels)
+    for name, value in progress.scores.items():
+        channel, metric = name.split()
+        assert report.channels[channel][metric] == pytest.approx(value), name
+    rows = (folder / "training" / "scores.csv").read_text().splitlines()
+    assert len(rows) == 2
+    assert rows[0].startswith("step,dense ndcg@10,")
+
+
+def test_flagembedding_loads_it_with_equal_numbers(trained):
+    folder, _ = trained
+    text = ["How many points did the Panthers defense surrender?"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from FlagEmbedding import BGEM3FlagModel
+
+        model = BGEM3FlagModel(str(folder), use_fp16=False, devices="cpu")
+        theirs = model.encode(text, return_dense=True, return_sparse=True, return_colbert_vecs=True)
+    with M3Model.load(folder, dtype="float32") as model:
+        ours = model.encode(text)
+    np.testing.assert_allclose(ours.dense, theirs["dense_vecs"], atol=1e-5)
+    np.testing.assert_allclose(ours.colbert[0], theirs["colbert_vecs"][0], atol=1e-5)
+    sparse = {int(token): float(weight) for token, weight in theirs["lexical_weights"][0].items()}
+    assert ours.sparse[0] == pytest.approx(sparse, abs=1e-5)
+
+
+def test_the_same_seed_gives_the_same_numbers(pairs, quick, plain, tmp_path):
+    train(pairs, tmp_path / "a", model="tiny", settings=quick())
+    assert losses(tmp_path / "a") == losses(plain)
+    train(pairs, tmp_path / "b", model="tiny", settings=quick(seed=1))
+    assert losses(tmp_path / "b") != losses(plain)
+
+
+@pytest.mark.parametrize("how", [{"token_budget": 200}, {"gradient_checkpointing": True}])
+def test_less_memory_gives_the_same(how, pairs, quick, plain, tmp_path):
+    train(pairs, tmp_path / "m3", model="tiny", settings=quick(**how))
+    np.testing.assert_allclose(losses(tmp_path / "m3"), losses(plain), rtol=1e-3)
+    assert_alike(tmp_path / "m3", plain)
+
+
+def test_without_the_cache_a_step_is_split(pairs, quick, plain, tmp_path):
+    settings = quick(token_budget=100, gradient_cache=False)
+    train(pairs, tmp_path / "m3", model="tiny", settings=settings)
+    found = losses(tmp_path / "m3")
+    assert len(found) == 4
+    assert found[0] < losses(plain)[0]  # fewer negatives: an easier question
+
+
+def test_frozen_weights_stay(plain):
+    before, after = weights(checkpoints.TINY), weights(plain)
+    still = {name for name in before if torch.equal(before[name], after[name])}
+    assert {n for n in still if "word" in n or "position" in n} == {
+        "embeddings.word_embeddings.weight",
+        "embeddings.position_embeddings.weight",
+    }
+    assert not torch.equal(before["sparse_linear.weight"], after["sparse_linear.weight"])
+    saved = load_file(plain / "training" / "state.safetensors")
+    assert not any("word_embeddings" in name for name in saved)
+
+
+def test_negatives_and_a_teacher(rows, quick, tmp_path):
+    wrong = [row["pos"][0] for row in rows]
+    scored = [
+        {
+            "query": row["query"],
+            "pos": row["pos"][:1],
+            "neg": [text for text in wrong[i + 9 : i + 14] if text not in row["pos"]],
+        }
+        for i, row in enumerate(rows[:24])
+    ]
+    for row in scored:
+        row |= {"pos_scores": [9.0], "neg_scores": [float(i) for i in range(len(row["neg"]))]}
+    data = write(tmp_path / "scored.jsonl", scored)
+    for teacher in ("kl_div", "m3_kd_loss"):
+        settings = quick(teacher=teacher, group_size=3, max_steps=2)
+        assert train(data, tmp_path / teacher, model="tiny", settings=settings).step == 2
+    settings = quick(teacher="kl_div", group_size=7)
+    with pytest.raises(InputError, match=r"needs 7 scored passages .* example \d+ has \d"):
+        train(data, tmp_path / "m3", model="tiny", settings=settings)
+
+
+def start(pairs, to):
+    """`m3rag train`, with the settings of `test_killed_…`."""
+    options = ["--max-steps", "10", "--epochs", "100", "--batch", "6", "--save-every", "3"]
+    options += ["--max-query-length", "24", "--max-passage-length", "48"]
+    options += ["--learning-rate", "3e-4", "--model", "tiny", "--dtype", "float32"]
+    options += ["--freeze", "embeddings", "--freeze", "positions"]
+    line = [sys.executable, "-m", "m3rag", "train", "--data", str(pairs), "--to", str(to), *options]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(line, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(run, to, steps):
+    log = to / "training" / "log.csv"
+    while run.poll() is None and not (log.exists() and log.read_text().count("\n") > steps):
+        time.sleep(0.01)
+
+
+@pytest.mark.timeout(300)
+def test_killed_and_stopped_runs_go_on_as_if_nothing_had_been(pairs, quick, tmp_path):
+    to, whole = tmp_path / "killed", tmp_path / "whole"
+    settings = quick(max_steps=10, batch=6, save_every=3)
+    run = start(pairs, to)
+    train(pairs, whole, model="tiny", settings=settings)
+    wait_for(run, to, 4)
+    run.kill()
+    run.communicate()
+    assert run.returncode == -signal.SIGKILL
+    assert 4 <= len(losses(to)) < 10
+    assert not (to / "config.json").exists()
+
+    told = []
+
+    def stop(report):
+        told.append(report.progress.step)
+        if report.progress.step == 8:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(pairs, to, model="tiny", settings=settings, report=stop)
+    assert told[0] in (4, 7)  # after the last save before the kill
+    assert told[-1] == len(losses(to)) == 8
+    checkpoints.read(to)  # the model so far
+
+    done = train(pairs, to, model="tiny", settings=settings)
+    assert done.step == len(losses(to)) == 10
+    np.testing.assert_allclose(losses(to), losses(whole), rtol=1e-4)
+    assert_alike(to, whole)
+
+
+def test_a_finished_run_is_not_run_again(pairs, quick, plain):
+    before = (plain / "training" / "log.csv").stat()
+    progress = train(pairs, plain, model="tiny", settings=quick(save_every=7))
+    assert (progress.step, progress.finished) == (4, True)
+    assert (plain / "training" / "log.csv").stat() == before
+
+
+def test_another_run_is_told_apart(rows, pairs, quick, plain, tmp_path):
+    def refused(message, data=pairs, **changes):
+        with pytest.raises(TrainingError, match=message):
+            train(data, plain, model="tiny", settings=quick(**changes))
+
+    refused(
+        "holds another run: batch was 8 and is 9; temperature was 0.02 and is 0.1",
+        batch=9,
+        temperature=0.1,
+    )
+    refused("data was .* and is", data=write(tmp_path / "other.jsonl", rows[1:]))
+    with pytest.raises(TrainingError, match=r"model was .* and is"):
+        train(pairs, plain, model=plain, settings=quick())
+
+
+def test_folders_that_are_no_runs(pairs, quick, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(TrainingError, match="is not empty, and holds no run"):
+        train(pairs, tmp_path, model="tiny", settings=quick())
+    (tmp_path / "m3" / "training").mkdir(parents=True)
+    (tmp_path / "m3" / "training" / "state.safetensors").write_bytes(b"\x08")
+    with pytest.raises(TrainingError, match="is no saved training run"):
+        train(pairs, tmp_path / "m3", model="tiny", settings=quick())
+
+
+def test_divergence_is_told_and_the_last_good_model_kept(pairs, quick, tmp_path):
+    settings = quick(learning_rate=1e30, clip=1e30, warm_up=0.0, schedule="constant")
+    with pytest.raises(TrainingError, match=r"diverged at step 2: its loss is nan.*below 1e\+30"):
+        train(pairs, tmp_path / "m3", model="tiny", settings=settings)
+    assert State(tmp_path / "m3" / "training", {}).progress().step == 1
+
+
+def test_what_cannot_be_trained(pairs, quick, tmp_path):
+    with pytest.raises(InputError, match="Nothing would be a negative"):
+        train(pairs, tmp_path / "m3", model="tiny", settings=quick(batch=1, group_size=1))
+    with pytest.raises(InputError, match="max_passage_length=9,000: this model takes 8,192"):
+        train(pairs, tmp_path / "m3", model="tiny", settings=quick(max_passage_length=9000))
+
+
+def test_cut_texts_are_told_once(pairs, quick, tmp_path):
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        settings = quick(max_steps=2, max_query_length=9)
+        progress = train(pairs, tmp_path / "m3", model="tiny", settings=settings)
+    [message] = [str(w.message) for w in told if w.category is TruncationWarning]
+    assert "queries of step 1" in message
+    assert "to 9 tokens" in message
+    assert progress.truncated > 16
+
+
+def test_minutes_end_a_run(pairs, quick, tmp_path):
+    settings = quick(max_steps=None, minutes=0.003)
+    progress = train(pairs, tmp_path / "m3", model="tiny", settings=settings)
+    assert progress.finished
+    assert progress.seconds >= 0.18
+    assert progress.step < 100
