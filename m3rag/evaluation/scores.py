@@ -1,0 +1,258 @@
+"""Exact scores of every query with every passage of its slice, channel by channel.
+
+No index takes part: what is measured is the model and the fusion, not an engine's approximation.
+Passages are encoded a block at a time and forgotten, so that memory is the scores' (4 bytes for
+each query, passage and channel), the queries' views and one block's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from m3rag.errors import InputError
+from m3rag.evaluation.baseline import bm25_scores
+from m3rag.evaluation.data import RetrievalSet
+from m3rag.evaluation.maxsim import maxsim
+from m3rag.evaluation.slices import Pairs, Slice, Splitter, cut
+from m3rag.extras import require
+from m3rag.model import Encoding, M3Model
+from m3rag.model.encoding import CHANNELS
+from m3rag.scoring import (
+    LEXICAL,
+    SCORED,
+    Weights,
+    dense_scores,
+    parse_weights,
+    reciprocal_rank_fusion,
+    sparse_scores,
+    weighted_sum,
+)
+from m3rag.scoring.fusion import Floats
+
+Progress = Callable[[str, int, int], object]
+"""Called with what is being done, how much of it is done, and how much there is."""
+
+RRF = "rrf"
+_BLOCK = 128  # passages encoded and scored together
+_QUERIES = 512  # queries encoded together
+
+
+@dataclass(frozen=True)
+class SliceScores:
+    """The scores of a slice.
+
+    Attributes:
+        slice: its queries, units and passages.
+        channels: for each channel float32 `(n queries, n passages)`; -inf: not in the run.
+    """
+
+    slice: Slice
+    channels: Mapping[str, Floats]
+
+    def fused(self, weights: Weights) -> Floats:
+        """One score for each query and passage, `(n queries, n passages)`.
+
+        Args:
+            weights: as in `M3Index.search`; "rrf" is reciprocal rank fusion of the model's views.
+
+        Raises:
+            InputError: a channel that has a weight was not scored.
+        """
+        parts = channel_weights(weights)
+        if missing := parts.keys() - self.channels.keys():
+            raise InputError(
+                f"weights {weights!r} need the channel {min(missing)}, which was not scored; "
+                f"there are {', '.join(self.channels)}."
+            )
+        scores = {channel: self.channels[channel] for channel in parts}
+        if not isinstance(weights, str) or weights != RRF:
+            return weighted_sum(scores, parts)
+        rows = range(len(self.slice.queries))
+        return np.array(
+            [reciprocal_rank_fusion({c: s[i] for c, s in scores.items()}, parts) for i in rows],
+            np.float32,
+        )
+
+    def ranked(self, channel_or_weights: Weights) -> Floats:
+        """One score for each query and unit, `(n queries, n units)`; -inf: not in the run.
+
+        On a lexical channel a score of 0 means that nothing is shared: not in the run.
+        """
+        name = channel_or_weights
+        if isinstance(name, str) and name in self.channels:
+            scores = self.channels[name]
+            if name in LEXICAL:
+                scores = np.where(scores > 0, scores, np.float32(-np.inf))
+        else:
+            scores = self.fused(name)
+        return aggregate(scores, self.slice)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """All scores of a set: what fusions can be tried on without encoding again.
+
+    Attributes:
+        set: the set's name.
+        model: the model's name.
+        level: "page" or "passage".
+        pooled: whether all languages' documents were ranked together.
+        slices: one for each subset and language of documents.
+    """
+
+    set: str
+    model: str
+    level: str
+    pooled: bool
+    slices: Sequence[SliceScores]
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The channels that were scored."""
+        return tuple(self.slices[0].channels)
+
+    @property
+    def left_out(self) -> int:
+        """How often a query had nothing relevant in a slice, and was left out there."""
+        return sum(one.slice.left_out for one in self.slices)
+
+
+def score(
+    model: M3Model,
+    data: RetrievalSet,
+    *,
+    channels: Sequence[str] = SCORED,
+    pairs: Pairs = "all",
+    level: str = "page",
+    every: int = 1,
+    max_tokens: int = 512,
+    overlap: int = 64,
+    progress: Progress | None = None,
+) -> Scores:
+    """Score every query of a set with every passage of its slice.
+
+    Args:
+        model: what encodes.
+        data: the set.
+        channels: of "dense", "sparse", "colbert" and "bm25".
+        pairs: "all" slices the corpus by language; "pooled" ranks it as a whole; or pairs such as
+            `["es-en"]`, query language first.
+        level: "page" ranks documents by their best passage, "passage" the passages themselves.
+        every: take each so-manieth question only.
+        max_tokens: the longest passage, as in `m3rag.split`.
+        overlap: likewise.
+        progress: told of every step.
+
+    Raises:
+        InputError: an unknown channel, level or language, or nothing to evaluate.
+        MissingExtraError: rank-bm25 is not installed.
+    """
+    _check_channels(channels)
+    splitter = Splitter(model.tokenizer, max_tokens, overlap)
+    slices = cut(data.sample(every), pairs=pairs, level=level, splitter=splitter)
+    tell = progress or _silent
+    views = [channel for channel in CHANNELS if channel in channels]
+    asked = {query.id: query.text for one in slices for query in one.queries}
+    place = {query: row for row, query in enumerate(asked)}
+    encoded = _encode_queries(model, list(asked.values()), views, tell)
+    total, done = sum(len(one.passages) for one in slices), 0
+    scored = []
+    for one in slices:
+        queries = encoded[[place[query.id] for query in one.queries]] if encoded else None
+        matrices = {c: np.empty((len(one.queries), len(one.passages)), np.float32) for c in views}
+        for at in range(0, len(one.passages), _BLOCK):
+            texts = [passage.text for passage in one.passages[at : at + _BLOCK]]
+            if queries is not None:
+                passages = _encode(model, texts, views)
+                for channel in views:
+                    columns = slice(at, at + len(texts))
+                    matrices[channel][:, columns] = _channel_scores(channel, queries, passages)
+            done += len(texts)
+            tell("scoring passages", done, total)
+        if "bm25" in channels:
+            matrices["bm25"] = bm25_scores(model, one)
+        scored.append(SliceScores(one, {channel: matrices[channel] for channel in channels}))
+    return Scores(data.name, model.name, level, pairs == "pooled", scored)
+
+
+def aggregate(scores: Floats, slice: Slice) -> Floats:
+    """Passages' scores `(n queries, n passages)` to units' `(n queries, n units)`: the best (MaxP).
+
+    A page's passages are fused first and compared then, as an index does that ranks passages.
+    Source: Dai and Callan, SIGIR 2019.
+    """
+    if len(slice.units) == scores.shape[1]:
+        return scores
+    best = scores[:, slice.starts]
+    sizes = np.diff(slice.starts, append=scores.shape[1])
+    several = sizes > 1  # most pages of a usual set are one passage, and `reduceat` is slow
+    if several.any():
+        starts = np.cumsum(sizes[several]) - sizes[several]
+        passages = scores[:, np.repeat(several, sizes)]
+        best[:, several] = np.maximum.reduceat(passages, starts, axis=1)
+    return best
+
+
+def channel_weights(weights: Weights) -> dict[str, float]:
+    """The channels that have a weight, with it; "rrf" gives each view of the model the same."""
+    if isinstance(weights, str) and weights == RRF:
+        return dict.fromkeys(CHANNELS, 1.0)
+    parts = {channel: weight for channel, weight in parse_weights(weights).items() if weight > 0}
+    if not parts:
+        raise InputError(f"The weights {weights!r} are all zero; at least one must be above it.")
+    return parts
+
+
+def _check_channels(channels: Sequence[str]) -> None:
+    unknown = [channel for channel in channels if channel not in SCORED]
+    if unknown or not channels:
+        raise InputError(f"channels are some of {', '.join(SCORED)}, got {list(channels)!r}.")
+    if "bm25" in channels:
+        require("rank_bm25", "evaluate")
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Tells nobody."""
+
+
+def _encode(
+    model: M3Model,
+    texts: Sequence[str],
+    views: Sequence[str],
+    progress: Callable[[int], object] | None = None,
+) -> Encoding:
+    return model.encode(
+        texts,
+        dense="dense" in views,
+        sparse="sparse" in views,
+        colbert="colbert" in views,
+        progress=progress,
+    )
+
+
+def _encode_queries(
+    model: M3Model, texts: Sequence[str], views: Sequence[str], tell: Progress
+) -> Encoding | None:
+    """All queries' views, or None if none is asked for."""
+    if not views:
+        return None
+    done = 0
+
+    def count(n: int) -> None:
+        nonlocal done
+        done += n
+        if done % _QUERIES == 0 or done == len(texts):
+            tell("encoding queries", done, len(texts))
+
+    return _encode(model, texts, views, count)
+
+
+def _channel_scores(channel: str, queries: Encoding, passages: Encoding) -> Floats:
+    if channel == "dense":
+        return dense_scores(queries.dense, passages.dense)
+    if channel == "sparse":
+        return sparse_scores(queries.sparse, passages.sparse)
+    return maxsim(queries.colbert, passages.colbert)

@@ -1,0 +1,16 @@
+"""Learning how to fuse the channels' scores."""
+
+from m3rag.evaluation.tuning.labelled import Labelled, index_scores, read_labelled
+from m3rag.evaluation.tuning.pseudo import pseudo_questions
+from m3rag.evaluation.tuning.tuning import FEWEST, HeldOut, Tuning, tune
+
+__all__ = [
+    "FEWEST",
+    "HeldOut",
+    "Labelled",
+    "Tuning",
+    "index_scores",
+    "pseudo_questions",
+    "read_labelled",
+    "tune",
+]
