@@ -12,9 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from m3rag import M3Index, M3Model
-from m3rag.documents import sentences
 from m3rag.index.folder import sync
-from m3rag.scoring.explain import best_sentence
 
 LESSONS = Path(__file__).parent / "lessons"
 # (language, question, what it means, the lesson that answers it)
@@ -62,7 +60,8 @@ def main(kb: Path) -> None:
         for (language, question, meaning, lesson), hits in zip(QUESTIONS, answers, strict=True):
             right += hits[0].passage.document_id == f"lessons/{lesson}.md"
             console.print(f"\n[bold]{language}: {question}[/] [dim]{meaning}[/]")
-            console.print(f"  [green]{_sentence(model, question, hits[0].passage.text)}[/]")
+            sentence = " ".join(hits[0].explain().sentence.text.split())
+            console.print(f"  [green]{sentence}[/]")
             for hit in hits:
                 place = " › ".join([hit.passage.document_id or "", *hit.passage.headings])
                 console.print(
@@ -73,14 +72,6 @@ def main(kb: Path) -> None:
         f"\n{right} of {len(QUESTIONS)} best passages come from the lesson with the answer, "
         f"written in another language. {time.perf_counter() - start:.1f} s in all."
     )
-
-
-def _sentence(model: M3Model, question: str, text: str) -> str:
-    """The sentence of a passage that answers best."""
-    views = model.encode([question, text], dense=False, sparse=False)
-    [spans] = model.tokenizer.spans([text])
-    best = best_sentence(views.colbert[0], views.colbert[1], spans, sentences(text))
-    return " ".join(text[slice(*best[0])].split()) if best else text
 
 
 if __name__ == "__main__":

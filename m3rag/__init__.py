@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from m3rag.documents import Document, Heading, Passage, read, split
     from m3rag.errors import M3Error
-    from m3rag.index import Hit, M3Index
+    from m3rag.index import Explanation, Hit, M3Index, explain
     from m3rag.model import Encoding, M3Model, MultiVectors, SparseVectors, shared_model
     from m3rag.scoring import compute_score
 
@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Document": "m3rag.documents",
     "Encoding": "m3rag.model",
+    "Explanation": "m3rag.index",
     "Heading": "m3rag.documents",
     "Hit": "m3rag.index",
     "M3Error": "m3rag.errors",
@@ -27,6 +28,7 @@ _HOMES = {
     "Passage": "m3rag.documents",
     "SparseVectors": "m3rag.model",
     "compute_score": "m3rag.scoring",
+    "explain": "m3rag.index",
     "read": "m3rag.documents",
     "shared_model": "m3rag.model",
     "split": "m3rag.documents",
@@ -35,6 +37,7 @@ _HOMES = {
 __all__ = [
     "Document",
     "Encoding",
+    "Explanation",
     "Heading",
     "Hit",
     "M3Error",
@@ -44,6 +47,7 @@ __all__ = [
     "Passage",
     "SparseVectors",
     "compute_score",
+    "explain",
     "read",
     "shared_model",
     "split",

@@ -13,10 +13,11 @@ from rich.padding import Padding
 from rich.text import Text
 
 from m3rag.cli.opening import opened
-from m3rag.documents import Passage, sentences
+from m3rag.documents import Passage
 from m3rag.index import Hit
+from m3rag.index.explanation import Sentence, tokens_of
 from m3rag.model import M3Model
-from m3rag.scoring.explain import Span, best_sentence, matched_spans
+from m3rag.scoring.explain import Span, matched_spans
 
 _CHANNELS = ("dense", "sparse", "colbert", "bm25")
 _SHOWN = 700  # characters of a passage that are printed
@@ -35,7 +36,7 @@ def run(
     """Search and print: the answering sentence, then the passages with their scores."""
     with opened(kb) as (index, model):
         hits = index.search(question, k, weights=weights, fusion=fusion, filter=where)
-        answer = _answer(model, question, hits[0].passage) if hits else None
+        answer = hits[0].explain().sentence if hits else None
         marks = [_matches(model, hit) for hit in hits]
     if as_json:
         result = {
@@ -55,46 +56,44 @@ def run(
         return
     _print_answer(console, hits[0].passage, answer)
     for rank, (hit, spans) in enumerate(zip(hits, marks, strict=True), start=1):
-        focus = answer if rank == 1 else (spans or [(0, 0)])[0]
+        focus = answer.start if rank == 1 else (spans or [(0, 0)])[0][0]
         _print_hit(console, rank, hit, spans, focus)
-
-
-def _answer(model: M3Model, question: str, passage: Passage) -> Span:
-    """The span, in the passage, of the sentence that answers best."""
-    views = model.encode([question, passage.text], dense=False, sparse=False)
-    [spans] = model.tokenizer.spans([passage.text])
-    found = best_sentence(views.colbert[0], views.colbert[1], spans, sentences(passage.text))
-    return (0, len(passage.text)) if found is None else found[0]
 
 
 def _matches(model: M3Model, hit: Hit) -> list[Span]:
     """The spans, in the passage, of words that the question has too."""
-    [ids] = model.token_ids([hit.passage.text])
-    [spans] = model.tokenizer.spans([hit.passage.text])
-    return matched_spans(ids, spans, {token for token, _, _ in hit.matched})
+    tokens = tokens_of(model.tokenizer, hit.passage.text)
+    spans = [(token.start, token.end) for token in tokens]
+    matched = {token for token, _, _ in hit.matched}
+    return matched_spans([token.id for token in tokens], spans, matched)
 
 
-def _answer_dict(passage: Passage, span: Span) -> dict[str, object]:
-    """The answer with its place in the passage and in the document."""
+def _answer_dict(passage: Passage, answer: Sentence) -> dict[str, object]:
+    """The answer with its place in the document, or in a passage that comes from none."""
     first = passage.start or 0
     return {
-        "text": passage.text[slice(*span)],
+        "text": answer.text,
         "passage_id": passage.id,
         "document_id": passage.document_id,
-        "start": first + span[0],
-        "end": first + span[1],
+        "start": first + answer.start,
+        "end": first + answer.end,
     }
 
 
-def _print_answer(console: Console, passage: Passage, span: Span) -> None:
-    sentence = " ".join(passage.text[slice(*span)].split())
-    console.print(Text("Best sentence: ", style="bold green").append(sentence, style="bold"))
-    console.print(Text(f"  {_place(passage)}", style="dim"))
+def _print_answer(console: Console, passage: Passage, answer: Sentence) -> None:
+    console.print(best_line(answer))
+    console.print(Text(f"  {place(passage)}", style="dim"))
     console.print()
 
 
-def _print_hit(console: Console, rank: int, hit: Hit, spans: list[Span], focus: Span) -> None:
-    title = Text(f"{rank}. ", style="bold").append(_place(hit.passage), style="bold cyan")
+def best_line(sentence: Sentence) -> Text:
+    """The best sentence, on one line."""
+    words = " ".join(sentence.text.split())
+    return Text("Best sentence: ", style="bold green").append(words, style="bold")
+
+
+def _print_hit(console: Console, rank: int, hit: Hit, spans: list[Span], focus: int) -> None:
+    title = Text(f"{rank}. ", style="bold").append(place(hit.passage), style="bold cyan")
     scores = Text(f"{hit.score:.3f}", style="bold magenta")
     for channel in _CHANNELS:
         score = getattr(hit, channel)
@@ -105,17 +104,17 @@ def _print_hit(console: Console, rank: int, hit: Hit, spans: list[Span], focus: 
         body.stylize("bold yellow", start, end)
     console.print(title)
     console.print(Padding(scores, (0, 0, 0, 3)))
-    console.print(Padding(_window(body, focus), (0, 0, 1, 3)))
+    console.print(Padding(window(body, focus), (0, 0, 1, 3)))
 
 
-def _window(body: Text, focus: Span) -> Text:
-    """At most _SHOWN characters of a text, around what matters in it."""
-    start = max(0, min(focus[0] - _SHOWN // 3, len(body) - _SHOWN))
+def window(body: Text, focus: int) -> Text:
+    """At most _SHOWN characters of a text, around the one that matters."""
+    start = max(0, min(focus - _SHOWN // 3, len(body) - _SHOWN))
     shown = body[start : start + _SHOWN]
     shown = Text("… ").append_text(shown) if start else shown
     return shown.append(" …") if start + _SHOWN < len(body) else shown
 
 
-def _place(passage: Passage) -> str:
+def place(passage: Passage) -> str:
     """Where a passage stands: its document and the headings above it."""
     return " › ".join([passage.document_id or passage.id, *passage.headings])

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from m3rag.index.explanation import Explanation, explain
     from m3rag.index.filters import Filter, matches, parse_filter
     from m3rag.index.hit import Hit
     from m3rag.index.index import M3Index
@@ -14,24 +15,28 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Candidates": "m3rag.index.plan",
+    "Explanation": "m3rag.index.explanation",
     "Filter": "m3rag.index.filters",
     "Hit": "m3rag.index.hit",
     "M3Index": "m3rag.index.index",
     "Points": "m3rag.index.plan",
     "QueryPlan": "m3rag.index.plan",
     "Store": "m3rag.index.plan",
+    "explain": "m3rag.index.explanation",
     "matches": "m3rag.index.filters",
     "parse_filter": "m3rag.index.filters",
 }
 
 __all__ = [
     "Candidates",
+    "Explanation",
     "Filter",
     "Hit",
     "M3Index",
     "Points",
     "QueryPlan",
     "Store",
+    "explain",
     "matches",
     "parse_filter",
 ]

@@ -29,7 +29,7 @@ def add_passages(
     if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
         raise InputError(f"batch must be a whole number of at least 1, got {batch!r}.")
     ids: list[str] = []
-    todo = (_as_passage(p) for p in passages)
+    todo = (as_passage(p) for p in passages)
     written: Future[None] | None = None
     with ThreadPoolExecutor(1, "m3rag-add") as writer:
         before = 0
@@ -42,7 +42,12 @@ def add_passages(
     return ids
 
 
-def _as_passage(passage: object) -> Passage:
+def as_passage(passage: object) -> Passage:
+    """The passage itself; of a string, one whose id follows from its text.
+
+    Raises:
+        InputError: something else, or what cannot be stored.
+    """
     if isinstance(passage, str):
         digest = hashlib.blake2b(passage.encode(errors="surrogatepass"), digest_size=16)
         passage = Passage(id=digest.hexdigest(), text=passage)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from m3rag.documents import Passage
-from m3rag.index.hit import Hit
+from m3rag.index.hit import Hit, Origin
 from m3rag.index.plan import Candidates, Store
 from m3rag.index.question import Question, plans, rank
 from m3rag.index.views import Model
@@ -42,13 +42,18 @@ def answer(
     if on_demand and "colbert" in question.recipe.scored and views is not None:
         found = [_with_colbert(c, views.colbert[i], store, model) for i, c in enumerate(found)]
     return [
-        _hits(question, plan.sparse, candidates, store)
-        for plan, candidates in zip(asked, found, strict=True)
+        _hits(question, text, plan.sparse, candidates, store, model)
+        for text, plan, candidates in zip(question.texts, asked, found, strict=True)
     ]
 
 
 def _hits(
-    question: Question, weights: Mapping[int, float] | None, found: Candidates, store: Store
+    question: Question,
+    text: str,
+    weights: Mapping[int, float] | None,
+    found: Candidates,
+    store: Store,
+    model: Model,
 ) -> list[Hit]:
     """The best k candidates that still exist: another thread may have deleted some meanwhile."""
     order, fused = rank(found, question.recipe)
@@ -69,6 +74,7 @@ def _hits(
             passage=passage,
             **{channel: float(column[i]) for channel, column in found.scores.items()},
             matched=tuple(matched_tokens(weights or {}, terms)),
+            _origin=Origin(model, text, question.recipe, found.scores, i),
         )
         for (i, passage), terms in zip(best, stored, strict=True)
     ]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Unpack
 
 import numpy as np
@@ -21,6 +22,7 @@ from m3rag.index.hit import Hit
 from m3rag.index.manifest import Manifest
 from m3rag.index.memory import MemoryStore
 from m3rag.index.plan import Points, Store
+from m3rag.index.presets import Preset, check_name, read_presets, write_presets
 from m3rag.index.question import Question, Settings, Where, ask
 from m3rag.index.views import Model, points_of
 from m3rag.model import Encoding, SparseVectors
@@ -52,12 +54,14 @@ class M3Index:
         *,
         path: Path | None = None,
         analyzer: Analyzer | None = None,
+        presets: Mapping[str, Preset] | None = None,
     ) -> None:
         self.model = model
         self.manifest = manifest
         self.path = path
         self._store = store
         self._analyze = analyzer or model.token_ids
+        self._presets = dict(presets or {})
         self._closed = False
 
     @classmethod
@@ -99,13 +103,31 @@ class M3Index:
             model, manifest = opening.new_manifest(model, colbert, custom, bm25)
         else:
             model, manifest = opening.old_manifest(folder, model, colbert, custom, bm25)
+        presets = read_presets(folder)
         store = opening.open_store(folder, manifest, new=new)
-        return cls(store, model, manifest, path=folder, analyzer=analyzer)
+        return cls(store, model, manifest, path=folder, analyzer=analyzer, presets=presets)
 
     @property
     def channels(self) -> tuple[str, ...]:
         """What this index can score: "dense", "sparse", "bm25", and "colbert" unless it is off."""
         return tuple(c for c in SCORED if c != "colbert" or self.manifest.colbert != "off")
+
+    @property
+    def presets(self) -> Mapping[str, Preset]:
+        """Weights of this index's own, by the names that `search` takes."""
+        return MappingProxyType(self._presets)
+
+    def save_preset(self, name: str, preset: Preset) -> None:
+        """Keep weights, for `search(weights=name)`; those of that name are replaced.
+
+        Raises:
+            InputError: the name is empty or taken by a preset that every index has.
+        """
+        self._check_open()
+        presets = {**self._presets, check_name(name): preset}
+        if self.path is not None:
+            write_presets(self.path, presets)
+        self._presets = presets
 
     def add(
         self,
@@ -208,10 +230,10 @@ class M3Index:
         Args:
             query: Encoded as it is.
             k: How many hits; fewer come back where the index has fewer.
-            weights: A preset ("default", "long-document", "cross-lingual"), three or four numbers
-                (dense, sparse, colbert, bm25), or a mapping. Scores are summed with these weights
-                and divided by the weights' sum. BM25 scores reach 20 and more where the others
-                stay below 1: weigh it accordingly, or fuse by ranks.
+            weights: A preset ("default", "long-document", "cross-lingual", or one of `presets`),
+                three or four numbers (dense, sparse, colbert, bm25), or a mapping. Scores are
+                summed with these weights and divided by the weights' sum. BM25 scores reach 20 and
+                more where the others stay below 1: weigh it accordingly, or fuse by ranks.
             fusion: "weighted", or "rrf": the sum of weight / (60 + rank).
             channels: What to score and report, of `self.channels`; by default what has a weight.
                 Which of them propose and count: see `m3rag.index.recipe`. `["colbert"]` alone
@@ -278,7 +300,8 @@ class M3Index:
         one = Encoding(
             n_tokens=np.zeros(1, np.int32), truncated=np.zeros(1, np.bool_), dense=dense[None]
         )
-        return self._answer(self._question(["(a vector)"], k, **settings), one)[0]
+        hits = self._answer(self._question(["(a vector)"], k, **settings), one)[0]
+        return [replace(hit, _origin=None) for hit in hits]  # no text to explain them by
 
     def dense_vectors(self, ids: Sequence[str]) -> list[NDArray[np.float32] | None]:
         """The stored dense vectors `(dim,)` of these passages; None where there is none."""
@@ -334,7 +357,14 @@ class M3Index:
 
     def _question(self, texts: Sequence[str], k: int, **settings: Unpack[Settings]) -> Question:
         self._check_open()
-        return ask(texts, k, self.channels, colbert=self.manifest.colbert, **settings)
+        return ask(
+            texts,
+            k,
+            self.channels,
+            colbert=self.manifest.colbert,
+            presets=self._presets,
+            **settings,
+        )
 
     def _answer(self, question: Question, views: Encoding | None) -> list[list[Hit]]:
         bm25: SparseVectors | None = None

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from m3rag.documents import Passage
 from m3rag.errors import InputError
 from m3rag.index.plan import Points
 from m3rag.model import Encoding
 from m3rag.scoring import BM25, Analyzer, Encoder
+
+if TYPE_CHECKING:
+    from m3rag.model import Tokenizer
 
 
 class Model(Encoder, Protocol):
@@ -56,8 +60,17 @@ class Model(Encoder, Protocol):
         """`encode`, without blocking the event loop."""
         ...
 
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """What knows where the tokens stand in a text."""
+        ...
+
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """The tokens of whole texts, special tokens left out."""
+        ...
+
+    def token_weights(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
+        """The sparse weight of each content token that is encoded."""
         ...
 
 

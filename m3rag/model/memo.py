@@ -20,14 +20,15 @@ class TextViews:
     n_tokens: int
     total_tokens: int
     dense: NDArray[np.float32]  # (d,)
+    weights: NDArray[np.float32]  # (t,) before the highest of each id is taken
     sparse: tuple[NDArray[np.int32], NDArray[np.float32]]  # ids, weights
     colbert: NDArray[np.floating] | None  # (t - 1, c)
 
     @property
     def nbytes(self) -> int:
         """Memory of the arrays."""
-        parts = [self.dense, *self.sparse] + ([] if self.colbert is None else [self.colbert])
-        return sum(part.nbytes for part in parts)
+        parts = [self.dense, self.weights, *self.sparse]
+        return sum(p.nbytes for p in parts) + (0 if self.colbert is None else self.colbert.nbytes)
 
 
 class Memo:

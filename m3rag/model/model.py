@@ -12,6 +12,7 @@ from types import TracebackType
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from m3rag.errors import InputError, TruncationWarning
 from m3rag.model import checkpoint as checkpoints
@@ -177,6 +178,16 @@ class M3Model:
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """The token ids of whole texts, special tokens left out: what BM25 counts."""
         return self.tokenizer.ids(texts)
+
+    def token_weights(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
+        """The sparse weight of each content token that is encoded, `(t - 2,)` a text.
+
+        The sparse view keeps the highest weight of each token id; this says where it stands. A
+        special token typed by hand has a weight here, and none there.
+        """
+        request = self._request(texts, False, True, False, None, None)
+        self._checked(self._submit(request).result(), request)
+        return [request.views[i].weights[1:-1].copy() for i in range(len(request.texts))]
 
     def tokens(self, ids: Iterable[int]) -> list[str]:
         """The vocabulary's piece for each token id; "▁" marks the beginning of a word."""

@@ -227,12 +227,12 @@ class Worker:
         start = 0
         for i, cut in enumerate(cuts):
             end = start + len(cut.ids)
-            sparse = sparse_rows(
-                np.array(cut.ids), views.weights[start:end], self._tokenizer.unweighted
-            )
+            weights = views.weights[start:end].copy()
+            sparse = sparse_rows(np.array(cut.ids), weights, self._tokenizer.unweighted)
             # The batch's ColBERT rows lack the <s> of this text and of the i before it.
             rows = None if views.colbert is None else views.colbert[start - i : end - i - 1].copy()
-            yield TextViews(len(cut.ids), cut.total, views.dense[i].copy(), sparse, rows)
+            dense = views.dense[i].copy()
+            yield TextViews(len(cut.ids), cut.total, dense, weights, sparse, rows)
             start = end
 
     def _deliver(self) -> None:

@@ -1,4 +1,4 @@
-"""Where in a passage a question is met: matched words and the best sentence, as character spans."""
+"""Where in a passage a question is met: matched words, aligned tokens, the best sentence."""
 
 from __future__ import annotations
 
@@ -29,6 +29,25 @@ def matched_spans(
         else:
             joined.append((start, end))
     return joined
+
+
+def align(
+    query: NDArray[np.floating], passage: NDArray[np.floating]
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """The row of the passage that each row of the query matches best, and how well.
+
+    The mean of the similarities is the ColBERT score; of equal ones, the first row counts.
+
+    Args:
+        query: ColBERT vectors `(t, d)`.
+        passage: ColBERT vectors `(n, d)`, at least one.
+
+    Returns:
+        Rows `(t,)` and similarities `(t,)`, -1 to 1.
+    """
+    similarity = np.asarray(query, np.float32) @ np.asarray(passage, np.float32).T  # (t, n)
+    best = similarity.argmax(1)
+    return best, np.take_along_axis(similarity, best[:, None], 1)[:, 0]
 
 
 def best_sentence(

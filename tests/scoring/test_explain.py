@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from m3rag.documents import sentences
-from m3rag.scoring import matched_tokens
-from m3rag.scoring.explain import best_sentence, matched_spans
+from m3rag.model import MultiVectors
+from m3rag.scoring import colbert_scores, matched_tokens
+from m3rag.scoring.explain import align, best_sentence, matched_spans
 
 # (question, passage, a word both have, the sentence that answers)
 CASES = [
@@ -61,6 +62,23 @@ def test_neighbouring_tokens_are_one_span():
     assert matched_spans([7, 8, 9, 7], spans, {7, 8, 9}) == [(0, 4), (5, 7)]
     assert matched_spans([7, 8, 9, 7], spans, {8}) == [(2, 4)]
     assert matched_spans([], [], {8}) == []
+
+
+def test_alignment_by_hand():
+    query = np.eye(2, dtype=np.float32)
+    passage = np.array([[0.6, 0.8], [1, 0], [0, -1], [1, 0]], np.float16)
+    rows, similarities = align(query, passage)
+    assert rows.tolist() == [1, 0], "of equal rows, the first"
+    assert similarities == pytest.approx([1, 0.8], abs=1e-3)
+    assert align(query, -query[:1])[1].tolist() == [-1, 0]
+
+
+def test_the_mean_of_the_alignment_is_the_colbert_score():
+    rng = np.random.default_rng(5)
+    for t, n in ((1, 1), (1, 9), (7, 1), (30, 200)):
+        query, passage = rng.normal(size=(t, 16)), rng.normal(size=(n, 16)).astype(np.float32)
+        score = colbert_scores(query, MultiVectors.from_rows([passage]))[0]
+        assert align(query, passage)[1].mean() == pytest.approx(score, rel=1e-5)
 
 
 def test_best_sentence_by_hand():
