@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from m3rag import __version__
+from m3rag.cli import training
 from m3rag.errors import InputError, M3Error
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app = typer.Typer(
     epilog="Try it offline: [bold]m3rag index ./handbook --to kb --model tiny[/bold], then "
     '[bold]m3rag ask "¿Cómo riego la planta?" --in kb[/bold]',
 )
+app.add_typer(training.app, name="train")
 errors = Console(stderr=True)
 
 Folder = Annotated[Path, typer.Argument(help="A folder of .md .txt .html .pdf .docx documents.")]
@@ -89,7 +91,7 @@ def ask(
     kb: In,
     k: Annotated[int, typer.Option("-k", help="How many passages.")] = 5,
     weights: Annotated[
-        str, typer.Option(help="default, cross-lingual or long-document.")
+        str, typer.Option(help="default, cross-lingual, long-document, or a tuned name.")
     ] = "cross-lingual",
     fusion: Annotated[str, typer.Option(help="weighted or rrf.")] = "weighted",
     filter_: Where = None,
@@ -100,6 +102,28 @@ def ask(
 
     where = parse_filters(filter_)
     run(question, kb, k=k, weights=weights, fusion=fusion, where=where, as_json=as_json)
+
+
+@app.command()
+def explain(
+    question: Annotated[str, typer.Argument(help="In any language the model knows.")],
+    kb: In,
+    k: Annotated[int | None, typer.Option("-k", help="How many passages; 3.")] = None,
+    passage: Annotated[
+        str | None, typer.Option(help="The id of one passage, wherever it ranks.")
+    ] = None,
+    weights: Annotated[
+        str, typer.Option(help="default, cross-lingual, long-document, or a tuned name.")
+    ] = "cross-lingual",
+    as_json: Json = False,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page with highlights to this file.")
+    ] = None,
+) -> None:
+    """Tell why passages are found: shares of the score, matched and aligned tokens."""
+    from m3rag.cli.explaining import run
+
+    run(question, kb, k=k, passage=passage, weights=weights, as_json=as_json, html=html)
 
 
 @app.command()
@@ -140,6 +164,90 @@ def encode(
     if not texts:
         texts = [line.rstrip("\n") for line in sys.stdin]
     run(texts, model=model, colbert=colbert, as_json=as_json)
+
+
+@app.command()
+def evaluate(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SET",
+            help="A folder with corpus.jsonl, queries.jsonl, qrels.tsv; or an id of ir_datasets.",
+        ),
+    ],
+    model: Annotated[str, typer.Option(help='A hub id, a folder, or "tiny".')] = "BAAI/bge-m3",
+    pairs: Annotated[
+        str,
+        typer.Option(
+            help="all: each language of documents on its own; pooled: the whole corpus; "
+            "or pairs such as es-en,de-en, query language first."
+        ),
+    ] = "all",
+    level: Annotated[str, typer.Option(help="Rank each page or each passage.")] = "page",
+    channels: Annotated[
+        str, typer.Option(help="Some of dense,sparse,colbert,bm25.")
+    ] = "dense,sparse,colbert,bm25",
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(help="A fusion: a preset, rrf, or numbers such as 1/0.3/1; repeatable."),
+    ] = None,
+    metrics: Annotated[
+        str, typer.Option(help="ndcg@k, recall@k and mrr@k.")
+    ] = "ndcg@10,recall@1,recall@10,recall@100,mrr@10",
+    every: Annotated[int, typer.Option(help="Take every N-th question only.")] = 1,
+    runs: Annotated[Path | None, typer.Option(help="Write the rankings, in TREC's format.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Evaluate these rankings; no model is loaded.")
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="Test differences to a file of rankings, or to a row of the table."),
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page with plots to this file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure how good retrieval is, by a set of questions with known answers."""
+    from m3rag.cli.evaluation import Asked
+    from m3rag.cli.evaluation import run as start
+
+    asked = Asked(
+        source=source,
+        model=model,
+        pairs=pairs,
+        level=level,
+        channels=channels,
+        weights=weights or (),
+        metrics=metrics,
+        every=every,
+        run=run,
+        against=against,
+    )
+    start(asked, as_json=as_json, html=html, runs=runs)
+
+
+@app.command()
+def tune(
+    kb: In,
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="QUESTIONS",
+            help="A folder with queries.jsonl and qrels.tsv, or a .jsonl file of "
+            '{"question", "document_id" or "passage_id"}.',
+        ),
+    ] = None,
+    pseudo: Annotated[
+        str | None,
+        typer.Option(help="Without questions: take headings, or first sentences, for questions."),
+    ] = None,
+    name: Annotated[str, typer.Option(help="What the weights are called.")] = "tuned",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Save nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Learn the weights of a knowledge base from questions with known answers."""
+    from m3rag.cli.tuning import run
+
+    run(source, kb, name=name, pseudo=pseudo, dry_run=dry_run, as_json=as_json)
 
 
 def parse_filters(given: list[str] | None) -> dict[str, Any] | None:

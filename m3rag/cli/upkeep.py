@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from rich.table import Table
 from m3rag.cli.opening import opened_store
 from m3rag.errors import InputError
 from m3rag.index.filters import parse_filter
+from m3rag.index.presets import read_presets
 
 
 def show(kb: Path, *, as_json: bool) -> None:
@@ -27,6 +29,7 @@ def show(kb: Path, *, as_json: bool) -> None:
             documents.update(passage.document_id or "(no document)" for passage in page)
             if after is None:
                 break
+    presets = read_presets(kb)
     size = sum(_on_disk(file) for file in kb.rglob("*") if file.is_file())
     facts = {
         "kb": str(kb),
@@ -38,6 +41,7 @@ def show(kb: Path, *, as_json: bool) -> None:
         "passages": documents.total(),
         "documents": dict(sorted(documents.items())),
         "bytes": size,
+        "presets": {name: asdict(preset) for name, preset in presets.items()},
     }
     if as_json:
         typer.echo(json.dumps(facts, ensure_ascii=False))
@@ -49,6 +53,8 @@ def show(kb: Path, *, as_json: bool) -> None:
         f"colbert {manifest.colbert}, made {manifest.created}",
         highlight=False,
     )
+    for name, preset in presets.items():
+        console.print(f"weights {name}: {preset.learned_from}", highlight=False)
     table = Table("document", "passages")
     for document, n in sorted(documents.items()):
         table.add_row(document, str(n))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from m3rag.errors import InputError
 from m3rag.index.filters import Filter, parse_filter
 from m3rag.index.plan import Candidates, QueryPlan
+from m3rag.index.presets import Preset
 from m3rag.index.recipe import Recipe, choose
 from m3rag.model import Encoding, SparseVectors
 from m3rag.scoring import Weights, reciprocal_rank_fusion, weighted_sum
@@ -57,19 +58,20 @@ def ask(
     available: Sequence[str],
     *,
     colbert: str,
+    presets: Mapping[str, Preset],
     weights: Weights = "default",
     fusion: str = "weighted",
     channels: Sequence[str] | None = None,
     filter: Where = None,
     candidates: int | None = None,
 ) -> Question:
-    """Check a search's arguments against an index with the `available` channels.
+    """Check a search's arguments against an index with these channels and presets.
 
     Raises:
         InputError: an empty or non-string query, k or candidates out of range, a bad filter,
             channels or weights that this index cannot serve.
     """
-    recipe = choose(weights, fusion, channels, available)
+    recipe = choose(weights, fusion, channels, available, presets)
     if recipe.proposing == ("colbert",) and colbert != "stored":
         raise InputError(
             'colbert alone compares with every passage, which needs colbert="stored"; this '
@@ -123,8 +125,10 @@ def rank(found: Candidates, recipe: Recipe) -> tuple[list[int], NDArray[np.float
 
     Equal scores are in the order of their ids, in every store.
     """
-    fuse = weighted_sum if recipe.fusion == "weighted" else reciprocal_rank_fusion
-    fused = fuse(found.scores, recipe.weights)
+    if recipe.fusion == "weighted":
+        fused = weighted_sum(found.scores, recipe.weights)
+    else:
+        fused = reciprocal_rank_fusion(found.scores, recipe.weights, k=recipe.k)
     return sorted(range(len(fused)), key=lambda i: (-fused[i], found.ids[i])), fused
 
 

@@ -98,7 +98,14 @@ class _IndexRetriever(BaseRetriever):
     def _check(self) -> None:
         """Refuse settings that the index cannot serve now, not at the first question."""
         mode, settings = self.index.manifest.colbert, self._settings()
-        ask(["?"], self.similarity_top_k, self.index.channels, colbert=mode, **settings)
+        ask(
+            ["?"],
+            self.similarity_top_k,
+            self.index.channels,
+            colbert=mode,
+            presets=self.index.presets,
+            **settings,
+        )
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         hits = self.index.search(query_bundle.query_str, self.similarity_top_k, **self._settings())

@@ -15,6 +15,7 @@ Weights = str | Sequence[float] | Mapping[str, float]
 
 SCORED = ("dense", "sparse", "colbert", "bm25")  # the order of a tuple of weights
 LEXICAL = ("sparse", "bm25")  # a score of 0 here means: no token in common
+RRF_K = 60.0
 
 PRESETS: dict[str, dict[str, float]] = {
     "default": {"dense": 1.0, "sparse": 0.3, "colbert": 1.0, "bm25": 0.0},
@@ -25,16 +26,18 @@ PRESETS: dict[str, dict[str, float]] = {
 two languages share few tokens, so "cross-lingual" trusts sparse less."""
 
 
-def parse_weights(weights: Weights) -> dict[str, float]:
+def parse_weights(
+    weights: Weights, presets: Mapping[str, Mapping[str, float]] = PRESETS
+) -> dict[str, float]:
     """A preset's name, three or four numbers, or a mapping, as one weight for each channel.
 
     Raises:
         InputError: an unknown preset or channel, a negative or non-finite weight, a wrong count.
     """
     if isinstance(weights, str):
-        if weights not in PRESETS:
-            raise InputError(f"No weights are called {weights!r}; there are {_list(PRESETS)}.")
-        return dict(PRESETS[weights])
+        if weights not in presets:
+            raise InputError(f"No weights are called {weights!r}; there are {_list(presets)}.")
+        return dict(presets[weights])
     if isinstance(weights, Mapping):
         unknown = [name for name in weights if name not in SCORED]
         if unknown:
@@ -66,7 +69,7 @@ def weighted_sum(scores: Mapping[str, Floats], weights: Mapping[str, float]) -> 
 
 
 def reciprocal_rank_fusion(
-    scores: Mapping[str, Floats], weights: Mapping[str, float], *, k: float = 60.0
+    scores: Mapping[str, Floats], weights: Mapping[str, float], *, k: float = RRF_K
 ) -> Floats:
     """The sum of `weights[c] / (k + rank_c)` over the channels, `(n,)`.
 

@@ -90,6 +90,49 @@ def test_ask_as_json_points_into_the_document(m3rag, kb, handbook):
     assert any("moisture" in word for word in words)
 
 
+def test_explain_prints_shares_matches_and_alignment(m3rag, kb):
+    code, out, _ = m3rag("explain", "How is soil moisture measured?", "--in", kb, "-k", 1)
+    assert code == 0
+    text = " ".join(out.split())
+    assert "handbook/soil.md › Soil" in text
+    assert "Best sentence: A soil moisture sensor measures the water in the soil." in text
+    for word in ("share", "colbert", "▁mo", "similarity", "</s>"):
+        assert word in text
+    assert "2. " not in text
+
+
+def test_explain_as_json_points_into_the_document(m3rag, kb, handbook):
+    code, out, _ = m3rag("explain", "How is soil moisture measured?", "--in", kb, "--json")
+    result = json.loads(out)
+    assert code == 0
+    assert [result["question"], result["kb"]] == ["How is soil moisture measured?", str(kb)]
+    assert len(result["explanations"]) == 3
+    first = result["explanations"][0]
+    assert sum(c["share"] for c in first["channels"]) == pytest.approx(first["score"], abs=1e-5)
+    best = first["sentence"]
+    document = (handbook / "soil.md").read_text()
+    assert document[best["document_start"] : best["document_end"]] == best["text"]
+    _, out, _ = m3rag("ask", "How is soil moisture measured?", "--in", kb, "--json")
+    answer = json.loads(out)["answer"]
+    assert (answer["text"], answer["start"]) == (best["text"], best["document_start"])
+
+
+def test_explain_one_passage_and_write_html(m3rag, kb, tmp_path):
+    html = tmp_path / "why.html"
+    asked = ("explain", "soil moisture", "--in", kb, "--passage", "handbook/weather.txt#0")
+    code, out, _ = m3rag(*asked, "--json", "--html", html)
+    assert code == 0
+    [why] = json.loads(out)["explanations"]
+    assert why["passage"]["id"] == "handbook/weather.txt#0"
+    page = html.read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    assert why["passage"]["text"] in page
+    _, out, _ = m3rag(*asked, "--html", html)
+    assert " ".join(out.split()).startswith("1 passage explained in")
+    _, out, _ = m3rag(*asked)
+    assert "No token in common." in out
+
+
 def test_ask_with_a_filter(m3rag, kb):
     for where in ("document_id=handbook/pumps.md", '{"document_id": ["handbook/pumps.md"]}'):
         _, out, _ = m3rag("ask", "soil", "--in", kb, "--filter", where, "--json")
@@ -161,6 +204,11 @@ def test_a_folders_life(m3rag, tmp_path):
         (["ask", "soil", "--in", "{kb}", "--weights", "best"], "cross-lingual"),
         (["ask", "soil", "--in", "{kb}", "--filter", "lang"], "neither key=value"),
         (["ask", "soil", "--in", "{kb}", "--filter", "{{"], "not JSON"),
+        (["explain", " ", "--in", "{kb}"], "query is empty"),
+        (["explain", "soil", "--in", "{kb}", "-k", "0"], "k must be"),
+        (["explain", "soil", "--in", "{kb}", "-k", "2", "--passage", "x"], "one of them"),
+        (["explain", "soil", "--in", "{kb}", "--passage", "x"], "no passage 'x'"),
+        (["explain", "soil", "--in", "{kb}", "--html", "{tmp}/no/x.html"], "cannot be written"),
         (["delete", "--in", "{kb}"], "Say what to delete"),
         (["info", "--in", "{tmp}"], "not an m3rag index"),
         (["encode", "x", "--model", "{docs}"], "not a model folder"),

@@ -28,12 +28,18 @@ COMMANDS = typer.main.get_command(app).commands
 
 
 def options(command):
-    return {
-        name
-        for parameter in command.params
-        if isinstance(parameter, click.Option) or parameter.param_type_name == "option"
-        for name in (*parameter.opts, *parameter.secondary_opts)
-    } | {"--help"}
+    """Of a command and of those below it."""
+    below = [options(one) for one in getattr(command, "commands", {}).values()]
+    return (
+        set().union(*below)
+        | {
+            name
+            for parameter in command.params
+            if isinstance(parameter, click.Option) or parameter.param_type_name == "option"
+            for name in (*parameter.opts, *parameter.secondary_opts)
+        }
+        | {"--help"}
+    )
 
 
 @pytest.mark.parametrize("page", WITH_PYTHON)

@@ -1,5 +1,6 @@
 """Learning how to fuse the channels' scores."""
 
+from m3rag.evaluation.tuning.balance import balance
 from m3rag.evaluation.tuning.labelled import Labelled, index_scores, read_labelled
 from m3rag.evaluation.tuning.pseudo import pseudo_questions
 from m3rag.evaluation.tuning.tuning import FEWEST, HeldOut, Tuning, tune
@@ -9,6 +10,7 @@ __all__ = [
     "HeldOut",
     "Labelled",
     "Tuning",
+    "balance",
     "index_scores",
     "pseudo_questions",
     "read_labelled",

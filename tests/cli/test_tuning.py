@@ -1,0 +1,134 @@
+"""`m3rag tune`, run as a user runs it."""
+
+import json
+import random
+import sys
+
+import pytest
+
+from m3rag import M3Index, Passage
+from m3rag.cli import main
+from tests.evaluation.conftest import FOLDER
+
+
+@pytest.fixture
+def m3rag(monkeypatch, capsys):
+    """Run `m3rag …` in this process: (exit code, stdout, stderr)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["m3rag", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "80")
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        out, err = capsys.readouterr()
+        return code, out, " ".join(err.split())
+
+    return run
+
+
+NUMBERS = [str(7919 * i + 1000) for i in range(1, 61)]
+
+
+def words(n, seed):
+    """Words that all passages and questions have in common."""
+    common = "hall shelf item box lamp table chair door red blue green small large wood steel glass"
+    return " ".join(random.Random(seed).choices(common.split(), k=n))
+
+
+@pytest.fixture(scope="module")
+def kb(tiny, tmp_path_factory):
+    """Passages that only a number tells apart: idf knows that it is what matters."""
+    kb = tmp_path_factory.mktemp("kbs") / "kb"
+    texts = [f"{words(20, seed=i)} {number} {words(20, -i)}" for i, number in enumerate(NUMBERS)]
+    with M3Index.open(kb, model=tiny) as index:
+        index.add(Passage(str(i), text, document_id=f"{i}.md") for i, text in enumerate(texts))
+    return kb
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory):
+    path = tmp_path_factory.mktemp("asked") / "items.jsonl"
+    rows = [
+        {"question": f"{words(15, 100 + i)} {number}?", "document_id": f"{i}.md"}
+        for i, number in enumerate(NUMBERS)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_learns_saves_and_uses(m3rag, kb, asked):
+    code, out, _ = m3rag("tune", asked, "--in", kb, "--dry-run", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert (found["kb"], found["set"], found["kind"]) == (str(kb), "items", "questions")
+    assert (found["level"], found["questions"], found["name"]) == ("page", 60, "tuned")
+    assert found["held_out"].keys() == {"default", "long-document", "cross-lingual"}
+    assert found["tuned"]
+    assert found["held_out"][found["best"]]["low"] > 0
+    assert found["preset"]["weights"]["bm25"] > 0
+    assert not found["saved"]
+
+    code, _, err = m3rag("ask", "Where?", "--in", kb, "--weights", "items")
+    assert code == 1
+    assert "No weights are called 'items'; there are \"default\"" in err
+
+    code, out, _ = m3rag("tune", asked, "--in", kb, "--name", "items")
+    assert code == 0
+    text = " ".join(out.split())
+    assert "60 questions of items" in text
+    assert "On questions they have not seen, learned weights gain" in text
+    assert text.endswith("--weights items")
+    assert "…" not in out.split("Saved.")[0], "the table fits a terminal"
+
+    code, out, _ = m3rag("ask", "Where?", "--in", kb, "--weights", "items", "--json")
+    assert code == 0
+    scored = {c for c in ("dense", "sparse", "colbert", "bm25") if json.loads(out)["hits"][0][c]}
+    learned = {c for c, weight in found["preset"]["weights"].items() if weight}
+    assert scored <= learned
+    assert json.loads(m3rag("info", "--in", kb, "--json")[1])["presets"] == {
+        "items": found["preset"]
+    }
+    assert "weights items: 60 questions of items" in " ".join(m3rag("info", "--in", kb)[1].split())
+
+
+def test_few_questions_are_refused(m3rag, kb, asked, tmp_path):
+    few = tmp_path / "few.jsonl"
+    few.write_text("".join(asked.read_text().splitlines(keepends=True)[:10]))
+    code, out, _ = m3rag("tune", few, "--in", kb, "--name", "few")
+    assert code == 0
+    text = " ".join(out.split())
+    assert "10 questions are too few to learn from: 20 distinct ones are needed" in text
+    assert "Nothing is saved." in text
+    assert m3rag("ask", "Where?", "--in", kb, "--weights", "few")[0] == 1
+
+
+def test_pseudo_questions_are_called_so(m3rag, tiny, tmp_path):
+    kb = tmp_path / "kb"
+    texts = [json.loads(line) for line in (FOLDER / "corpus.jsonl").read_text().splitlines()]
+    with M3Index.open(kb, model=tiny) as index:
+        index.add(Passage(row["_id"], row["text"].strip()) for row in texts)
+    code, out, _ = m3rag("tune", "--in", kb, "--pseudo", "sentences", "--dry-run")
+    assert code == 0
+    assert "pseudo-questions of pseudo-sentences" in out
+    assert "Pseudo-questions are not real ones" in " ".join(out.split())
+    _, out, _ = m3rag("tune", "--in", kb, "--pseudo", "sentences", "--dry-run", "--json")
+    assert json.loads(out)["kind"] == "pseudo-questions"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Say what to learn from"),
+        (["x.jsonl", "--pseudo", "headings"], "Say what to learn from"),
+        (["x.jsonl"], "There is no 'x.jsonl'"),
+        (["x.jsonl", "--name", "default"], "A preset cannot be called 'default'"),
+        (["--pseudo", "titles"], "Pseudo-questions are headings or sentences, not 'titles'"),
+    ],
+)
+def test_errors(m3rag, kb, arguments, message):
+    code, _, err = m3rag("tune", *arguments, "--in", kb)
+    assert code == 1
+    assert message in err

@@ -1,0 +1,95 @@
+"""Weights that an index keeps under a name."""
+
+import json
+
+import pytest
+
+from m3rag import M3Index
+from m3rag.errors import FormatError, InputError
+from m3rag.index.presets import NAME, Preset
+from m3rag.scoring import PRESETS
+from tests.index.conftest import PASSAGES
+
+QUERY = "Where does a fern like moist soil?"
+LEARNED = Preset({"dense": 0.2, "sparse": 1.0, "bm25": 0.03}, learned_from="40 questions of x")
+RANKED = Preset({"dense": 1.0, "colbert": 1.0}, "rrf", 10.0)
+
+
+def facts(hits):
+    return [(hit.passage.id, hit.score, hit.dense, hit.sparse, hit.colbert) for hit in hits]
+
+
+def test_a_name_stands_for_its_weights(own):
+    own.save_preset("tuned", LEARNED)
+    assert own.presets == {"tuned": LEARNED}
+    named = own.search(QUERY, weights="tuned")
+    assert facts(named) == facts(own.search(QUERY, weights=LEARNED.weights))
+    assert named[0].bm25 is not None
+    assert facts(named) != facts(own.search(QUERY))
+
+
+def test_a_preset_brings_its_fusion_and_explains_it(own):
+    own.save_preset("ranked", RANKED)
+    hits = own.search(QUERY, weights="ranked")
+    for hit in hits:
+        parts = hit.explain().channels
+        assert [part.name for part in parts] == ["dense", "colbert"]
+        assert sum(part.share for part in parts) == pytest.approx(hit.score, abs=1e-6)
+        assert hit.score == pytest.approx(sum(1 / (10 + part.rank) for part in parts), abs=1e-6)
+
+
+def test_it_stays_in_the_folder_and_can_be_replaced(tiny, tmp_path):
+    with M3Index.open(tmp_path / "kb", model=tiny) as index:
+        index.add(PASSAGES)
+        index.save_preset("tuned", RANKED)
+        index.save_preset("tuned", LEARNED)
+        index.save_preset("other", RANKED)
+    with M3Index.open(tmp_path / "kb", model=tiny) as index:
+        assert index.presets == {"tuned": LEARNED, "other": RANKED}
+        assert index.search(QUERY, k=1, weights="other", fusion="weighted")
+    assert sorted(path.name for path in (tmp_path / "kb").glob("presets*")) == [NAME]
+
+
+async def test_every_way_to_search_knows_it(own):
+    own.save_preset("tuned", LEARNED)
+    expected = facts(own.search(QUERY, weights="tuned"))
+    assert facts(await own.asearch(QUERY, weights="tuned")) == expected
+    assert facts(own.search_many([QUERY], weights="tuned")[0]) == expected
+
+
+def test_an_unknown_name_lists_what_there_is(own):
+    own.save_preset("tuned", LEARNED)
+    names = ", ".join(f'"{name}"' for name in (*PRESETS, "tuned"))
+    with pytest.raises(InputError, match=f"No weights are called 'tined'; there are {names}"):
+        own.search(QUERY, weights="tined")
+
+
+@pytest.mark.parametrize("name", ["", " ", "default", "rrf", "1/2/3"])
+def test_names_that_mean_something_else(own, name):
+    with pytest.raises(InputError, match="A preset cannot be called"):
+        own.save_preset(name, LEARNED)
+    assert not own.presets
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", '{"tuned": {}}', json.dumps({"tuned": {"weights": [1], "fusion": "", "k": 1}})],
+)
+def test_a_damaged_file_is_told(tiny, tmp_path, content):
+    M3Index.open(tmp_path / "kb", model=tiny).close()
+    (tmp_path / "kb" / NAME).write_text(content)
+    with pytest.raises(FormatError, match=r"presets\.json is damaged"):
+        M3Index.open(tmp_path / "kb", model=tiny)
+    (tmp_path / "kb" / NAME).unlink()
+    M3Index.open(tmp_path / "kb", model=tiny).close()
+
+
+def test_what_is_no_preset():
+    for given in ({}, {"dense": 0}, {"dense": -1}, {"dens": 1}, (1, 2)):
+        with pytest.raises(InputError):
+            Preset(given)
+    with pytest.raises(InputError, match="fusion of weighted, rrf"):
+        Preset((1, 0, 0), "sum")
+    with pytest.raises(InputError, match="k above 0"):
+        Preset((1, 0, 0), "rrf", 0.0)
+    assert Preset((1, 0, 0.5)).weights == {"dense": 1, "sparse": 0, "colbert": 0.5, "bm25": 0}
