@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check lint docs notebooks bench frameworks clean help
+.PHONY: setup demo test check lint docs notebooks bench quality frameworks clean help
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -41,6 +41,9 @@ notebooks: setup  ## Execute the notebooks and keep their outputs
 
 bench: setup  ## Measure; minutes
 	$(BIN)/python benchmarks/lessons.py
+
+quality: setup  ## Renew the tables of docs/quality.md from the sets in DATA; long
+	$(BIN)/python benchmarks/quality.py $(DATA)
 
 frameworks: setup  ## Test with the lowest and the newest LangChain and LlamaIndex; minutes
 	$(BIN)/python scripts/framework_versions.py

@@ -6,6 +6,7 @@
     ├── ForkError            a model was carried over into a forked process    (also RuntimeError)
     ├── DocumentError        a file cannot be read as a document               (also ValueError)
     ├── TrainingError        a training run cannot begin or go on              (also RuntimeError)
+    ├── AnswerError          a language model cannot be reached or used        (also RuntimeError)
     ├── MissingExtraError    an optional dependency is not installed           (also ImportError)
     └── KnowledgeBaseError   an index cannot be opened or used                 (also RuntimeError)
         ├── FormatError      not an index, or one of a newer format
@@ -39,6 +40,10 @@ class DocumentError(M3Error, ValueError):
 
 class TrainingError(M3Error, RuntimeError):
     """A training run diverged, or a folder holds another run than the one that is to go on."""
+
+
+class AnswerError(M3Error, RuntimeError):
+    """A language model cannot be made or reached, failed, or said nothing."""
 
 
 class MissingExtraError(M3Error, ImportError):

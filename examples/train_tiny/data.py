@@ -21,6 +21,7 @@ GROUPS_PER_SOURCE = 20_000  # cppdocs alone has 110,000 of 322,000 groups
 SECTIONS_PER_SOURCE = 3_000
 MAX_CHARS = 1_600
 MAX_TOKENS = 510
+NAMES = "names"  # the source of the concepts that are names
 UNSPACED = {"zh", "zh-tw", "ja", "th"}
 
 Ints = NDArray[np.int64]
@@ -149,7 +150,7 @@ def lemma_items(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield lang, lemma.replace(" ", "") if lang in UNSPACED else lemma.replace("_", " ")
 
 
-def build(data: Path, tokenizer: Tokenizer) -> Pool:
+def build(data: Path, names: Path, tokenizer: Tokenizer) -> Pool:
     """Read and tokenise all files."""
     out = Builder(tokenizer)
     groups: dict[str, list[tuple[int, ...]]] = {
@@ -173,6 +174,9 @@ def build(data: Path, tokenizer: Tokenizer) -> Pool:
     for row in capped(data, LEXICON, 100_000):
         first = len(out.langs)
         groups["lexicon"].append((first, out.add(lemma_items(row)), out.source("lexicon")))
+    for row in rows(names):
+        first = len(out.langs)
+        groups["lexicon"].append((first, out.add(lemma_items(row)), out.source(NAMES)))
     return out.pool(groups)
 
 
@@ -180,10 +184,11 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="the folder that holds train/ and train_bysa/")
+    parser.add_argument("names", type=Path, help="what names.py wrote")
     parser.add_argument("tokenizer", type=Path, help="the pruned tokenizer.json")
     parser.add_argument("output", type=Path, help="the .npz file to write")
     args = parser.parse_args()
-    pool = build(args.data, Tokenizer.from_file(str(args.tokenizer)))
+    pool = build(args.data, args.names, Tokenizer.from_file(str(args.tokenizer)))
     pool.save(args.output)
     print(f"{len(pool.langs):,} texts, {len(pool.ids):,} tokens, {len(pool.lang_names)} languages")
 

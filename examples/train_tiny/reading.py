@@ -18,9 +18,9 @@ FILES = PARALLEL + SECTIONS + QUESTIONS + LEXICON
 
 
 def rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the JSON rows of one ``.jsonl.zst`` file."""
+    """Yield the JSON rows of one ``.jsonl`` or ``.jsonl.zst`` file."""
     with path.open("rb") as raw:
-        stream = zstandard.ZstdDecompressor().stream_reader(raw)
+        stream = raw if path.suffix == ".jsonl" else zstandard.ZstdDecompressor().stream_reader(raw)
         for line in io.TextIOWrapper(stream, encoding="utf-8"):
             if line.strip():
                 yield json.loads(line)

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from data import Ints, Pool
-from network import CLS, EOS, PAD
+from data import NAMES, Ints, Pool
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -34,6 +33,8 @@ GENERAL = {
     "cppdocs": 0.4,
     "pydocs": 0.6,
 }
+NAMES_SHARE = 0.35  # of the blocks of words are names alone
+NAMES_LEAST = 100  # if two languages share so many
 WINDOW = 8  # sentences of a made-up passage
 
 
@@ -112,6 +113,8 @@ class Sampler:
         weight = np.where(together >= 500, together**0.5, 0.0)
         self.lang_pairs = (weight / weight.sum()).ravel()
         self.shared: dict[int, Ints] = {}
+        names = np.flatnonzero(self.pool.source_names == NAMES)
+        self.is_name = np.isin(self.concepts[:, 2], names)
 
     # drawing
 
@@ -247,6 +250,9 @@ class Sampler:
         if pair not in self.shared:
             self.shared[pair] = np.flatnonzero(self.has[:, mine] & self.has[:, theirs])
         shared, pairs = self.shared[pair], []
+        names = shared[self.is_name[shared]]
+        if len(names) >= NAMES_LEAST and self.rng.random() < NAMES_SHARE:
+            shared = names
         among = self.rng.random() < 0.4
         for _ in range(n):
             chosen = shared[self.rng.integers(len(shared), size=self.rng.integers(1, 7))]
@@ -282,16 +288,6 @@ class Sampler:
         """Yield batches for ever."""
         while True:
             yield self.batch(size, block, shares)
-
-
-def padded(texts: list[Tokens], limit: int) -> Tensor:
-    """Return ``<s> … </s>`` rows, cut at ``limit`` tokens and padded, as ``(n, l)`` int64."""
-    longest = min(max(len(text) for text in texts) + 2, limit)
-    rows = np.full((len(texts), longest), PAD, dtype=np.int64)
-    for row, text in zip(rows, texts, strict=True):
-        text = text[: longest - 2]
-        row[0], row[1 : len(text) + 1], row[len(text) + 1] = CLS, text, EOS
-    return torch.from_numpy(rows)
 
 
 def same_key(pairs: list[Pair]) -> Tensor:

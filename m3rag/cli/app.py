@@ -95,13 +95,46 @@ def ask(
     ] = "cross-lingual",
     fusion: Annotated[str, typer.Option(help="weighted or rrf.")] = "weighted",
     filter_: Where = None,
+    min_score: Annotated[
+        float | None,
+        typer.Option(
+            help="Say that nothing answers if the best score is lower; by default what "
+            "tune calibrated for the weights."
+        ),
+    ] = None,
+    llm: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:CLASS[,KEY=VALUE…]",
+            help="Let this language model write an answer: a class of LangChain or LlamaIndex.",
+        ),
+    ] = None,
+    llm_url: Annotated[
+        str | None,
+        typer.Option(
+            help="Or one behind an OpenAI-compatible URL, such as http://localhost:11434/v1; "
+            "its key is taken from M3RAG_LLM_API_KEY."
+        ),
+    ] = None,
+    llm_model: Annotated[str | None, typer.Option(help="The model's name at that URL.")] = None,
+    llm_timeout: Annotated[float, typer.Option(help="Seconds to wait for that URL.")] = 120.0,
     as_json: Json = False,
 ) -> None:
     """Find the passages that answer a question, whatever their language."""
     from m3rag.cli.asking import run
+    from m3rag.cli.writing import chosen
 
-    where = parse_filters(filter_)
-    run(question, kb, k=k, weights=weights, fusion=fusion, where=where, as_json=as_json)
+    run(
+        question,
+        kb,
+        k=k,
+        weights=weights,
+        fusion=fusion,
+        where=parse_filters(filter_),
+        min_score=min_score,
+        llm=chosen(llm, llm_url, llm_model, llm_timeout),
+        as_json=as_json,
+    )
 
 
 @app.command()
@@ -241,13 +274,24 @@ def tune(
         typer.Option(help="Without questions: take headings, or first sentences, for questions."),
     ] = None,
     name: Annotated[str, typer.Option(help="What the weights are called.")] = "tuned",
+    precision: Annotated[
+        float, typer.Option(help="The share of right answers to choose the score to answer from.")
+    ] = 0.9,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Save nothing.")] = False,
     as_json: Json = False,
 ) -> None:
     """Learn the weights of a knowledge base from questions with known answers."""
     from m3rag.cli.tuning import run
 
-    run(source, kb, name=name, pseudo=pseudo, dry_run=dry_run, as_json=as_json)
+    run(
+        source,
+        kb,
+        name=name,
+        pseudo=pseudo,
+        precision=precision,
+        dry_run=dry_run,
+        as_json=as_json,
+    )
 
 
 def parse_filters(given: list[str] | None) -> dict[str, Any] | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,12 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from m3rag.answers import score_needed, write
+from m3rag.answers.answering import to_dict
 from m3rag.cli.opening import opened
+from m3rag.cli.writing import show
 from m3rag.documents import Passage
+from m3rag.errors import M3Error
 from m3rag.index import Hit
 from m3rag.index.explanation import Sentence, tokens_of
 from m3rag.model import M3Model
@@ -21,6 +26,19 @@ from m3rag.scoring.explain import Span, matched_spans
 
 _CHANNELS = ("dense", "sparse", "colbert", "bm25")
 _SHOWN = 700  # characters of a passage that are printed
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a search found: hits with the spans to mark, and the best sentence unless refused."""
+
+    question: str
+    kb: Path
+    hits: list[Hit]
+    marks: list[list[Span]]
+    sentence: Sentence | None
+    min_score: float | None
+    refused: bool
 
 
 def run(
@@ -31,32 +49,75 @@ def run(
     weights: str,
     fusion: str,
     where: Mapping[str, Any] | None,
+    min_score: float | None,
+    llm: Callable[[], object] | None,
     as_json: bool,
 ) -> None:
-    """Search and print: the answering sentence, then the passages with their scores."""
+    """Search, let a language model write if one is named, and print.
+
+    Passages are printed before it is asked: whatever it does, they are there.
+
+    Raises:
+        AnswerError: the language model failed.
+    """
     with opened(kb) as (index, model):
         hits = index.search(question, k, weights=weights, fusion=fusion, filter=where)
-        answer = hits[0].explain().sentence if hits else None
+        needed = score_needed(index, weights, fusion) if min_score is None else min_score
+        refused = bool(hits) and needed is not None and hits[0].score < needed
+        sentence = hits[0].explain().sentence if hits and not refused else None
         marks = [_matches(model, hit) for hit in hits]
+    found = _Found(question, kb, hits, marks, sentence, needed, refused)
+    asked = llm if hits and not refused else None
     if as_json:
-        result = {
-            "question": question,
-            "kb": str(kb),
-            "answer": None if answer is None else _answer_dict(hits[0].passage, answer),
-            "hits": [
-                hit.to_dict() | {"highlights": spans}
-                for hit, spans in zip(hits, marks, strict=True)
-            ],
-        }
-        typer.echo(json.dumps(result, ensure_ascii=False))
+        _print_json(found, asked, with_llm=llm is not None)
         return
     console = Console()
-    if answer is None:
+    _print_found(console, found)
+    if asked:
+        show(console, write(question, hits, asked()), place)
+
+
+def _print_json(found: _Found, asked: Callable[[], object] | None, *, with_llm: bool) -> None:
+    """One object; what a language model or a threshold adds is there only with one."""
+    first, sentence = found.hits[0].passage if found.hits else None, found.sentence
+    result: dict[str, object] = {
+        "question": found.question,
+        "kb": str(found.kb),
+        "answer": _answer_dict(first, sentence) if first and sentence else None,
+        "hits": [
+            hit.to_dict() | {"highlights": spans}
+            for hit, spans in zip(found.hits, found.marks, strict=True)
+        ],
+    }
+    if found.min_score is not None:
+        result |= {"min_score": found.min_score, "refused": found.refused}
+    failure = None
+    if with_llm:
+        result["written"] = None
+    if asked:
+        try:
+            result["written"] = to_dict(write(found.question, found.hits, asked()))
+        except M3Error as error:
+            failure = error
+            result["error"] = str(error)
+    typer.echo(json.dumps(result, ensure_ascii=False))
+    if failure:
+        raise failure
+
+
+def _print_found(console: Console, found: _Found) -> None:
+    if not found.hits:
         console.print("Nothing found: the knowledge base is empty, or nothing passes the filter.")
         return
-    _print_answer(console, hits[0].passage, answer)
-    for rank, (hit, spans) in enumerate(zip(hits, marks, strict=True), start=1):
-        focus = answer.start if rank == 1 else (spans or [(0, 0)])[0][0]
+    if found.sentence:
+        _print_answer(console, found.hits[0].passage, found.sentence)
+    else:
+        told = f"the best score is {found.hits[0].score:.3f}, {found.min_score:.3f} is needed"
+        console.print(Text(f"Nothing in the knowledge base answers this: {told}.", "bold yellow"))
+        console.print("The nearest passages:\n")
+    for rank, (hit, spans) in enumerate(zip(found.hits, found.marks, strict=True), start=1):
+        first = found.sentence if rank == 1 else None
+        focus = first.start if first else (spans or [(0, 0)])[0][0]
         _print_hit(console, rank, hit, spans, focus)
 
 

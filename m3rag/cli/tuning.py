@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import typer
@@ -15,16 +16,31 @@ from m3rag.cli.evaluation import progress_bars
 from m3rag.cli.opening import opened
 from m3rag.errors import InputError
 from m3rag.evaluation import Scores
-from m3rag.evaluation.tuning import Tuning, index_scores, pseudo_questions, read_labelled, tune
+from m3rag.evaluation.tuning import (
+    Threshold,
+    Tuning,
+    calibrate,
+    index_scores,
+    pseudo_questions,
+    read_labelled,
+    tune,
+)
 from m3rag.index import M3Index
 from m3rag.index.presets import Preset, check_name
 from m3rag.scoring import SCORED
 
 
 def run(
-    source: str | None, kb: Path, *, name: str, pseudo: str | None, dry_run: bool, as_json: bool
+    source: str | None,
+    kb: Path,
+    *,
+    name: str,
+    pseudo: str | None,
+    precision: float,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
-    """Learn the weights, keep them in the knowledge base if they pay, and print why."""
+    """Learn the weights and the score to answer from, keep what pays, and print why."""
     check_name(name)
     if (source is None) == (pseudo is None):
         raise InputError("Say what to learn from: labelled questions, or --pseudo headings.")
@@ -32,27 +48,51 @@ def run(
         with progress_bars() as tell:
             scores = _scores(index, source, pseudo, tell)
             tuning = tune(scores)
-        saved = tuning.tuned and not dry_run
+        # Headings score unlike questions: they calibrate nothing.
+        threshold = None if pseudo else calibrate(scores, tuning.preset, precision=precision)
+        preset = _preset(tuning, threshold, scores.set)
+        pays = tuning.tuned or preset.min_score is not None
+        saved = pays and not dry_run
         if saved:
-            index.save_preset(name, tuning.preset)
+            index.save_preset(name, preset)
     kind = "pseudo-questions" if pseudo else "questions"
     if as_json:
         facts = {"kb": str(kb), "set": scores.set, "kind": kind, "level": scores.level}
-        outcome = {"name": name, "saved": saved, **tuning.to_dict()}
-        typer.echo(json.dumps(facts | outcome, ensure_ascii=False))
+        outcome = {"name": name, "saved": saved, **tuning.to_dict(), "preset": asdict(preset)}
+        told = {"threshold": None if threshold is None else threshold.to_dict()}
+        typer.echo(json.dumps(facts | outcome | told, ensure_ascii=False))
         return
-    console = Console()
-    console.print(f"{tuning.questions:,} {kind} of {scores.set}", highlight=False)
-    if tuning.held_out:
-        console.print(_table(tuning), highlight=False)
-    console.print(tuning.reason, highlight=False)
-    if pseudo:
-        console.print("Pseudo-questions are not real ones: measure with real ones.")
+    console = Console(highlight=False)
+    console.print(f"{tuning.questions:,} {kind} of {scores.set}")
+    _print(console, tuning, threshold)
     if saved:
-        told = f"Saved. Use it: m3rag ask … --in {kb} --weights {name}"
+        console.print(f"Saved. Use it: m3rag ask … --in {kb} --weights {name}")
     else:
-        told = "Nothing is saved" + (", as --dry-run asks." if tuning.tuned else ".")
-    console.print(told, highlight=False)
+        console.print("Nothing is saved" + (", as --dry-run asks." if pays else "."))
+
+
+def _preset(tuning: Tuning, threshold: Threshold | None, source: str) -> Preset:
+    """The weights to use, with the score to answer from, if there is one."""
+    if threshold is None or threshold.min_score is None:
+        return tuning.preset
+    learned_from = tuning.preset.learned_from or f'"{tuning.best}", with a threshold of {source}'
+    return replace(tuning.preset, min_score=threshold.min_score, learned_from=learned_from)
+
+
+def _print(console: Console, tuning: Tuning, threshold: Threshold | None) -> None:
+    if tuning.held_out:
+        console.print(_table(tuning))
+    console.print(tuning.reason)
+    if threshold is None:
+        console.print("Pseudo-questions are not real ones: measure with real ones.")
+        return
+    console.print(threshold.reason)
+    if threshold.min_score is not None:
+        precision = "none" if threshold.precision is None else f"{threshold.precision:.3f}"
+        console.print(
+            f"Precision {precision} ({threshold.wanted:g} was wanted), "
+            f"coverage {threshold.coverage:.3f}."
+        )
 
 
 def _scores(

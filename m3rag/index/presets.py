@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -27,15 +28,19 @@ class Preset:
         fusion: "weighted", or "rrf", which weighs every channel that has a weight 1.
         k: the constant of reciprocal rank fusion.
         learned_from: for people: how many questions of which kind.
+        min_score: the fused score below which nothing in the index answers, as `calibrate` of
+            `m3rag.evaluation.tuning` chose it; None if nobody did. Ranks have none.
 
     Raises:
-        InputError: weights that are unknown or all zero, an unknown fusion, or k not above 0.
+        InputError: weights that are unknown or all zero, an unknown fusion, k not above 0, or
+            a `min_score` that is not finite or is one of ranks.
     """
 
     weights: Mapping[str, float]
     fusion: str = "weighted"
     k: float = RRF_K
     learned_from: str = ""
+    min_score: float | None = None
 
     def __post_init__(self) -> None:
         weights = parse_weights(self.weights)
@@ -43,6 +48,13 @@ class Preset:
             raise InputError(
                 f"A preset needs a weight above 0, a fusion of {', '.join(FUSIONS)} and k above 0, "
                 f"got {weights}, {self.fusion!r} and {self.k:g}."
+            )
+        if self.min_score is not None and (
+            self.fusion != "weighted" or not math.isfinite(self.min_score)
+        ):
+            raise InputError(
+                "min_score is a finite number, and for the fusion weighted only, got "
+                f"{self.min_score!r} for {self.fusion!r}."
             )
         object.__setattr__(self, "weights", weights)
 
@@ -86,6 +98,7 @@ def read_presets(folder: Path) -> dict[str, Preset]:
                 fusion=str(values["fusion"]),
                 k=float(values["k"]),
                 learned_from=str(values["learned_from"]),
+                min_score=_number(values.get("min_score")),
             )
             for name, values in content.items()
         }
@@ -96,3 +109,7 @@ def read_presets(folder: Path) -> dict[str, Preset]:
             f"{path} is damaged ({type(error).__name__}: {error}). Delete it, and learn the "
             "weights again: m3rag tune."
         ) from None
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None else float(value)

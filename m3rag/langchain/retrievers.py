@@ -81,7 +81,13 @@ class _IndexRetriever(BaseRetriever):
         """Refuse settings that the index cannot serve now, not at the first question."""
         super().model_post_init(context)
         here = self.index
-        ask(["?"], available=here.channels, colbert=here.manifest.colbert, **self._settings())
+        ask(
+            ["?"],
+            available=here.channels,
+            colbert=here.manifest.colbert,
+            presets=here.presets,
+            **self._settings(),
+        )
 
     def _settings(self) -> dict[str, Any]:
         """The keyword arguments of `M3Index.search`."""

@@ -70,6 +70,11 @@ def test_learns_saves_and_uses(m3rag, kb, asked):
     assert found["held_out"][found["best"]]["low"] > 0
     assert found["preset"]["weights"]["bm25"] > 0
     assert not found["saved"]
+    threshold = found["threshold"]
+    assert threshold["min_score"] == found["preset"]["min_score"] is not None
+    assert threshold["asked"] == 60
+    assert threshold["right"] <= threshold["answered"] <= 60
+    assert threshold["precision"] > 0.7
 
     code, _, err = m3rag("ask", "Where?", "--in", kb, "--weights", "items")
     assert code == 1
@@ -80,6 +85,8 @@ def test_learns_saves_and_uses(m3rag, kb, asked):
     text = " ".join(out.split())
     assert "60 questions of items" in text
     assert "On questions they have not seen, learned weights gain" in text
+    assert "such a threshold answers" in text
+    assert f"Precision {threshold['precision']:.3f} (0.9 was wanted), coverage" in text
     assert text.endswith("--weights items")
     assert "…" not in out.split("Saved.")[0], "the table fits a terminal"
 
@@ -116,6 +123,7 @@ def test_pseudo_questions_are_called_so(m3rag, tiny, tmp_path):
     assert "Pseudo-questions are not real ones" in " ".join(out.split())
     _, out, _ = m3rag("tune", "--in", kb, "--pseudo", "sentences", "--dry-run", "--json")
     assert json.loads(out)["kind"] == "pseudo-questions"
+    assert json.loads(out)["threshold"] is None
 
 
 @pytest.mark.parametrize(

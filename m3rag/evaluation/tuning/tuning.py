@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -99,7 +99,7 @@ def tune(scores: Scores, *, folds: int = FOLDS) -> Tuning:
         )
         few = search.starts[best]
         return Tuning(few, False, reason, best, None, questions, len(question), None, {})
-    unseen = _unseen(search, question, questions, folds)
+    unseen = _unseen(search, question, folds)
     held_out = {
         name: _held_out(objective, unseen, preset) for name, preset in search.starts.items()
     }
@@ -127,12 +127,18 @@ def tune(scores: Scores, *, folds: int = FOLDS) -> Tuning:
     )
 
 
-def _unseen(search: Search, question: NDArray[np.int64], questions: int, folds: int) -> Values:
-    """nDCG@10 of each ranking `(n,)` by weights that were learned on other questions."""
+def folds_of(question: NDArray[np.int64], folds: int) -> Iterator[NDArray[np.bool_]]:
+    """Which of the n rankings are held out, `(n,)`, fold by fold; a question stays in one."""
+    questions = int(question.max()) + 1
     fold = np.random.default_rng(_SEED).permutation(questions) % folds
-    values = np.zeros(len(question), np.float64)
     for part in range(folds):
-        inside = (fold == part)[question]
+        yield (fold == part)[question]
+
+
+def _unseen(search: Search, question: NDArray[np.int64], folds: int) -> Values:
+    """nDCG@10 of each ranking `(n,)` by weights that were learned on other questions."""
+    values = np.zeros(len(question), np.float64)
+    for inside in folds_of(question, folds):
         values[inside] = search.objective.values(search.learn(~inside))[inside]
     return values
 
