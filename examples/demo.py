@@ -63,10 +63,9 @@ def main(kb: Path) -> None:
             sentence = " ".join(hits[0].explain().sentence.text.split())
             console.print(f"  [green]{sentence}[/]")
             for hit in hits:
-                place = " › ".join([hit.passage.document_id or "", *hit.passage.headings])
                 console.print(
                     f"  {hit.score:.3f} [dim]dense {hit.dense:.3f} sparse {hit.sparse:.3f} "
-                    f"colbert {hit.colbert:.3f}[/] {place}"
+                    f"colbert {hit.colbert:.3f}[/] {hit.passage.place}"
                 )
     console.print(
         f"\n{right} of {len(QUESTIONS)} best passages come from the lesson with the answer, "

@@ -1,11 +1,13 @@
 """Fixtures that several folders share: the real small model, on real text in many scripts."""
 
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 
 from m3rag import M3Model
+from m3rag.cli import main
 from m3rag.model import checkpoint
 
 TEXTS = [
@@ -51,3 +53,19 @@ def fresh() -> M3Model:
     """A model of the test's own, whose passes and memo nobody else touches."""
     with M3Model.load("tiny", dtype="float32") as model:
         yield model
+
+
+@pytest.fixture
+def m3rag(monkeypatch, capsys):
+    """Run `m3rag …` in this process: (exit code, stdout, stderr)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["m3rag", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        return code, *capsys.readouterr()
+
+    return run

@@ -82,7 +82,7 @@ def answer(
     writer(llm)  # a wrong one is told before the search
     hits = index.search(question, k, weights=weights, fusion=fusion, filter=filter)
     needed = score_needed(index, weights, fusion) if min_score is None else min_score
-    if not hits or (needed is not None and hits[0].score < needed):
+    if falls_short(hits, needed):
         return Answer(question, "", tuple(hits), refused=True, min_score=needed)
     return write(question, hits, llm, min_score=needed)
 
@@ -120,6 +120,11 @@ def score_needed(index: M3Index, weights: Weights, fusion: str = "weighted") -> 
     """The score that was calibrated for these weights; None if none was, or ranks are fused."""
     preset = index.presets.get(weights) if isinstance(weights, str) else None
     return preset.min_score if preset is not None and fusion == "weighted" else None
+
+
+def falls_short(hits: Sequence[Hit], needed: float | None) -> bool:
+    """Whether nothing that was found scores enough to answer from."""
+    return not hits or (needed is not None and hits[0].score < needed)
 
 
 def to_dict(answer: Answer) -> dict[str, Any]:

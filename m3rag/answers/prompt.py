@@ -29,6 +29,5 @@ def request(question: str, passages: Sequence[Passage]) -> str:
 
 
 def _shown(number: int, passage: Passage) -> str:
-    place = " › ".join([passage.document_id or passage.id, *passage.headings])
-    inside = _TAG.sub("&lt;", f"From: {place}\n\n{passage.text}")
+    inside = _TAG.sub("&lt;", f"From: {passage.place}\n\n{passage.text}")
     return f'<passage number="{number}">\n{inside}\n</passage>'

@@ -14,7 +14,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from m3rag.answers import score_needed, write
-from m3rag.answers.answering import to_dict
+from m3rag.answers.answering import falls_short, to_dict
 from m3rag.cli.opening import opened
 from m3rag.cli.writing import show
 from m3rag.documents import Passage
@@ -63,7 +63,7 @@ def run(
     with opened(kb) as (index, model):
         hits = index.search(question, k, weights=weights, fusion=fusion, filter=where)
         needed = score_needed(index, weights, fusion) if min_score is None else min_score
-        refused = bool(hits) and needed is not None and hits[0].score < needed
+        refused = bool(hits) and falls_short(hits, needed)
         sentence = hits[0].explain().sentence if hits and not refused else None
         marks = [_matches(model, hit) for hit in hits]
     found = _Found(question, kb, hits, marks, sentence, needed, refused)
@@ -74,7 +74,7 @@ def run(
     console = Console()
     _print_found(console, found)
     if asked:
-        show(console, write(question, hits, asked()), place)
+        show(console, write(question, hits, asked()))
 
 
 def _print_json(found: _Found, asked: Callable[[], object] | None, *, with_llm: bool) -> None:
@@ -143,7 +143,7 @@ def _answer_dict(passage: Passage, answer: Sentence) -> dict[str, object]:
 
 def _print_answer(console: Console, passage: Passage, answer: Sentence) -> None:
     console.print(best_line(answer))
-    console.print(Text(f"  {place(passage)}", style="dim"))
+    console.print(Text(f"  {passage.place}", style="dim"))
     console.print()
 
 
@@ -154,7 +154,7 @@ def best_line(sentence: Sentence) -> Text:
 
 
 def _print_hit(console: Console, rank: int, hit: Hit, spans: list[Span], focus: int) -> None:
-    title = Text(f"{rank}. ", style="bold").append(place(hit.passage), style="bold cyan")
+    title = Text(f"{rank}. ", style="bold").append(hit.passage.place, style="bold cyan")
     scores = Text(f"{hit.score:.3f}", style="bold magenta")
     for channel in _CHANNELS:
         score = getattr(hit, channel)
@@ -174,8 +174,3 @@ def window(body: Text, focus: int) -> Text:
     shown = body[start : start + _SHOWN]
     shown = Text("… ").append_text(shown) if start else shown
     return shown.append(" …") if start + _SHOWN < len(body) else shown
-
-
-def place(passage: Passage) -> str:
-    """Where a passage stands: its document and the headings above it."""
-    return " › ".join([passage.document_id or passage.id, *passage.headings])

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from m3rag.cli.pages import write_page
 from m3rag.errors import InputError
 from m3rag.evaluation import (
     Difference,
@@ -65,7 +66,7 @@ def run(asked: Asked, *, as_json: bool, html: Path | None, runs: Path | None) ->
         report = measure(scores, weights=weights, metrics=metrics, progress=tell)
         differences = _compare(asked, data, scores, report) if asked.against else {}
     if html is not None:
-        html.write_text(page(report, differences), encoding="utf-8")
+        write_page(html, page(report, differences))
     if as_json:
         found = report.to_dict()
         if differences:

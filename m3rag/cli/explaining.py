@@ -12,8 +12,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from m3rag.cli.asking import best_line, place, window
+from m3rag.cli.asking import best_line, window
 from m3rag.cli.opening import opened
+from m3rag.cli.pages import write_page
 from m3rag.errors import InputError
 from m3rag.index import Explanation, Hit, M3Index
 from m3rag.index.explanation import Token
@@ -48,7 +49,7 @@ def run(
             hits = [_hit(index, question, passage, weights)]
         explanations = [hit.explain() for hit in hits]
     if html is not None:
-        _write(html, page(explanations))
+        write_page(html, page(explanations))
     if as_json:
         values = [why.to_dict() for why in explanations]
         result = {"question": question, "kb": str(kb), "explanations": values}
@@ -72,17 +73,10 @@ def _hit(index: M3Index, question: str, passage: str, weights: str) -> Hit:
     return hits[0]
 
 
-def _write(html: Path, content: str) -> None:
-    try:
-        html.write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{html} cannot be written: {error.strerror}.") from None
-
-
 def _print(explanations: list[Explanation]) -> None:
     console = Console()
     for rank, why in enumerate(explanations, start=1):
-        title = Text(f"{rank}. ", style="bold").append(place(why.passage), style="bold cyan")
+        title = Text(f"{rank}. ", style="bold").append(why.passage.place, style="bold cyan")
         console.print(title)
         body = Group(
             _channels(why),

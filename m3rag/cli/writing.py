@@ -13,7 +13,6 @@ from rich.text import Text
 
 from m3rag.answers import Answer, ChatServer, load_llm
 from m3rag.answers.server import API_KEY
-from m3rag.documents import Passage
 from m3rag.errors import InputError
 
 
@@ -43,11 +42,11 @@ def _load(spec: str) -> object:
         sys.path.pop()
 
 
-def show(console: Console, answer: Answer, place: Callable[[Passage], str]) -> None:
+def show(console: Console, answer: Answer) -> None:
     """Print the text, the places of what it cites, and what is wrong with it."""
     console.print(Text("Answer: ", style="bold green").append(answer.text, style="not bold"))
     for number, hit in answer.citations.items():
-        console.print(Text(f"  [{number}] {place(hit.passage)}", style="dim"))
+        console.print(Text(f"  [{number}] {hit.passage.place}", style="dim"))
     for warning in _warnings(answer):
         console.print(Padding(Text(warning, style="yellow"), (0, 0, 0, 2)))
 

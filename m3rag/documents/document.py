@@ -68,3 +68,8 @@ class Passage:
             raise InputError(
                 f"Passage {self.id!r}: its text must be a string, got {type(self.text).__name__}."
             )
+
+    @property
+    def place(self) -> str:
+        """Where it stands, for people: its document and the headings above it."""
+        return " › ".join([self.document_id or self.id, *self.headings])

@@ -9,17 +9,16 @@ Spans count characters of the document's `text`, the title left out.
 
 from __future__ import annotations
 
-import gzip
+import io
 import json
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from m3rag import packed
 from m3rag.errors import InputError
 from m3rag.evaluation.data import UNDETERMINED, CorpusDocument, Qrels, Query
-from m3rag.extras import require
 
 _ENDINGS = ("", ".zst", ".gz")
 _QRELS = ("qrels.tsv", "qrels/test.tsv")
@@ -80,23 +79,8 @@ def opened(path: Path) -> Iterator[TextIO]:
         InputError: the file is damaged, or not UTF-8.
         MissingExtraError: a .zst file, without the library that reads it.
     """
-    damaged: tuple[type[Exception], ...] = (UnicodeDecodeError, EOFError, zlib.error)
-    if path.suffix == ".zst":
-        require("zstandard", "evaluate")
-        import zstandard
-
-        damaged += (zstandard.ZstdError,)
-        unpacked = zstandard.open(path, "rt", encoding="utf-8")
-    elif path.suffix == ".gz":
-        damaged += (gzip.BadGzipFile,)
-        unpacked = gzip.open(path, "rt", encoding="utf-8")  # noqa: SIM115 closed below
-    else:
-        unpacked = path.open(encoding="utf-8")
-    with unpacked as text:
-        try:
-            yield text
-        except damaged as error:
-            raise InputError(f"{path} cannot be read: {error}.") from error
+    with packed.opened(path, extra="evaluate") as file:
+        yield io.TextIOWrapper(file, encoding="utf-8")
 
 
 def rows(path: Path) -> Iterator[tuple[Path, int, Mapping[str, Any]]]:

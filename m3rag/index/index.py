@@ -117,6 +117,23 @@ class M3Index:
         """Weights of this index's own, by the names that `search` takes."""
         return MappingProxyType(self._presets)
 
+    def check(
+        self, k: int, *, texts: Sequence[str] = ("?",), **settings: Unpack[Settings]
+    ) -> Question:
+        """What `search` makes of its arguments, without searching.
+
+        Raises:
+            InputError: this index cannot serve them.
+        """
+        return ask(
+            texts,
+            k,
+            self.channels,
+            colbert=self.manifest.colbert,
+            presets=self._presets,
+            **settings,
+        )
+
     def save_preset(self, name: str, preset: Preset) -> None:
         """Keep weights, for `search(weights=name)`; those of that name are replaced.
 
@@ -357,14 +374,7 @@ class M3Index:
 
     def _question(self, texts: Sequence[str], k: int, **settings: Unpack[Settings]) -> Question:
         self._check_open()
-        return ask(
-            texts,
-            k,
-            self.channels,
-            colbert=self.manifest.colbert,
-            presets=self._presets,
-            **settings,
-        )
+        return self.check(k, texts=texts, **settings)
 
     def _answer(self, question: Question, views: Encoding | None) -> list[list[Hit]]:
         bm25: SparseVectors | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from m3rag.errors import FormatError, ModelMismatchError
 from m3rag.index.views import Model
+from m3rag.index.whole import write_json
 from m3rag.scoring import BM25
 
 FORMAT = 1
@@ -92,12 +92,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         "bm25": {"analyzer": manifest.analyzer, **asdict(manifest.bm25)},
         "created": manifest.created,
     }
-    beside = folder / f"{NAME}.new"
-    with beside.open("w", encoding="utf-8") as file:
-        json.dump(content, file, ensure_ascii=False, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(folder / NAME)
+    write_json(folder / NAME, content)
 
 
 def read_manifest(folder: Path) -> Manifest:

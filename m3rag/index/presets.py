@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from m3rag.errors import FormatError, InputError
+from m3rag.index.whole import write_json
 from m3rag.scoring import PRESETS, parse_weights
 from m3rag.scoring.fusion import RRF_K
 
@@ -74,13 +74,7 @@ def check_name(name: str) -> str:
 
 def write_presets(folder: Path, presets: Mapping[str, Preset]) -> None:
     """Put them into the folder, whole or not at all."""
-    beside = folder / f"{NAME}.new"
-    with beside.open("w", encoding="utf-8") as file:
-        content = {name: asdict(preset) for name, preset in presets.items()}
-        json.dump(content, file, ensure_ascii=False, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(folder / NAME)
+    write_json(folder / NAME, {name: asdict(preset) for name, preset in presets.items()})
 
 
 def read_presets(folder: Path) -> dict[str, Preset]:

@@ -17,7 +17,6 @@ from pydantic import ConfigDict, Field
 
 from m3rag.errors import M3Error
 from m3rag.index import Hit, M3Index
-from m3rag.index.question import ask
 from m3rag.index.views import Model
 from m3rag.langchain.convert import documents_of, scored_document, to_passage
 from m3rag.model.shared import model_of
@@ -80,14 +79,7 @@ class _IndexRetriever(BaseRetriever):
     def model_post_init(self, context: Any, /) -> None:
         """Refuse settings that the index cannot serve now, not at the first question."""
         super().model_post_init(context)
-        here = self.index
-        ask(
-            ["?"],
-            available=here.channels,
-            colbert=here.manifest.colbert,
-            presets=here.presets,
-            **self._settings(),
-        )
+        self.index.check(**self._settings())
 
     def _settings(self) -> dict[str, Any]:
         """The keyword arguments of `M3Index.search`."""

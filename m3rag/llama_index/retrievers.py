@@ -13,7 +13,7 @@ from llama_index.core.schema import BaseNode, Document, IndexNode, NodeWithScore
 from llama_index.core.vector_stores.types import MetadataFilters
 
 from m3rag.index import M3Index
-from m3rag.index.question import Settings, ask
+from m3rag.index.question import Settings
 from m3rag.llama_index.filters import where_of
 from m3rag.llama_index.model import ModelLike, open_index
 from m3rag.llama_index.node_parser import M3NodeParser
@@ -97,15 +97,7 @@ class _IndexRetriever(BaseRetriever):
 
     def _check(self) -> None:
         """Refuse settings that the index cannot serve now, not at the first question."""
-        mode, settings = self.index.manifest.colbert, self._settings()
-        ask(
-            ["?"],
-            self.similarity_top_k,
-            self.index.channels,
-            colbert=mode,
-            presets=self.index.presets,
-            **settings,
-        )
+        self.index.check(self.similarity_top_k, **self._settings())
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         hits = self.index.search(query_bundle.query_str, self.similarity_top_k, **self._settings())

@@ -73,20 +73,30 @@ def reciprocal_rank_fusion(
 ) -> Floats:
     """The sum of `weights[c] / (k + rank_c)` over the channels, `(n,)`.
 
-    Ranks count from 1, the highest score first. Equal scores share the best rank among them
-    (1, 2, 2, 4), so that the result does not depend on the order of the passages. A sparse or
-    bm25 score of 0 says that no token is shared: such a passage has no rank there and gets
-    nothing from that channel, as if a search engine had not listed it.
+    A passage without a rank in a channel (see `ranks`) gets nothing from it.
 
     Source: Cormack, Clarke and Büttcher, SIGIR 2009, with a weight for each list.
     """
     fused = np.zeros(len(next(iter(scores.values()))), np.float64)
     for channel, weight in weights.items():
-        column = np.asarray(scores[channel], np.float32)
-        better = len(column) - np.searchsorted(np.sort(column), column, side="right")
-        part = weight / (k + 1.0 + better)
-        fused += np.where(column > 0, part, 0.0) if channel in LEXICAL else part
+        fused += weight / (k + ranks(scores[channel], channel))
     return fused.astype(np.float32)
+
+
+def ranks(scores: Floats, channel: str) -> NDArray[np.float64]:
+    """The rank of each passage in a channel, `(n,)`; inf: it has none.
+
+    Ranks count from 1, the highest score first. Equal scores share the best rank among them
+    (1, 2, 2, 4), so that the result does not depend on the order of the passages. A sparse or
+    bm25 score of 0 says that no token is shared: such a passage has no rank, as if a search
+    engine had not listed it.
+    """
+    column = np.asarray(scores, np.float32)
+    better = len(column) - np.searchsorted(np.sort(column), column, side="right")
+    found = np.asarray(1 + better, np.float64)
+    if channel in LEXICAL:
+        found[column <= 0] = np.inf
+    return found
 
 
 def _list(names: Mapping[str, object] | Sequence[str]) -> str:

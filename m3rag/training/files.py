@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import io
 import os
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import IO, cast
 
 from m3rag.errors import InputError
 from m3rag.extras import require
+from m3rag.packed import opened
 
 
 def lines(path: Path) -> Iterator[bytes]:
@@ -24,17 +23,8 @@ def lines(path: Path) -> Iterator[bytes]:
     """
     if not path.is_file():
         raise InputError(f"There is no file {path}.")
-    damage: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error)
-    if path.suffix == ".zst":
-        require("zstandard", "train")
-        import zstandard
-
-        damage += (zstandard.ZstdError,)
-    try:
-        with path.open("rb") as raw, _unpacked(path, raw) as file:
-            yield from file
-    except damage as error:
-        raise InputError(f"{path} cannot be read: {type(error).__name__}: {error}.") from error
+    with opened(path, extra="train") as file:
+        yield from file
 
 
 @contextmanager
@@ -52,16 +42,6 @@ def written(path: Path) -> Iterator[IO[bytes]]:
         os.replace(new, path)
     finally:
         new.unlink(missing_ok=True)
-
-
-def _unpacked(path: Path, raw: IO[bytes]) -> IO[bytes]:
-    if path.suffix == ".gz":
-        return cast(IO[bytes], gzip.open(raw))
-    if path.suffix == ".zst":
-        import zstandard
-
-        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(raw))
-    return raw
 
 
 def _packed(path: Path, raw: IO[bytes]) -> IO[bytes]:

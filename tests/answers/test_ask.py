@@ -1,12 +1,10 @@
 """`m3rag ask` with a language model and with a threshold; `m3rag tune` that finds one."""
 
 import json
-import sys
 
 import pytest
 
 from m3rag import M3Index
-from m3rag.cli import main
 from m3rag.index.presets import Preset
 from tests.answers.conftest import PASSAGES, says
 
@@ -17,18 +15,11 @@ FAKE = "langchain_core.language_models.fake_chat_models:FakeListChatModel"
 
 
 @pytest.fixture
-def ask(monkeypatch, capsys, kb):
+def ask(m3rag, kb):
     """Run `m3rag ask`: exit code, what it printed on one line, the errors on one line."""
 
     def run(*arguments):
-        command = ["m3rag", "ask", QUESTION, "--in", str(kb), *map(str, arguments)]
-        monkeypatch.setattr(sys, "argv", command)
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        out, err = capsys.readouterr()
+        code, out, err = m3rag("ask", QUESTION, "--in", kb, *arguments)
         return code, " ".join(out.split()), " ".join(err.split())
 
     return run

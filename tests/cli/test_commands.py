@@ -10,27 +10,9 @@ import time
 import pytest
 
 from m3rag import __version__
-from m3rag.cli import main
 from tests.conftest import hear_ctrl_c
 
 pytestmark = pytest.mark.filterwarnings("ignore::m3rag.errors.TruncationWarning")
-
-
-@pytest.fixture
-def m3rag(monkeypatch, capsys):
-    """Run `m3rag …` in this process: (exit code, stdout, stderr)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["m3rag", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -2,28 +2,20 @@
 
 import json
 import random
-import sys
 
 import pytest
 
 from m3rag import M3Index, Passage
-from m3rag.cli import main
 from tests.evaluation.conftest import FOLDER
 
 
 @pytest.fixture
-def m3rag(monkeypatch, capsys):
-    """Run `m3rag …` in this process: (exit code, stdout, stderr)."""
+def m3rag(m3rag, monkeypatch):
+    """Run `m3rag …` on 80 columns: (exit code, stdout, stderr on one line)."""
+    monkeypatch.setenv("COLUMNS", "80")
 
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["m3rag", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "80")
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        out, err = capsys.readouterr()
+        code, out, err = m3rag(*arguments)
         return code, out, " ".join(err.split())
 
     return run

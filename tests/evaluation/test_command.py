@@ -1,28 +1,19 @@
 """`m3rag evaluate`, run as a user runs it."""
 
 import json
-import sys
 
 import pytest
 
-from m3rag.cli import main
 from tests.evaluation.conftest import FOLDER
 
 
 @pytest.fixture
-def evaluate(monkeypatch, capsys):
+def evaluate(m3rag, monkeypatch):
     """Run `m3rag evaluate …` in this process: (exit code, stdout, stderr)."""
+    monkeypatch.setenv("COLUMNS", "80")
 
     def run(*arguments, source=FOLDER):
-        given = ["m3rag", "evaluate", source, "--model", "tiny", *arguments]
-        monkeypatch.setattr(sys, "argv", [str(word) for word in given])
-        monkeypatch.setenv("COLUMNS", "80")
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        return code, *capsys.readouterr()
+        return m3rag("evaluate", source, "--model", "tiny", *arguments)
 
     return run
 

@@ -14,8 +14,8 @@ from m3rag.evaluation.scores import Scores, SliceScores, aggregate
 from m3rag.evaluation.slices import Slice
 from m3rag.evaluation.statistics import Values
 from m3rag.index.presets import Preset
-from m3rag.scoring import LEXICAL, SCORED
-from m3rag.scoring.fusion import Floats
+from m3rag.scoring import SCORED
+from m3rag.scoring.fusion import Floats, ranks
 
 DEPTH = 10
 Gains = list[tuple[NDArray[np.int64], NDArray[np.int64], Values]]
@@ -105,17 +105,10 @@ class _Part:
     @cached_property
     def _ranks(self) -> dict[str, Floats]:
         """The place of each passage on each channel, `(n queries, n passages)`; inf: not listed."""
-        ranks = {}
-        for channel, scores in self.scores.channels.items():
-            ordered = np.sort(scores, axis=1)
-            better = [
-                scores.shape[1] - np.searchsorted(row, own, side="right")
-                for row, own in zip(ordered, scores, strict=True)
-            ]
-            ranks[channel] = 1 + np.array(better, np.float32)
-            if channel in LEXICAL:
-                ranks[channel][scores <= 0] = np.inf
-        return ranks
+        return {
+            channel: np.array([ranks(row, channel) for row in scores], np.float32)
+            for channel, scores in self.scores.channels.items()
+        }
 
 
 def _gains(one: Slice) -> Gains:

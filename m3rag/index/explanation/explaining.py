@@ -25,7 +25,6 @@ from m3rag.index.rescoring import rescore
 from m3rag.index.views import Model
 from m3rag.model import SparseVectors
 from m3rag.scoring import (
-    LEXICAL,
     SCORED,
     Weights,
     matched_tokens,
@@ -33,6 +32,7 @@ from m3rag.scoring import (
     reciprocal_rank_fusion,
 )
 from m3rag.scoring.explain import align, best_sentence
+from m3rag.scoring.fusion import ranks
 
 Floats = NDArray[np.float32]
 
@@ -125,8 +125,8 @@ def _channels(
             share = weight * score / total
         else:
             share = float(reciprocal_rank_fusion({name: column}, {name: weight}, k=rrf_k)[row])
-            if score > 0 or name not in LEXICAL:
-                rank = 1 + int(np.count_nonzero(column > column[row]))
+            place = ranks(column, name)[row]
+            rank = int(place) if np.isfinite(place) else None
         channels.append(Channel(name, score, weight, share, rank))
     return tuple(channels)
 

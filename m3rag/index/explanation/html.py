@@ -68,7 +68,6 @@ def page(explanations: Sequence[Explanation]) -> str:
 def fragment(why: Explanation) -> str:
     """One explanation, to be put into a page of somebody else's."""
     passage, sentence = why.passage, why.sentence
-    place = " › ".join([passage.document_id or passage.id, *passage.headings])
     query = _marked(why.query, _marks((m.query, m) for m in why.matched))
     text = _marked(
         passage.text,
@@ -79,7 +78,7 @@ def fragment(why: Explanation) -> str:
         [
             f'<div class="m3rag"><style>{_STYLE}</style>',
             f'<div class="query" dir="auto">{query}</div>',
-            f'<div class="place" dir="auto">{escape(place)}</div>',
+            f'<div class="place" dir="auto">{escape(passage.place)}</div>',
             _channels(why),
             f'<div class="text" dir="auto">{text}</div>',
             _folded(f"{len(why.matched)} matched tokens", *_matched(why)),
