@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from m3rag.errors import InputError, TruncationWarning
 from m3rag.model import checkpoint as checkpoints
 from m3rag.model.checkpoint import Checkpoint
+from m3rag.model.context import passes
 from m3rag.model.encoding import Encoding, MultiVectors, SparseVectors
+from m3rag.model.memo import Unit
 from m3rag.model.network import M3Network
 from m3rag.model.settings import check_text, choose_device, choose_dtype
 from m3rag.model.worker import Progress, Request, Worker
@@ -131,6 +133,8 @@ class M3Model:
         sparse: bool = True,
         colbert: bool = True,
         max_length: int | None = None,
+        mcls: int | None = None,
+        documents: Sequence[str | None] | None = None,
         progress: Progress | None = None,
     ) -> Encoding:
         """Encode texts in one pass each, whatever views are asked for.
@@ -141,17 +145,24 @@ class M3Model:
             sparse: Ask for the term weights.
             colbert: Ask for the ColBERT vectors.
             max_length: The most tokens to encode of each text; the model's own by default.
+            mcls: Put an `<s>` before every so many tokens of a text, and make the dense vector of
+                all of them; 256 in the paper (MCLS, appendix B.2), for texts much longer.
+            documents: For each text the document that it is a part of, or None. Neighbours of one
+                document are read together, up to `max_length` tokens a pass: each text keeps its
+                own views, and they have seen the others. By default each text is read alone.
             progress: Called with 1 for each text that is done, from the model's thread; for example
                 `tqdm(total=len(texts)).update`.
 
         Raises:
-            InputError: Not a sequence of strings, no view asked for, or a max_length out of range.
+            InputError: Not a sequence of strings, no view asked for, a max_length or mcls out of
+                range, or another number of documents than of texts.
             ForkError: The model was loaded in another process.
 
         Warns:
             TruncationWarning: A text has more tokens than the limit.
         """
-        request = self._request(texts, dense, sparse, colbert, max_length, progress)
+        units = self._units(texts, max_length, mcls, documents)
+        request = self._request(units, dense, sparse, colbert, progress)
         future = self._submit(request)
         try:
             encoding = future.result()
@@ -168,10 +179,13 @@ class M3Model:
         sparse: bool = True,
         colbert: bool = True,
         max_length: int | None = None,
+        mcls: int | None = None,
+        documents: Sequence[str | None] | None = None,
         progress: Progress | None = None,
     ) -> Encoding:
         """`encode`, without blocking the event loop; cancelling it cancels the work."""
-        request = self._request(texts, dense, sparse, colbert, max_length, progress)
+        units = self._units(texts, max_length, mcls, documents)
+        request = self._request(units, dense, sparse, colbert, progress)
         encoding = await asyncio.wrap_future(self._submit(request))
         return self._checked(encoding, request)
 
@@ -179,15 +193,18 @@ class M3Model:
         """The token ids of whole texts, special tokens left out: what BM25 counts."""
         return self.tokenizer.ids(texts)
 
-    def token_weights(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
+    def token_weights(
+        self, texts: Sequence[str], *, documents: Sequence[str | None] | None = None
+    ) -> list[NDArray[np.float32]]:
         """The sparse weight of each content token that is encoded, `(t - 2,)` a text.
 
         The sparse view keeps the highest weight of each token id; this says where it stands. A
-        special token typed by hand has a weight here, and none there.
+        special token typed by hand has a weight here, and none there. `documents` is as in
+        `encode`.
         """
-        request = self._request(texts, False, True, False, None, None)
+        request = self._request(self._units(texts, None, None, documents), False, True, False, None)
         self._checked(self._submit(request).result(), request)
-        return [request.views[i].weights[1:-1].copy() for i in range(len(request.texts))]
+        return [views.weights[1:-1].copy() for views in request.gathered]
 
     def tokens(self, ids: Iterable[int]) -> list[str]:
         """The vocabulary's piece for each token id; "▁" marks the beginning of a word."""
@@ -226,27 +243,46 @@ class M3Model:
     def __repr__(self) -> str:
         return f"M3Model({self.name!r}, dim={self.dim}, dtype={self.dtype}, device={self.device})"
 
-    def _request(
+    def _units(
         self,
         texts: Sequence[str],
-        dense: bool,
-        sparse: bool,
-        colbert: bool,
         max_length: int | None,
-        progress: Progress | None,
-    ) -> Request:
+        mcls: int | None,
+        documents: Sequence[str | None] | None,
+    ) -> list[Unit]:
+        """What is read together: each text alone, or neighbours of one document, checked."""
         if isinstance(texts, str):
             raise InputError("texts is one string; pass a list: model.encode([text]).")
         texts = list(texts)
         for i, text in enumerate(texts):
             check_text(i, text)
+        limit = self.max_length if max_length is None else self._limit(max_length)
+        if mcls is not None and (isinstance(mcls, bool) or not isinstance(mcls, int) or mcls < 1):
+            raise InputError(f"mcls is a number of tokens from 1, such as 256, got {mcls!r}.")
+        if documents is None:
+            return [Unit((text,), limit, mcls) for text in texts]
+        if isinstance(documents, str) or len(documents) != len(texts):
+            raise InputError(
+                f"documents names one document, or None, for each of the {len(texts)} texts, got "
+                f"{documents!r}."
+            )
+        lengths = [len(cut.ids) for cut in self.tokenizer.cut(texts, limit, mcls)]
+        return [Unit(tuple(texts[a:b]), limit, mcls) for a, b in passes(lengths, documents, limit)]
+
+    def _request(
+        self,
+        units: list[Unit],
+        dense: bool,
+        sparse: bool,
+        colbert: bool,
+        progress: Progress | None,
+    ) -> Request:
         if not (dense or sparse or colbert):
             raise InputError("Nothing to encode: dense, sparse and colbert are all False.")
-        limit = self.max_length if max_length is None else self._limit(max_length)
-        return Request(texts, limit, dense, sparse, colbert, progress)
+        return Request(units, dense, sparse, colbert, progress)
 
     def _submit(self, request: Request) -> Future[Encoding]:
-        if request.texts:
+        if request.units:
             return self._worker.submit(request)
         nothing: Future[Encoding] = Future()
         nothing.set_result(
@@ -273,14 +309,12 @@ class M3Model:
     def _checked(self, encoding: Encoding, request: Request) -> Encoding:
         """Say loudly what was cut off."""
         if cut := int(encoding.truncated.sum()):
-            i = max(
-                encoding.truncated.nonzero()[0].tolist(),
-                key=lambda i: request.views[i].total_tokens,
-            )
+            views = request.gathered
+            i = max(encoding.truncated.nonzero()[0].tolist(), key=lambda i: views[i].total_tokens)
             warnings.warn(
-                f"{cut} of {len(encoding)} texts cut to {request.limit:,} tokens; the longest, "
-                f"text {i}, has {len(request.texts[i]):,} characters and at least "
-                f"{request.views[i].total_tokens:,} tokens. Its end was not encoded: split long "
+                f"{cut} of {len(encoding)} texts cut to {request.units[0].limit:,} tokens; the "
+                f"longest, text {i}, has {len(request.texts[i]):,} characters and at least "
+                f"{views[i].total_tokens:,} tokens. Its end was not encoded: split long "
                 "texts with m3rag.split, or raise max_length.",
                 TruncationWarning,
                 stacklevel=3,

@@ -1,7 +1,8 @@
 """Token ids to three views: one forward pass, no padding token in it.
 
-Texts are packed into one row and attend only to themselves. Shapes: n texts, T their tokens
-together, d the encoder's width, c the ColBERT width, h heads of k dimensions.
+Texts are packed into one row and attend only to themselves, and to those that are read together
+with them. Shapes: n texts, T their tokens together, d the encoder's width, c the ColBERT width,
+h heads of k dimensions.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from transformers import AttentionInterface, XLMRobertaConfig, XLMRobertaModel
 
 from m3rag.errors import CheckpointError
 from m3rag.model.checkpoint import Checkpoint
+from m3rag.model.tokenizer import Tokens
 
 _PACKED = "m3rag_packed"
 
@@ -30,7 +32,7 @@ class Views:
 
     dense: NDArray[np.float32]  # (n, d)
     weights: NDArray[np.float32]  # (T,)
-    colbert: NDArray[np.floating] | None  # (T - n, c)
+    colbert: NDArray[np.floating] | None  # (T - heads, c)
 
 
 def packed_attention(
@@ -103,21 +105,31 @@ class M3Network(nn.Module):
                     setattr(module, name, torch.zeros_like(buffer, device="cpu"))
         return network.to(device).eval().requires_grad_(False)
 
-    def forward(self, texts: Sequence[Sequence[int]], *, colbert: bool) -> Views:
-        """Encode token-id lists, `<s> … </s>` each, ordered by length."""
-        device, dtype = self.sparse_linear.weight.device, self.sparse_linear.weight.dtype
-        n, T = len(texts), sum(map(len, texts))  # noqa: N806
-        filler = _filler(T) if (device.type, dtype) == ("cpu", torch.bfloat16) else 0
-        texts = [*texts, [self.pad] * filler] if filler else texts
-        hidden, first = self.hidden(texts)  # (T + filler, d)
+    def forward(self, units: Sequence[Sequence[Tokens]], *, colbert: bool) -> Views:
+        """Encode texts, those of a unit together; units are ordered by their length.
 
-        dense = F.normalize(hidden[first[:n]].float(), dim=-1)  # (n, d)
+        A text's dense vector is the mean, normalised, of the hidden states of its `<s>`s. In a unit
+        the positions go on from text to text.
+        """
+        device, dtype = self.sparse_linear.weight.device, self.sparse_linear.weight.dtype
+        texts = [tokens for unit in units for tokens in unit]
+        lengths = np.array([len(tokens.ids) for tokens in texts])  # (n,)
+        T, starts = int(lengths.sum()), np.cumsum(lengths) - lengths  # noqa: N806
+        rows = [[id_ for tokens in unit for id_ in tokens.ids] for unit in units]
+        filler = _filler(T) if (device.type, dtype) == ("cpu", torch.bfloat16) else 0
+        hidden, _ = self.hidden([*rows, [self.pad] * filler] if filler else rows)  # (T + filler, d)
+
+        heads = np.concatenate([a + np.array(t.heads) for a, t in zip(starts, texts, strict=True)])
+        owner = np.repeat(np.arange(len(texts)), [len(tokens.heads) for tokens in texts])
+        sums = hidden.new_zeros(len(texts), hidden.shape[1], dtype=torch.float32)
+        sums.index_add_(0, torch.from_numpy(owner).to(device), hidden[heads].float())
+        dense = F.normalize(sums, dim=-1)  # (n, d); of a sum as of the mean
         weights = torch.relu(self.sparse_linear(hidden)).float()[:T, 0]  # (T,)
         if not colbert:
             return Views(dense.cpu().numpy(), weights.cpu().numpy(), None)
         vectors = F.normalize(self.colbert_linear(hidden).float(), dim=-1)  # (T, c)
-        content = torch.from_numpy(np.delete(np.arange(T), first[:n]))  # all but each <s>
-        vectors = vectors[content.to(device)]  # (T - n, c)
+        content = torch.from_numpy(np.delete(np.arange(T), heads))  # all but each <s>
+        vectors = vectors[content.to(device)]  # (T - heads, c)
         if dtype != torch.float32:
             vectors = vectors.half()  # finer than the bfloat16 they come from, half the memory
         return Views(dense.cpu().numpy(), weights.cpu().numpy(), vectors.cpu().numpy())

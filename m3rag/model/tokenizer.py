@@ -29,10 +29,12 @@ class Tokens:
     Attributes:
         ids: `<s> … </s>`, at most the limit; a cut text keeps its `</s>`.
         total: how many ids the whole text has; of a cut text, a lower bound.
+        heads: where the `<s>`s stand that were put in, ascending; one typed by hand is none.
     """
 
     ids: list[int]
     total: int
+    heads: tuple[int, ...] = (0,)
 
     @property
     def truncated(self) -> bool:
@@ -74,13 +76,14 @@ class Tokenizer:
         """The ids that never carry a sparse weight: `<s>`, `<pad>`, `</s>`, `<unk>`."""
         return (self.bos, self.pad, self.eos, self.unk)
 
-    def cut(self, texts: Sequence[str], limit: int) -> list[Tokens]:
-        """Ids with `<s>` and `</s>`, each text cut to `limit` ids; as much is read as is needed."""
-        room = limit - 2
-        tokens = []
-        for ids in self._ids(texts, enough=room):
-            tokens.append(Tokens([self.bos, *ids[:room], self.eos], len(ids) + 2))
-        return tokens
+    def cut(self, texts: Sequence[str], limit: int, mcls: int | None = None) -> list[Tokens]:
+        """Ids with `<s>` and `</s>`, each text cut to `limit` ids; as much is read as is needed.
+
+        With `mcls`, every so many tokens of a text have an `<s>` of their own before them.
+        """
+        step = mcls or limit
+        room = limit - 2 - (limit - 2) // (step + 1)  # each further <s> takes a place
+        return [self._headed(ids, room, step) for ids in self._ids(texts, enough=room)]
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """The content ids of whole texts, without `<s>` and `</s>`."""
@@ -98,6 +101,14 @@ class Tokenizer:
     def tokens(self, ids: Iterable[int]) -> list[str]:
         """The vocabulary's piece for each id; "▁" marks the beginning of a word."""
         return [self._backend.id_to_token(int(i)) or "<unk>" for i in ids]
+
+    def _headed(self, ids: list[int], room: int, step: int) -> Tokens:
+        kept = ids[:room]
+        starts = range(0, len(kept), step) or range(1)
+        headed = [id_ for start in starts for id_ in (self.bos, *kept[start : start + step])]
+        heads = tuple(start + i for i, start in enumerate(starts))
+        total = len(ids) + max(1, -(-len(ids) // step)) + 1
+        return Tokens([*headed, self.eos], total, heads)
 
     def _ids(self, texts: Sequence[str], enough: int | None = None) -> Iterator[list[int]]:
         short = [text for text in texts if len(text) <= _BLOCK]

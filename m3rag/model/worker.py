@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -19,44 +19,53 @@ import torch
 
 from m3rag.errors import ForkError, InputError
 from m3rag.model.encoding import Encoding, MultiVectors, SparseVectors
-from m3rag.model.memo import Memo, TextViews
+from m3rag.model.memo import Memo, TextViews, Unit
 from m3rag.model.network import M3Network, sparse_rows
 from m3rag.model.tokenizer import Tokenizer, Tokens
 
 Progress = Callable[[int], object]
 
-_SHORT = 8  # texts; a request this small goes first
-_SLICE = 128  # texts of a long request that are tokenised ahead
+_SHORT = 8  # units; a request this small goes first
+_SLICE = 128  # units of a long request that are tokenised ahead
 
 
 @dataclass(eq=False, slots=True)
 class Request:
-    """Texts to encode, and where their views gather."""
+    """Units of texts to encode, and where their views gather."""
 
-    texts: list[str]
-    limit: int
+    units: list[Unit]
     dense: bool
     sparse: bool
     colbert: bool
     progress: Progress | None = None
     future: Future[Encoding] = field(default_factory=Future)
-    views: dict[int, TextViews] = field(default_factory=dict)  # by position in texts
-    ahead: dict[int, Tokens] = field(default_factory=dict)  # tokenised, not yet encoded
-    next: int = 0  # first text not yet looked at
+    views: dict[int, Sequence[TextViews]] = field(default_factory=dict)  # by position in units
+    ahead: dict[int, list[Tokens]] = field(default_factory=dict)  # tokenised, not yet encoded
+    next: int = 0  # first unit not yet looked at
     failure: BaseException | None = None
+
+    @property
+    def texts(self) -> list[str]:
+        """All texts, in their order."""
+        return [text for unit in self.units for text in unit.texts]
+
+    @property
+    def gathered(self) -> list[TextViews]:
+        """The views of all texts, in their order."""
+        return [views for row in range(len(self.units)) for views in self.views[row]]
 
     @property
     def over(self) -> bool:
         """Whether nothing is left to do: complete, failed, or nobody waits any more."""
-        complete = len(self.views) == len(self.texts)
+        complete = len(self.views) == len(self.units)
         return complete or self.failure is not None or self.future.cancelled()
 
-    def give(self, row: int, views: TextViews) -> None:
-        """Take in the views of one text."""
+    def give(self, row: int, views: Sequence[TextViews]) -> None:
+        """Take in the views of one unit."""
         self.views[row] = views
         if self.progress is not None and self.failure is None:
             try:
-                self.progress(1)
+                self.progress(len(views))
             except BaseException as error:  # the caller's own code: the caller's own error
                 self.failure = error
 
@@ -72,7 +81,7 @@ class Request:
             self.future.set_exception(error)
 
     def _encoding(self) -> Encoding:
-        views = [self.views[i] for i in range(len(self.texts))]
+        views = self.gathered
         colbert = [v.colbert for v in views if v.colbert is not None]
         return Encoding(
             n_tokens=np.array([v.n_tokens for v in views], np.int32),
@@ -167,72 +176,86 @@ class Worker:
 
     def _look_ahead(self, request: Request) -> None:
         """Serve what the memo has and tokenise the next texts until some wait to be encoded."""
-        while not request.ahead and request.next < len(request.texts):
-            rows = range(request.next, min(request.next + _SLICE, len(request.texts)))
+        while not request.ahead and request.next < len(request.units):
+            rows = range(request.next, min(request.next + _SLICE, len(request.units)))
             request.next = rows.stop
             unknown = []
             for row in rows:
-                known = self._memo.get(request.texts[row], request.limit, colbert=request.colbert)
+                known = self._memo.get(request.units[row], colbert=request.colbert)
                 if known is None:
                     unknown.append(row)
                 else:
                     request.give(row, known)
-            texts = [request.texts[row] for row in unknown]
-            cut = self._tokenizer.cut(texts, request.limit)
-            request.ahead.update(zip(unknown, cut, strict=True))
+            request.ahead.update(
+                zip(unknown, self._cut([request.units[row] for row in unknown]), strict=True)
+            )
+
+    def _cut(self, units: list[Unit]) -> Iterator[list[Tokens]]:
+        """The tokens of each unit's texts; a request's units all have the same settings."""
+        if units:
+            texts = [text for unit in units for text in unit.texts]
+            cut = iter(self._tokenizer.cut(texts, units[0].limit, units[0].mcls))
+            yield from ([next(cut) for _ in unit.texts] for unit in units)
 
     def _next_batch(self) -> list[tuple[Request, int]]:
         """The (request, row)s of the next pass: short requests and long ones take turns."""
-        short = [r for r in self._pending if len(r.texts) <= _SHORT]
-        long = [r for r in self._pending if len(r.texts) > _SHORT]
+        short = [r for r in self._pending if len(r.units) <= _SHORT]
+        long = [r for r in self._pending if len(r.units) > _SHORT]
         self._turn += 1
         batch: list[tuple[Request, int]] = []
         tokens = 0
         for request in short if short and (self._turn % 2 or not long) else long:
             for row, cut in request.ahead.items():
-                if batch and tokens + len(cut.ids) > self._budget:
+                if batch and tokens + _tokens(cut) > self._budget:
                     return batch
                 batch.append((request, row))
-                tokens += len(cut.ids)
+                tokens += _tokens(cut)
         return batch
 
     def _encode(self, batch: list[tuple[Request, int]]) -> None:
-        """Encode each different text of a batch once and give the views to all who asked."""
-        asked: dict[tuple[str, int], list[tuple[Request, int]]] = {}
+        """Encode each different unit of a batch once and give the views to all who asked."""
+        asked: dict[Unit, list[tuple[Request, int]]] = {}
         for request, row in batch:
-            asked.setdefault((request.texts[row], request.limit), []).append((request, row))
+            asked.setdefault(request.units[row], []).append((request, row))
         groups = []
-        for (text, limit), wanted in asked.items():
+        for unit, wanted in asked.items():
             colbert = any(request.colbert for request, _ in wanted)
-            known = self._memo.get(text, limit, colbert=colbert)
+            known = self._memo.get(unit, colbert=colbert)
             if known is None:
-                groups.append((wanted[0][0].ahead[wanted[0][1]], wanted))
+                groups.append((wanted[0][0].ahead[wanted[0][1]], unit))
             else:  # another request has brought it since
                 _give(wanted, known)
         if not groups:
             return
-        groups.sort(key=lambda group: len(group[0].ids))
+        groups.sort(key=lambda group: _tokens(group[0]))
         colbert = any(request.colbert for request, _ in batch)
-        encoded = self._forward([cut for cut, _ in groups], colbert=colbert)
-        for (_, wanted), views in zip(groups, encoded, strict=True):
-            request, row = wanted[0]
-            self._memo.put(request.texts[row], request.limit, views)
-            _give(wanted, views)
+        encoded = self._forward([cuts for cuts, _ in groups], colbert=colbert)
+        for cuts, unit in groups:
+            views = [next(encoded) for _ in cuts]
+            self._memo.put(unit, views)
+            _give(asked[unit], views)
 
-    def _forward(self, cuts: list[Tokens], *, colbert: bool) -> Iterator[TextViews]:
-        """One pass over texts ordered by length."""
-        views = self._network([cut.ids for cut in cuts], colbert=colbert)
+    def _forward(self, units: list[list[Tokens]], *, colbert: bool) -> Iterator[TextViews]:
+        """One pass over units ordered by length; the views of all their texts."""
+        views = self._network(units, colbert=colbert)
+        cuts = [cut for unit in units for cut in unit]
         self.passes += 1
         self.encoded += len(cuts)
-        start = 0
+        start = heads = 0
         for i, cut in enumerate(cuts):
-            end = start + len(cut.ids)
+            end, before, heads = start + len(cut.ids), heads, heads + len(cut.heads)
             weights = views.weights[start:end].copy()
             sparse = sparse_rows(np.array(cut.ids), weights, self._tokenizer.unweighted)
-            # The batch's ColBERT rows lack the <s> of this text and of the i before it.
-            rows = None if views.colbert is None else views.colbert[start - i : end - i - 1].copy()
-            dense = views.dense[i].copy()
-            yield TextViews(len(cut.ids), cut.total, dense, weights, sparse, rows)
+            # The batch's ColBERT rows lack each <s> of this text and of those before it.
+            rows = None if views.colbert is None else views.colbert[start - before : end - heads]
+            yield TextViews(
+                len(cut.ids),
+                cut.total,
+                views.dense[i].copy(),
+                np.delete(weights, cut.heads[1:]),
+                sparse,
+                None if rows is None else rows.copy(),
+            )
             start = end
 
     def _deliver(self) -> None:
@@ -242,7 +265,11 @@ class Worker:
             request.finish()
 
 
-def _give(wanted: list[tuple[Request, int]], views: TextViews) -> None:
+def _give(wanted: list[tuple[Request, int]], views: Sequence[TextViews]) -> None:
     for request, row in wanted:
         del request.ahead[row]
         request.give(row, views)
+
+
+def _tokens(cuts: Sequence[Tokens]) -> int:
+    return sum(len(cut.ids) for cut in cuts)
