@@ -60,6 +60,7 @@ def answer(
     fusion: str = "weighted",
     filter: Where = None,
     min_score: float | None = None,
+    neighbours: int = 0,
 ) -> Answer:
     """Search, and let a language model answer from what was found, with citations.
 
@@ -74,6 +75,7 @@ def answer(
         filter: as for `M3Index.search`.
         min_score: refuse if the best passage scores less; by default what was calibrated for
             the weights, if they are a name of the index's own.
+        neighbours: how many passages around each one it reads as well: see `M3Index.expand`.
 
     Raises:
         InputError: `llm` is no language model, or what `M3Index.search` refuses.
@@ -84,6 +86,8 @@ def answer(
     needed = score_needed(index, weights, fusion) if min_score is None else min_score
     if falls_short(hits, needed):
         return Answer(question, "", tuple(hits), refused=True, min_score=needed)
+    if neighbours:
+        hits = index.expand(hits, neighbours)
     return write(question, hits, llm, min_score=needed)
 
 

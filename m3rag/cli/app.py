@@ -118,6 +118,9 @@ def ask(
     ] = None,
     llm_model: Annotated[str | None, typer.Option(help="The model's name at that URL.")] = None,
     llm_timeout: Annotated[float, typer.Option(help="Seconds to wait for that URL.")] = 120.0,
+    neighbours: Annotated[
+        int, typer.Option(help="Passages of the document to add before and after each one.")
+    ] = 0,
     as_json: Json = False,
 ) -> None:
     """Find the passages that answer a question, whatever their language."""
@@ -133,6 +136,7 @@ def ask(
         where=parse_filters(filter_),
         min_score=min_score,
         llm=chosen(llm, llm_url, llm_model, llm_timeout),
+        neighbours=neighbours,
         as_json=as_json,
     )
 

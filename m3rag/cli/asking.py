@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ def run(
     where: Mapping[str, Any] | None,
     min_score: float | None,
     llm: Callable[[], object] | None,
+    neighbours: int,
     as_json: bool,
 ) -> None:
     """Search, let a language model write if one is named, and print.
@@ -65,14 +66,18 @@ def run(
         needed = score_needed(index, weights, fusion) if min_score is None else min_score
         refused = bool(hits) and falls_short(hits, needed)
         sentence = hits[0].explain().sentence if hits and not refused else None
+        if neighbours:
+            found, hits = hits, index.expand(hits, neighbours)
+            if sentence:
+                sentence = _moved(sentence, found[0].passage, hits[0].passage)
         marks = [_matches(model, hit) for hit in hits]
-    found = _Found(question, kb, hits, marks, sentence, needed, refused)
+    shown = _Found(question, kb, hits, marks, sentence, needed, refused)
     asked = llm if hits and not refused else None
     if as_json:
-        _print_json(found, asked, with_llm=llm is not None)
+        _print_json(shown, asked, with_llm=llm is not None)
         return
     console = Console()
-    _print_found(console, found)
+    _print_found(console, shown)
     if asked:
         show(console, write(question, hits, asked()))
 
@@ -119,6 +124,12 @@ def _print_found(console: Console, found: _Found) -> None:
         first = found.sentence if rank == 1 else None
         focus = first.start if first else (spans or [(0, 0)])[0][0]
         _print_hit(console, rank, hit, spans, focus)
+
+
+def _moved(sentence: Sentence, passage: Passage, section: Passage) -> Sentence:
+    """The same sentence, counted from the start of the section around its passage."""
+    more = (passage.start or 0) - (section.start or 0)
+    return replace(sentence, start=sentence.start + more, end=sentence.end + more)
 
 
 def _matches(model: M3Model, hit: Hit) -> list[Span]:

@@ -57,6 +57,17 @@ def test_ask_prints_the_answer_its_place_and_the_scores(m3rag, kb):
         assert channel in text
 
 
+def test_ask_shows_the_passages_around(m3rag, handbook, tmp_path):
+    kb = tmp_path / "kb"
+    m3rag("index", handbook, "--to", kb, "--model", "tiny", "--max-tokens", 24, "--overlap", 0)
+    asked = ("ask", "Which sensors do not corrode?", "--in", kb, "-k", 1, "--json")
+    narrow, wide = (json.loads(m3rag(*asked, "--neighbours", n)[1]) for n in (0, 1))
+    assert narrow["answer"] == wide["answer"]  # it stays where it is in the document
+    before, after = (found["hits"][0]["passage"] for found in (narrow, wide))
+    assert before["text"] != after["text"]
+    assert before["text"] in after["text"]
+
+
 def test_ask_as_json_points_into_the_document(m3rag, kb, handbook):
     _, out, _ = m3rag("ask", "How is soil moisture measured?", "--in", kb, "-k", 3, "--json")
     result = json.loads(out)
