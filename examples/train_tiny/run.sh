@@ -42,5 +42,5 @@ m3rag train --data "$work/pairs.jsonl.zst" --model "$work/start" --to "$checkpoi
 
 for set in xquad longdocs_react tatoeba; do
     m3rag evaluate "$data/eval/$set" --model "$checkpoint" --weights default --weights cross-lingual \
-        --weights 0.3/2/1 --weights 0.3/2/1/0.003 --weights 0.3/2/1/0.01 --json >"$work/$set.json"
+        --weights 0.1/0.3/1 --weights 0.05/0.1/1/0.002 --weights 0.2/1/3/0.04 --json >"$work/$set.json"
 done
