@@ -107,7 +107,7 @@ class M3Network(nn.Module):
         """Encode token-id lists, `<s> … </s>` each, ordered by length."""
         device, dtype = self.sparse_linear.weight.device, self.sparse_linear.weight.dtype
         n, T = len(texts), sum(map(len, texts))  # noqa: N806
-        filler = _filler(T) if (device.type, dtype) == ("cpu", torch.bfloat16) else 0
+        filler = _filler(T) if device.type == "cpu" else 0
         texts = [*texts, [self.pad] * filler] if filler else texts
         hidden, first = self.hidden(texts)  # (T + filler, d)
 
@@ -158,7 +158,7 @@ def _mismatches(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> 
 
 
 def _filler(tokens: int) -> int:
-    """How many tokens to add to a packed row on a CPU in bfloat16.
+    """How many tokens to add to a packed row on a CPU.
 
     oneDNN compiles its matrix product anew for each number of rows and keeps about a megabyte of
     every one (measured: 350 MB after 300 row counts). Rounding up leaves some fifty of them; the
