@@ -10,8 +10,12 @@ from __future__ import annotations
 import platform
 from typing import cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+
+_BLOCK = 1024  # rows of a product whose float32 copies stay in cache: 4 MB at 1024 dimensions
 
 
 class PackedLinear(nn.Module):
@@ -47,3 +51,23 @@ def packable(dtype: torch.dtype) -> bool:
         return False
     bfloat16 = dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return dtype == torch.float32 or bool(bfloat16)
+
+
+def inner_products(x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Inner products `(n, m)`, in float32, of rows `(n, d)` and `(m, d)`, m much below n.
+
+    Sizes are rounded up to a few, as oneDNN keeps compiled code for each it has seen.
+    """
+    if not packable(torch.float32):
+        return np.asarray(x, np.float32) @ np.asarray(y, np.float32).T
+    x = x if x.flags.writeable else x.copy()  # torch warns of memory that it may not write
+    columns = torch.zeros(-(-len(y) // 16) * 16, y.shape[1])
+    columns[: len(y)] = torch.tensor(y)
+    rows = torch.zeros(min(_BLOCK, -(-len(x) // 64) * 64), x.shape[1])
+    products = np.empty((len(x), len(y)), np.float32)
+    for start in range(0, len(x), _BLOCK):
+        part = torch.from_numpy(x[start : start + _BLOCK])
+        rows[: len(part)] = part  # torch reads float16 four times as fast as numpy
+        found = torch.ops.mkldnn._linear_pointwise(rows, columns, None, "none", [], "")
+        products[start : start + _BLOCK] = found[: len(part), : len(y)].numpy()
+    return products
