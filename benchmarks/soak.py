@@ -85,11 +85,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--minutes", type=float, default=10)
     minutes = parser.parse_args().minutes
-    with tempfile.TemporaryDirectory() as kb, M3Model.load("tiny", memo_bytes=1 << 22) as model:
-        with M3Index.open(kb, model=model) as index:
-            for file in sorted(LESSONS.glob("*.md")):
-                index.add(split(read(file), model.tokenizer))
-            sys.exit(run(Soak(index, index.store), minutes))
+    with (
+        tempfile.TemporaryDirectory() as kb,
+        M3Model.load("tiny", memo_bytes=1 << 22) as model,
+        M3Index.open(kb, model=model) as index,
+    ):
+        for file in sorted(LESSONS.glob("*.md")):
+            index.add(split(read(file), model.tokenizer))
+        assert isinstance(index._store, EdgeStore)
+        sys.exit(run(Soak(index, index._store), minutes))
 
 
 def run(soak: Soak, minutes: float) -> int:
