@@ -39,8 +39,13 @@ docs: setup  ## Build the documentation into site/
 notebooks: setup  ## Execute the notebooks and keep their outputs
 	$(BIN)/python notebooks/execute.py
 
-bench: setup  ## Measure; minutes
+bench: setup  ## Measure; minutes (BENCH=--quick: one)
 	$(BIN)/python benchmarks/lessons.py
+	$(BIN)/python benchmarks/rerank.py $(BENCH)
+	$(BIN)/python benchmarks/query.py $(BENCH)
+	$(BIN)/python benchmarks/encode.py --layers 4 $(BENCH)
+	$(BIN)/python benchmarks/search.py --most 10000 $(BENCH)
+	$(BIN)/python benchmarks/memory.py --passages 1000 $(BENCH)
 
 quality: setup  ## Renew the tables of docs/quality.md from the sets in DATA; long
 	$(BIN)/python benchmarks/quality.py $(DATA)

@@ -19,7 +19,8 @@ from m3rag.index.plan import Candidates, Floats, Points, QueryPlan
 from m3rag.model import MultiVectors, SparseVectors
 from m3rag.scoring.bm25 import idf
 from m3rag.scoring.fusion import LEXICAL
-from m3rag.scoring.scores import colbert_scores, dense_scores, sparse_scores
+from m3rag.scoring.inverted import InvertedLists
+from m3rag.scoring.scores import colbert_scores, dense_scores
 
 _STACKED = 64  # passages whose multi-vectors are stacked at a time
 
@@ -41,8 +42,8 @@ class _Table:
 
     points: list[_Point]
     dense: Floats
-    sparse: SparseVectors
-    bm25: SparseVectors
+    sparse: InvertedLists
+    bm25: InvertedLists
 
 
 class MemoryStore:
@@ -138,8 +139,8 @@ class MemoryStore:
             self._built = _Table(
                 points,
                 np.stack([p.dense for p in points]) if points else np.zeros((0, 0), np.float32),
-                SparseVectors.from_rows([p.sparse for p in points]),
-                SparseVectors.from_rows([p.bm25 for p in points]),
+                InvertedLists(SparseVectors.from_rows([p.sparse for p in points])),
+                InvertedLists(SparseVectors.from_rows([p.bm25 for p in points])),
             )
         return self._built
 
@@ -170,11 +171,12 @@ def _scores(table: _Table, plan: QueryPlan, channel: str, rows: NDArray[np.int64
     if channel == "dense" and plan.dense is not None:
         scores = dense_scores(plan.dense[None], table.dense[rows])
     elif channel == "sparse" and plan.sparse is not None:
-        query = SparseVectors.from_dicts([plan.sparse])
-        scores = sparse_scores(query, table.sparse)[:, rows]
+        tokens, weights = SparseVectors.from_dicts([plan.sparse]).rows(0)
+        scores = table.sparse.scores(tokens, weights)[rows]
     elif channel == "bm25" and plan.bm25 is not None:
-        query = _with_idf(SparseVectors.from_dicts([plan.bm25]), table.bm25)
-        scores = sparse_scores(query, table.bm25)[:, rows]
+        tokens, counts = SparseVectors.from_dicts([plan.bm25]).rows(0)
+        rarity = idf(len(table.points), table.bm25.counts(tokens))
+        scores = table.bm25.scores(tokens, (counts * rarity).astype(np.float32))[rows]
     elif channel == "colbert" and plan.colbert is not None:
         parts = []
         for start in range(0, len(rows), _STACKED):
@@ -185,9 +187,3 @@ def _scores(table: _Table, plan: QueryPlan, channel: str, rows: NDArray[np.int64
     else:
         raise AssertionError(f"the plan has no query for its channel {channel}")
     return scores.reshape(-1)
-
-
-def _with_idf(query: SparseVectors, passages: SparseVectors) -> SparseVectors:
-    frequencies = np.array([np.count_nonzero(passages.indices == t) for t in query.indices])
-    weights = query.values * idf(len(passages), frequencies)
-    return SparseVectors(query.indptr, query.indices, weights.astype(np.float32))

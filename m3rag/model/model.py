@@ -19,6 +19,7 @@ from m3rag.model import checkpoint as checkpoints
 from m3rag.model.checkpoint import Checkpoint
 from m3rag.model.context import passes
 from m3rag.model.encoding import Encoding, MultiVectors, SparseVectors
+from m3rag.model.linear import pack
 from m3rag.model.memo import Unit
 from m3rag.model.network import M3Network
 from m3rag.model.settings import check_text, choose_device, choose_dtype
@@ -73,6 +74,8 @@ class M3Model:
         self.dim = int(checkpoint.config["hidden_size"])
         self.colbert_dim = len(checkpoint.heads["colbert_linear"]["weight"])
         network = M3Network.from_checkpoint(checkpoint, device=self.device, dtype=torch_dtype)
+        if self.device.type == "cpu":
+            pack(network, torch_dtype)
         budget = batch_tokens or (2048 if self.device.type == "cpu" else 32768)
         self._worker = Worker(network, self.tokenizer, budget=budget, memo_bytes=memo_bytes)
         self._finalizer = weakref.finalize(self, self._worker.stop)
@@ -97,7 +100,7 @@ class M3Model:
             revision: Branch, tag or commit on the hub.
             device: "auto" (CUDA if there is one, else CPU), or anything `torch.device` takes.
             dtype: "float32", "bfloat16", "float16", or "auto": float16 on CUDA, bfloat16 on a CPU
-                that multiplies it in hardware (AMX), else float32.
+                that multiplies it in hardware (AMX or AVX512-BF16), else float32.
             max_length: The most tokens to encode of a text unless a call says otherwise; all that
                 the model can take by default (BGE-M3: 8192).
             batch_tokens: Tokens packed into one pass; more is faster on a GPU and takes memory.

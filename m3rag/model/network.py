@@ -116,7 +116,7 @@ class M3Network(nn.Module):
         lengths = np.array([len(tokens.ids) for tokens in texts])  # (n,)
         T, starts = int(lengths.sum()), np.cumsum(lengths) - lengths  # noqa: N806
         rows = [[id_ for tokens in unit for id_ in tokens.ids] for unit in units]
-        filler = _filler(T) if (device.type, dtype) == ("cpu", torch.bfloat16) else 0
+        filler = _filler(T) if device.type == "cpu" else 0
         hidden, _ = self.hidden([*rows, [self.pad] * filler] if filler else rows)  # (T + filler, d)
 
         heads = np.concatenate([a + np.array(t.heads) for a, t in zip(starts, texts, strict=True)])
@@ -170,7 +170,7 @@ def _mismatches(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> 
 
 
 def _filler(tokens: int) -> int:
-    """How many tokens to add to a packed row on a CPU in bfloat16.
+    """How many tokens to add to a packed row on a CPU.
 
     oneDNN compiles its matrix product anew for each number of rows and keeps about a megabyte of
     every one (measured: 350 MB after 300 row counts). Rounding up leaves some fifty of them; the

@@ -10,6 +10,7 @@ from m3rag.scoring.fusion import (
     reciprocal_rank_fusion,
     weighted_sum,
 )
+from m3rag.scoring.inverted import InvertedLists
 from m3rag.scoring.matches import Match, matched_tokens
 from m3rag.scoring.scores import (
     Encoder,
@@ -26,6 +27,7 @@ __all__ = [
     "SCORED",
     "Analyzer",
     "Encoder",
+    "InvertedLists",
     "Match",
     "Weights",
     "colbert_scores",

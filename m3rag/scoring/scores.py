@@ -24,7 +24,7 @@ from m3rag.model import Encoding, MultiVectors, SparseVectors
 
 Floats = NDArray[np.float32]
 
-_ROWS = 4096  # passage vectors a matrix product; keeps similarities and float32 copies in cache
+_ROWS = 4096  # passage vectors whose similarities are in memory at a time, or one passage's
 _TABLE = 1 << 20  # token ids below this are looked up in a table, above it by bisection
 _PAIRS = 64  # pairs encoded at a time by compute_score
 
@@ -65,6 +65,8 @@ def sparse_scores(queries: SparseVectors, passages: SparseVectors) -> Floats:
 
 def colbert_scores(query: NDArray[np.floating], passages: MultiVectors) -> Floats:
     """MaxSim `(np,)` of one query's vectors `(t, d)` with each passage's; at least one each."""
+    from m3rag.model.linear import inner_products  # torch, only where it is used
+
     query = np.ascontiguousarray(query, np.float32)
     offsets = passages.offsets
     if len(query) == 0 or (len(passages) and np.diff(offsets).min() == 0):
@@ -77,8 +79,8 @@ def colbert_scores(query: NDArray[np.floating], passages: MultiVectors) -> Float
     while start < len(passages):
         limit = offsets[start] + _ROWS
         end = max(start + 1, int(np.searchsorted(offsets, limit, side="right")) - 1)
-        vectors = passages.vectors[offsets[start] : offsets[end]].astype(np.float32, copy=False)
-        best = np.maximum.reduceat(vectors @ query.T, offsets[start:end] - offsets[start], axis=0)
+        products = inner_products(passages.vectors[offsets[start] : offsets[end]], query)
+        best = np.maximum.reduceat(products, offsets[start:end] - offsets[start], axis=0)
         scores[start:end] = best.mean(axis=1)
         start = end
     return scores

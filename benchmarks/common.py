@@ -1,0 +1,183 @@
+"""What the speed benchmarks share: the full-size model, texts, the machine, interleaved timing.
+
+The model has BGE-M3's shape (24 layers, 1024 wide, 250,002 tokens, 8,194 positions) and random
+weights: as fast as the trained one, and nothing can be said of its quality. Its tokenizer is that
+of `--tokenizer FOLDER` (XLM-RoBERTa's own, say), else tiny's, with fewer ids of the same table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import platform
+import re
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import XLMRobertaConfig, XLMRobertaModel
+
+from m3rag.model import Tokenizer, checkpoint
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results.md"
+LESSONS = HERE.parent / "examples" / "lessons"
+WIDTH, VOCABULARY, POSITIONS = 1024, 250_002, 8194
+Times = Mapping[str, Sequence[float]]
+
+
+def options(about: str, **extra: Any) -> argparse.Namespace:
+    """The arguments all benchmarks have, and `--name` for each of `extra`, with its default."""
+    parser = argparse.ArgumentParser(description=about.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="a small model, to see that it runs")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--tokenizer", type=Path, help="folder of a tokenizer.json")
+    parser.add_argument("--save", action="store_true", help="write benchmarks/results.md and plots")
+    for name, default in extra.items():
+        parser.add_argument(f"--{name}", type=type(default), default=default)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    return given
+
+
+@contextlib.contextmanager
+def full_size(layers: int, tokenizer: Path | None, *, inner: int = 4096) -> Iterator[Path]:
+    """A folder with BGE-M3's shape and random weights, `layers` deep; it is gone afterwards."""
+    torch.manual_seed(0)
+    config = XLMRobertaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=WIDTH,
+        num_hidden_layers=layers,
+        num_attention_heads=WIDTH // 64,
+        intermediate_size=inner,
+        max_position_embeddings=POSITIONS,
+        type_vocab_size=1,
+        layer_norm_eps=1e-5,
+    )
+    encoder = XLMRobertaModel(config, add_pooling_layer=False).state_dict()
+    heads = {
+        name: {"weight": torch.randn(n, WIDTH) / 32, "bias": torch.zeros(n)}
+        for name, n in (("sparse_linear", 1), ("colbert_linear", WIDTH))
+    }
+    words = Tokenizer((tokenizer or checkpoint.TINY) / "tokenizer.json")
+    made = checkpoint.Checkpoint(config.to_dict(), words, encoder, heads)
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint.write(made, Path(folder))
+        yield Path(folder)
+
+
+def flag_model(folder: Path) -> Any:
+    """FlagEmbedding on the CPU, in the float32 in which it computes there in any case."""
+    warnings.simplefilter("ignore")
+    from FlagEmbedding import BGEM3FlagModel
+
+    return BGEM3FlagModel(str(folder), use_fp16=False, devices="cpu")
+
+
+def flag_encode(model: Any, texts: Sequence[str], batch: int, max_length: int = 512) -> Any:
+    """Its three outputs."""
+    return model.encode(
+        list(texts),
+        batch_size=batch,
+        max_length=max_length,
+        return_dense=True,
+        return_sparse=True,
+        return_colbert_vecs=True,
+    )
+
+
+def passage_lengths(n: int) -> list[int]:
+    """Log-normal, median about 116 tokens, mean 140, at most 512: a corpus of passages."""
+    drawn = np.random.default_rng(0).lognormal(np.log(116), 0.6, n)
+    return np.clip(drawn, 6, 512).astype(int).tolist()
+
+
+def texts_of(lengths: Iterable[int], tokenizer: Tokenizer) -> list[str]:
+    """Texts of about so many tokens, of the words of the example lessons."""
+    files = sorted(LESSONS.glob("*.md"))
+    words = sorted({word for file in files for word in file.read_text("utf-8").split()})
+    sizes = [len(ids) for ids in tokenizer.ids(words)]
+    rng, texts = np.random.default_rng(1), []
+    for length in lengths:
+        left, text = length - 2, []
+        while left > 0:
+            at = int(rng.integers(len(words)))
+            if sizes[at] <= left:
+                text.append(words[at])
+                left -= max(1, sizes[at])
+        texts.append(" ".join(text))
+    return texts
+
+
+def interleaved(tasks: Mapping[str, Callable[[], object]], runs: int) -> dict[str, list[float]]:
+    """Seconds of each run of each task, the tasks taking turns."""
+    times: dict[str, list[float]] = {name: [] for name in tasks}
+    for _ in range(runs):
+        for name, task in tasks.items():
+            start = time.perf_counter()
+            task()
+            times[name].append(time.perf_counter() - start)
+    return times
+
+
+def ratio(times: Times, slow: str, fast: str) -> str:
+    """How many times as fast, the median of the rounds and their spread."""
+    rounds = [s / f for s, f in zip(times[slow], times[fast], strict=True)]
+    return f"×{statistics.median(rounds):.1f} ({min(rounds):.1f}–{max(rounds):.1f})"
+
+
+def shown(seconds: Sequence[float]) -> str:
+    """Milliseconds: the median and the spread."""
+    ms = [1000 * s for s in seconds]
+    return f"{_short(statistics.median(ms))} ({_short(min(ms))}–{_short(max(ms))})"
+
+
+def _short(x: float) -> str:
+    return f"{x:,.0f}" if x >= 100 else f"{x:.1f}" if x >= 1 else f"{x:.3f}"
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def machine(threads: int) -> str:
+    """The processor, what it has for matrix products, and the versions, in one line."""
+    names = re.findall(r"model name\s*: (.*)", _read("/proc/cpuinfo"))
+    flags = set(_read("/proc/cpuinfo").split())
+    has = [f for f in ("amx_bf16", "avx512_bf16", "avx512_vnni", "avx2") if f in flags]
+    packages = [f"{p} {version(p)}" for p in ("torch", "transformers", "FlagEmbedding")]
+    capped = os.environ.get("ONEDNN_MAX_CPU_ISA")
+    return (
+        f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores, {threads} threads, "
+        f"{', '.join(has)}{f', oneDNN held to {capped}' if capped else ''}; "
+        f"m3rag {version('m3rag')}, {', '.join(packages)}, Python {platform.python_version()}"
+    )
+
+
+def _read(path: str) -> str:
+    with contextlib.suppress(OSError):
+        return Path(path).read_text()
+    return ""
+
+
+def report(name: str, text: str, given: argparse.Namespace) -> None:
+    """Print a section; with `--save`, put it in the place of the one of that name in RESULTS."""
+    text = f"{text}\n\n{machine(given.threads)}; n = {given.runs}, median (lowest–highest)."
+    print(text)
+    if given.save:
+        page = RESULTS.read_text("utf-8")
+        block = f"<!-- {name} -->\n{text}\n<!-- end -->"
+        found = re.compile(f"<!-- {name} -->.*?<!-- end -->", re.DOTALL)
+        page = found.sub(lambda _: block, page) if found.search(page) else f"{page}\n{block}\n"
+        RESULTS.write_text(page, "utf-8")

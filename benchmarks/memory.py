@@ -1,0 +1,87 @@
+"""Peak memory of encoding passages with ColBERT vectors, beside FlagEmbedding. Linux only.
+
+    python benchmarks/memory.py [--passages 5000] [--save]
+
+Each side runs in a process of its own. The model has the full vocabulary and one narrow layer: what
+takes memory here is the vectors of all passages, and a deep model would take hours. Each side's
+memory before encoding, the loaded model's, is told apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import plot
+import torch
+from common import (
+    flag_encode,
+    flag_model,
+    full_size,
+    markdown,
+    options,
+    passage_lengths,
+    report,
+    texts_of,
+)
+
+from m3rag import M3Model
+from m3rag.model import Tokenizer
+
+
+def main() -> None:
+    """Measure and print."""
+    given = options(__doc__ or "", passages=5000)
+    given.runs = 1
+    if given.quick:
+        given.passages = 300
+    rows, most = [], {}
+    with full_size(1, given.tokenizer, inner=256) as folder:
+        lengths = passage_lengths(given.passages)
+        texts = texts_of(lengths, Tokenizer(folder / "tokenizer.json"))
+        for name in ("FlagEmbedding", "float32", "bfloat16"):
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+                work = process.submit(peak, name, folder, texts, given.threads)
+                before, highest = work.result()
+            most[name] = highest - before
+            share = f"{most[name] / most['FlagEmbedding']:.2f}"
+            rows.append([name, *(f"{x:,}" for x in (before, highest, most[name])), share])
+    head = ("", "loaded, MB", "peak, MB", "encoding, MB", "of FlagEmbedding's")
+    title = (
+        f"### Memory: {given.passages:,} passages, {sum(lengths):,} tokens, ColBERT vectors kept"
+    )
+    report("memory", f"{title}\n\n{markdown(head, rows)}", given)
+    if given.save:
+        plot.bars("memory", "Memory that encoding adds", most, "MB")
+
+
+def peak(name: str, folder: Path, texts: Sequence[str], threads: int) -> tuple[int, int]:
+    """Megabytes before encoding, and the most while encoding; for a process of its own."""
+    torch.set_num_threads(threads)
+    if name == "FlagEmbedding":
+        theirs = flag_model(folder)
+        flag_encode(theirs, texts[:2], 2)
+        before = status("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again
+        kept = flag_encode(theirs, texts, 256)
+    else:
+        ours = M3Model.load(folder, dtype=name)
+        ours.encode(texts[:2])
+        before = status("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")
+        kept = ours.encode(texts)
+    highest = status("VmHWM")
+    del kept
+    return before, highest
+
+
+def status(field: str) -> int:
+    """A memory figure of this process, in megabytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) // 1000 for line in lines if line.startswith(f"{field}:"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""What bfloat16 and 8-bit ColBERT vectors cost in quality: nDCG@10 beside float32.
+
+    python benchmarks/precision.py DATA [--every 4] [--sets xquad longdocs_react] [--save]
+
+DATA holds the sets in BEIR form. The model is "tiny", trained; random weights cannot judge. The
+8-bit vectors are rounded on both sides, to 127 steps of each vector's largest value: more than the
+engine rounds, which does it to the stored side, with codes of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from common import markdown, report
+
+from m3rag import M3Model
+from m3rag.evaluation import RetrievalSet, Scores, measure, score
+from m3rag.model import Encoding, MultiVectors
+
+SYSTEMS = ("dense", "sparse", "colbert")
+FUSION = "cross-lingual"
+
+
+class EightBit:
+    """A model whose ColBERT vectors are rounded to 8 bits a dimension."""
+
+    def __init__(self, model: M3Model) -> None:
+        self.tokenizer = model.tokenizer
+        self.name = model.name
+        self._model = model
+
+    def encode(self, texts: Sequence[str], **options: Any) -> Encoding:
+        """As the model does, then rounded."""
+        views = self._model.encode(texts, **options)
+        vectors = views.colbert.vectors.astype(np.float32)
+        step = np.maximum(np.abs(vectors).max(axis=1, keepdims=True), 1e-9) / 127
+        rounded = MultiVectors(views.colbert.offsets, np.rint(vectors / step) * step)
+        return Encoding(
+            n_tokens=views.n_tokens,
+            truncated=views.truncated,
+            dense=views.dense,
+            sparse=views.sparse,
+            colbert=rounded,
+        )
+
+
+def main() -> None:
+    """Score each set in each precision, and print one table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--sets", nargs="+", default=["xquad", "longdocs_react"])
+    parser.add_argument("--every", type=int, default=4)
+    parser.add_argument("--save", action="store_true")
+    given = parser.parse_args()
+    given.runs, given.threads = 1, torch.get_num_threads()
+    rows: list[list[str]] = []
+    with (
+        M3Model.load("tiny", dtype="float32") as exact,
+        M3Model.load("tiny", dtype="bfloat16") as half,
+    ):
+        models = {
+            "float32": exact,
+            "bfloat16": half,
+            "float32, 8-bit ColBERT": EightBit(exact),
+            "bfloat16, 8-bit ColBERT": EightBit(half),
+        }
+        for name in given.sets:
+            data = RetrievalSet.read(given.data / name)
+            base: Scores | None = None
+            for how, model in models.items():
+                scores = score(cast("M3Model", model), data, channels=SYSTEMS, every=given.every)
+                base = base or scores
+                rows.append([name, how, *cells(scores, base)])
+    names = [*SYSTEMS, FUSION]
+    head = ["set", "precision", *names, *(f"largest change, {c}" for c in SYSTEMS)]
+    title = f'### nDCG@10 of "tiny", each {given.every}th question; in brackets points lost'
+    report("precision", f"{title}\n\n{markdown(head, rows)}", given)
+
+
+def cells(scores: Scores, base: Scores) -> list[str]:
+    """nDCG@10 of each channel and the fusion, and the largest change of a score."""
+    found, exact = (
+        measure(one, weights=[FUSION], metrics=["ndcg@10"]).channels for one in (scores, base)
+    )
+    shown = []
+    for name, values in found.items():
+        lost = 100 * (exact[name]["ndcg@10"] - values["ndcg@10"])
+        shown.append(f"{values['ndcg@10']:.4f} ({lost:+.2f})")
+    pairs = list(zip(scores.slices, base.slices, strict=True))
+    for channel in SYSTEMS:
+        change = max(np.abs(a.channels[channel] - b.channels[channel]).max() for a, b in pairs)
+        shown.append(f"{change:.4f}")
+    return shown
+
+
+if __name__ == "__main__":
+    main()

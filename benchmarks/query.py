@@ -1,0 +1,89 @@
+"""A query of 12 tokens, and eight at once, three outputs each, beside FlagEmbedding.
+
+python benchmarks/query.py [--layers 24] [--save]
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+import plot
+import torch
+from common import (
+    flag_encode,
+    flag_model,
+    full_size,
+    interleaved,
+    markdown,
+    options,
+    ratio,
+    report,
+    shown,
+    texts_of,
+)
+
+from m3rag import M3Model
+from m3rag.model.linear import packable
+
+
+def main() -> None:
+    """Measure and print."""
+    given = options(__doc__ or "", layers=24)
+    if given.quick:
+        given.layers, given.runs = 2, 3
+    dtypes = ["float32"] + ["bfloat16"] * packable(torch.bfloat16)
+    with full_size(given.layers, given.tokenizer) as folder:
+        theirs = flag_model(folder)
+        ours = {d: M3Model.load(folder, dtype=d, memo_bytes=0) for d in dtypes}
+        queries = texts_of([12] * 8, ours["float32"].tokenizer)
+        tasks = {"FlagEmbedding, one": partial(flag_encode, theirs, queries[:1], 1)}
+        for dtype, model in ours.items():
+            one_by_one = partial(lambda m: [m.encode([q]) for q in queries], model)
+            tasks |= {
+                f"{dtype}, one": partial(model.encode, queries[:1]),
+                f"{dtype}, 8 one by one": one_by_one,
+                f"{dtype}, 8 threads": partial(in_threads, model, queries),
+                f"{dtype}, 8 in asyncio": partial(in_asyncio, model, queries),
+            }
+        for _ in range(2):
+            for task in tasks.values():
+                task()
+        times = interleaved(tasks, given.runs)
+        for model in ours.values():
+            model.close()
+    rows = [[name, shown(times[name]), against(times, name)] for name in times]
+    title = f"### Queries of 12 tokens, {given.layers} layers"
+    report("query", f"{title}\n\n{markdown(('', 'ms', 'against'), rows)}", given)
+    if given.save:
+        medians = {name: 1000 * float(np.median(t)) for name, t in times.items()}
+        plot.bars("query", f"Queries of 12 tokens, {given.layers} layers", medians, "ms")
+
+
+def against(times: dict[str, list[float]], name: str) -> str:
+    """What a row is compared with, and how many times as fast it is."""
+    dtype, _, how = name.partition(", ")
+    if how == "one":
+        return f"{ratio(times, 'FlagEmbedding, one', name)} FlagEmbedding"
+    return f"{ratio(times, f'{dtype}, 8 one by one', name)} 8 one by one"
+
+
+def in_threads(model: M3Model, queries: list[str]) -> None:
+    """Each query in a thread of its own."""
+    with ThreadPoolExecutor(len(queries)) as pool:
+        list(pool.map(lambda q: model.encode([q]), queries))
+
+
+def in_asyncio(model: M3Model, queries: list[str]) -> None:
+    """All queries in one event loop."""
+
+    async def all_of_them() -> None:
+        await asyncio.gather(*(model.aencode([q]) for q in queries))
+
+    asyncio.run(all_of_them())
+
+
+if __name__ == "__main__":
+    main()

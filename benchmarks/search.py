@@ -1,0 +1,157 @@
+"""Search in a folder: time, memory, disk and recall as it grows.
+
+    python benchmarks/search.py [--most 100000] [--colbert 2000] [--save]
+
+Synthetic vectors of BGE-M3's sizes: 1024 dimensions in clusters, 100 token weights. Recall is
+against an exact scan of the same vectors; on real vectors it may differ. `--colbert` is the size of
+a second index that also stores 150 ColBERT vectors a passage (a longer `add`; what rescoring costs
+does not depend on the size), in which all channels are searched with 100 candidates each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import plot
+from common import WIDTH, markdown, options, report, shown
+from rerank import unit, weights
+
+from m3rag import Passage
+from m3rag.index.edge import EdgeStore
+from m3rag.index.plan import Points, QueryPlan
+from m3rag.model import MultiVectors, SparseVectors
+
+STEP, TOKENS = 1000, 150
+
+
+def main() -> None:
+    """Grow an index tenfold at a time and ask it questions."""
+    given = options(__doc__ or "", most=100_000, colbert=2000)
+    if given.quick:
+        given.most, given.colbert, given.runs = 1000, 200, 3
+    sizes = [n for n in (1000, 10_000, 100_000, 1_000_000) if n <= given.most]
+    rows, medians = [], {"dense": [], "sparse": [], "dense + sparse": []}
+    rng = np.random.default_rng(0)
+    centres, kept, since = unit(rng, 64), [], time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        store = EdgeStore(Path(folder), dim=WIDTH, colbert_dim=None)
+        for size in sizes:
+            since = time.perf_counter()
+            while sum(map(len, kept)) < size:
+                points = points_of(rng, centres, sum(map(len, kept)), 0)
+                kept.append(points.dense)
+                store.add(points)
+            added = time.perf_counter() - since
+            store.optimize()
+            optimized = time.perf_counter() - since - added
+            dense = np.concatenate(kept)
+            times, recall = asked(store, dense, centres, rng, given.runs)
+            for name, seconds in times.items():
+                medians[name].append(1000 * float(np.median(seconds)))
+            took = [f"{added:.1f}", f"{optimized:.1f}", megabytes(Path(folder)), resident(store)]
+            rows.append([f"{size:,}", *map(shown, times.values()), f"{recall:.3f}", *took])
+        store.close()
+    channels = [f"{name}, ms" for name in medians]
+    head = ["passages", *channels, "recall@10 of dense", "adding the last, s", "optimize, s"]
+    head += ["disk, MB", "engine's memory, MB"]
+    title = "### Search in a folder, dense and sparse, the best 10"
+    text = f"{title}\n\n{markdown(head, rows)}\n\n{all_channels(given, rng, centres)}"
+    report("search", text, given)
+    if given.save:
+        plot.lines("search", "Time of a search in a folder, by passages", sizes, medians, "ms")
+
+
+def points_of(rng: np.random.Generator, centres: np.ndarray, start: int, tokens: int) -> Points:
+    """A thousand passages around the centres; with `tokens`, as many ColBERT vectors each."""
+    passages = [Passage(str(i), f"passage {i}") for i in range(start, start + STEP)]
+    sparse = SparseVectors.from_dicts([weights(rng, 100) for _ in range(STEP)])
+    colbert = None
+    if tokens:
+        vectors = unit(rng, STEP * tokens).astype(np.float16)
+        colbert = MultiVectors(np.arange(STEP + 1) * tokens, vectors)
+    return Points(passages, around(rng, centres, STEP), sparse, sparse, colbert)
+
+
+def around(rng: np.random.Generator, centres: np.ndarray, n: int) -> np.ndarray:
+    """Unit vectors `(n, WIDTH)`, each near a centre."""
+    rows = centres[rng.integers(len(centres), size=n)] + unit(rng, n)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def asked(
+    store: EdgeStore, dense: np.ndarray, centres: np.ndarray, rng: np.random.Generator, runs: int
+) -> tuple[dict[str, list[float]], float]:
+    """Seconds of each kind of search, and how many of the exact ten best are found."""
+    queries = around(rng, centres, 4 * runs)
+    terms = [weights(rng, 12) for _ in queries]
+    times: dict[str, list[float]] = {}
+    found = []
+    for name in (("dense",), ("sparse",), ("dense", "sparse")):
+        plans = [
+            QueryPlan(name, name, 10, dense=query, sparse=term)
+            for query, term in zip(queries, terms, strict=True)
+        ]
+        store.search(plans[:2])
+        taken = times.setdefault(" + ".join(name), [])
+        for plan in plans:
+            answer, seconds = timed(lambda plan=plan: store.search([plan])[0])
+            taken.append(seconds)
+            if name == ("dense",):
+                found.append({int(i) for i in answer.ids})
+    best = np.argsort(-(queries @ dense.T), axis=1)[:, :10]
+    hits = [len(f & set(b.tolist())) / len(b) for f, b in zip(found, best, strict=True)]
+    return times, float(np.mean(hits))
+
+
+def all_channels(given: argparse.Namespace, rng: np.random.Generator, centres: np.ndarray) -> str:
+    """A line on a search by all channels."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = EdgeStore(Path(folder), dim=WIDTH, colbert_dim=WIDTH)
+        for start in range(0, given.colbert, STEP):
+            store.add(points_of(rng, centres, start, TOKENS))
+        store.optimize()
+        taken = []
+        for query in around(rng, centres, 4 * given.runs):
+            plan = QueryPlan(
+                ("dense", "sparse"),
+                ("dense", "sparse", "colbert"),
+                100,
+                dense=query,
+                sparse=weights(rng, 12),
+                colbert=unit(rng, 12),
+            )
+            taken.append(timed(lambda plan=plan: store.search([plan]))[1])
+        store.close()
+    return (
+        f"All channels, {given.colbert:,} passages with {TOKENS} ColBERT vectors each, the union "
+        f"of 100 candidates of dense and 100 of sparse scored by MaxSim: {shown(taken)} ms."
+    )
+
+
+def timed(task: Callable[[], object]) -> tuple[object, float]:
+    """What a task gives, and the seconds it took."""
+    start = time.perf_counter()
+    result = task()
+    return result, time.perf_counter() - start
+
+
+def megabytes(folder: Path) -> str:
+    """What the files take on the disk; they have holes."""
+    blocks = sum(file.stat().st_blocks for file in folder.rglob("*") if file.is_file())
+    return f"{blocks * 512 / 1e6:,.0f}"
+
+
+def resident(store: EdgeStore) -> str:
+    """The engine's memory, mapped files included."""
+    status = Path(f"/proc/{store.process.pid}/status").read_text()
+    kilobytes = int(status.split("VmRSS:")[1].split()[0])
+    return f"{kilobytes / 1000:,.0f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""Minutes of mixed queries and adds from 16 threads and an event loop: memory, errors, results.
+
+    python benchmarks/soak.py [--minutes 10]
+
+Each searches questions whose answers were taken down before, and adds passages again that are there
+already, so that answers must not change. Memory is read twice a minute, of this process and of the
+engine's; after the first third of the time neither may grow by more than 5 %. Exits with 1 if
+something is wrong. Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from common import LESSONS
+
+from m3rag import Hit, M3Index, M3Model, split
+from m3rag.documents import read
+from m3rag.index.edge import EdgeStore
+
+THREADS, TASKS, GROWTH = 16, 4, 1.05
+
+
+class Soak:
+    """An index, what its answers must be, and what went wrong."""
+
+    def __init__(self, index: M3Index, store: EdgeStore) -> None:
+        self.index = index
+        self.store = store
+        self.passages = list(index.passages())
+        self.questions = [p.text[:80].strip() for p in self.passages[:40] if p.text.strip()]
+        self.expected = {q: answer(index.search(q, k=5)) for q in self.questions}
+        self.wrong: list[str] = []
+        self.searches = self.adds = 0
+
+    def check(self, question: str, hits: list[Hit]) -> None:
+        """Compare an answer with the first one: the same passages, scores to 1e-4."""
+        self.searches += 1
+        found, right = answer(hits), self.expected[question]
+        same = found.keys() == right.keys()
+        if not same or max(abs(found[i] - right[i]) for i in right) > 1e-4:
+            self.wrong.append(f"{question!r}: {found} instead of {right}")
+
+    def thread(self, seed: int, end: float) -> None:
+        """Search four times out of five, else add what is there."""
+        rng = random.Random(seed)
+        while time.monotonic() < end:
+            try:
+                if rng.random() < 0.8:
+                    question = rng.choice(self.questions)
+                    self.check(question, self.index.search(question, k=5))
+                else:
+                    self.index.add(rng.sample(self.passages, 4))
+                    self.adds += 1
+            except Exception as error:
+                self.wrong.append(repr(error))
+
+    async def tasks(self, end: float) -> None:
+        """The same in an event loop."""
+        await asyncio.gather(*(self._task(seed, end) for seed in range(TASKS)))
+
+    async def _task(self, seed: int, end: float) -> None:
+        rng = random.Random(-seed)
+        while time.monotonic() < end:
+            question = rng.choice(self.questions)
+            try:
+                self.check(question, await self.index.asearch(question, k=5))
+            except Exception as error:
+                self.wrong.append(repr(error))
+
+    def memory(self) -> tuple[int, int]:
+        """Megabytes that are in no file: of this process, and of the engine's."""
+        return anonymous("self"), anonymous(str(self.store.process.pid))
+
+
+def main() -> None:
+    """Run, and print what was found."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--minutes", type=float, default=10)
+    minutes = parser.parse_args().minutes
+    with (
+        tempfile.TemporaryDirectory() as kb,
+        M3Model.load("tiny", memo_bytes=1 << 22) as model,
+        M3Index.open(kb, model=model) as index,
+    ):
+        for file in sorted(LESSONS.glob("*.md")):
+            index.add(split(read(file), model.tokenizer))
+        assert isinstance(index._store, EdgeStore)
+        sys.exit(run(Soak(index, index._store), minutes))
+
+
+def run(soak: Soak, minutes: float) -> int:
+    """The exit status: 0 if nothing is wrong."""
+    end = time.monotonic() + 60 * minutes
+    threads = [threading.Thread(target=soak.thread, args=(n, end)) for n in range(THREADS)]
+    threads.append(threading.Thread(target=lambda: asyncio.run(soak.tasks(end))))
+    for thread in threads:
+        thread.start()
+    readings = []
+    while time.monotonic() < end:
+        time.sleep(min(10.0, max(0.1, end - time.monotonic())))
+        readings.append(soak.memory())
+    for thread in threads:
+        thread.join()
+    later = readings[len(readings) // 3 :]
+    grown = [max(column) / column[0] for column in zip(*later, strict=True)]
+    print(
+        f"{minutes:g} minutes, {THREADS} threads, {TASKS} tasks: {soak.searches:,} searches, "
+        f"{soak.adds:,} adds of 4 passages, {len(soak.wrong)} wrong."
+    )
+    print(f"Memory, MB (this process, engine): {readings}; grown to {max(grown):.3f} at most.")
+    for line in soak.wrong[:5]:
+        print(line)
+    return int(bool(soak.wrong) or max(grown) > GROWTH)
+
+
+def answer(hits: list[Hit]) -> dict[str, float]:
+    """The passages found, and their scores."""
+    return {hit.passage.id: hit.score for hit in hits}
+
+
+def anonymous(process: str) -> int:
+    """Megabytes of a process's memory that are in no file."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(status.split("RssAnon:")[1].split()[0]) // 1000
+
+
+if __name__ == "__main__":
+    main()

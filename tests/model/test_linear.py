@@ -1,0 +1,59 @@
+"""oneDNN's products equal torch's, and the dtype "auto" is what the CPU multiplies in hardware."""
+
+import pytest
+import torch
+from torch import nn
+
+from m3rag import M3Model
+from m3rag.model import linear, settings
+from m3rag.model.linear import PackedLinear, pack, packable
+from m3rag.model.settings import choose_dtype
+from tests.conftest import TEXTS
+
+CPU = torch.device("cpu")
+needs_packing = pytest.mark.skipif(not packable(torch.float32), reason="oneDNN is not here")
+
+
+@needs_packing
+@pytest.mark.parametrize("rows", [1, 16, 129])
+def test_the_same_products(rows):
+    torch.manual_seed(rows)
+    plain, x = nn.Linear(96, 48), torch.randn(rows, 96)
+    with torch.inference_mode():
+        torch.testing.assert_close(PackedLinear(plain)(x), plain(x), atol=1e-5, rtol=1e-5)
+
+
+@needs_packing
+def test_layers_are_replaced_except_the_single_output():
+    network = nn.Sequential(nn.Linear(8, 4), nn.Sequential(nn.Linear(4, 4)), nn.Linear(4, 1))
+    pack(network, torch.float32)
+    assert isinstance(network[0], PackedLinear)
+    assert isinstance(network[1][0], PackedLinear)
+    assert isinstance(network[2], nn.Linear)
+
+
+def test_without_onednn_layers_stay(monkeypatch, tiny):
+    monkeypatch.setattr(linear, "packable", lambda _: False)
+    with M3Model.load("tiny", dtype="float32") as plain:
+        assert not any(isinstance(m, PackedLinear) for m in plain._worker._network.modules())
+        difference = abs(plain.encode(TEXTS).dense - tiny.encode(TEXTS).dense).max()
+    assert difference < 1e-5
+
+
+def test_no_bfloat16_packing_where_onednn_has_none(monkeypatch):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    assert not packable(torch.bfloat16)
+
+
+@pytest.mark.parametrize(
+    ("amx", "avx512", "dtype"),
+    [
+        (False, False, torch.float32),
+        (True, False, torch.bfloat16),
+        (False, True, torch.bfloat16),
+    ],
+)
+def test_auto_is_bfloat16_only_in_hardware(monkeypatch, amx, avx512, dtype):
+    monkeypatch.setattr(settings.torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(settings.torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
+    assert choose_dtype("auto", CPU) == dtype
