@@ -217,6 +217,14 @@ def evaluate(
         ),
     ] = "all",
     level: Annotated[str, typer.Option(help="Rank each page or each passage.")] = "page",
+    long: Annotated[
+        str,
+        typer.Option(
+            help="passages: each is read alone; context: those of a document together; "
+            "mcls: an <s> before every 256 tokens, for long passages."
+        ),
+    ] = "passages",
+    max_tokens: Annotated[int, typer.Option(help="The longest passage, in model tokens.")] = 512,
     channels: Annotated[
         str, typer.Option(help="Some of dense,sparse,colbert,bm25.")
     ] = "dense,sparse,colbert,bm25",
@@ -248,6 +256,8 @@ def evaluate(
         model=model,
         pairs=pairs,
         level=level,
+        long=long,
+        max_tokens=max_tokens,
         channels=channels,
         weights=weights or (),
         metrics=metrics,

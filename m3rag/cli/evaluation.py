@@ -46,6 +46,8 @@ class Asked:
     model: str
     pairs: str
     level: str
+    long: str
+    max_tokens: int
     channels: str
     weights: Sequence[str]
     metrics: str
@@ -121,6 +123,8 @@ def _scores(asked: Asked, data: RetrievalSet, tell: Callable[[str, int, int], ob
             pairs=pairs,
             level=asked.level,
             every=asked.every,
+            long=asked.long,
+            max_tokens=asked.max_tokens,
             progress=tell,
         )
 

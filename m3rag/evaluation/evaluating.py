@@ -33,6 +33,7 @@ def evaluate(
     every: int = 1,
     max_tokens: int = 512,
     overlap: int = 64,
+    long: str = "passages",
     progress: Progress | None = None,
 ) -> Report:
     """Measure a model on a set, every channel and fusion: `measure(score(...))`.
@@ -49,6 +50,7 @@ def evaluate(
         every: take each so-manieth question only.
         max_tokens: the longest passage, as in `m3rag.split`.
         overlap: likewise.
+        long: "passages", "context" or "mcls"; see `score`.
         progress: told of every step.
 
     Raises:
@@ -66,6 +68,7 @@ def evaluate(
         every=every,
         max_tokens=max_tokens,
         overlap=overlap,
+        long=long,
         progress=progress,
     )
     return measure(scores, weights=weights, metrics=metrics, progress=progress)

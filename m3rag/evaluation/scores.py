@@ -7,11 +7,13 @@ each query, passage and channel), the queries' views and one block's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
+from m3rag.documents import Passage
 from m3rag.errors import InputError
 from m3rag.evaluation.baseline import bm25_scores
 from m3rag.evaluation.data import RetrievalSet
@@ -36,6 +38,8 @@ Progress = Callable[[str, int, int], object]
 """Called with what is being done, how much of it is done, and how much there is."""
 
 RRF = "rrf"
+LONG = ("passages", "context", "mcls")
+_MCLS = 256  # tokens between two <s>, as in the paper
 _BLOCK = 128  # passages encoded and scored together
 _QUERIES = 512  # queries encoded together
 
@@ -130,6 +134,7 @@ def score(
     every: int = 1,
     max_tokens: int = 512,
     overlap: int = 64,
+    long: str = "passages",
     progress: Progress | None = None,
 ) -> Scores:
     """Score every query of a set with every passage of its slice.
@@ -144,6 +149,9 @@ def score(
         every: take each so-manieth question only.
         max_tokens: the longest passage, as in `m3rag.split`.
         overlap: likewise.
+        long: how passages are encoded: each alone ("passages"), those of a document together
+            ("context"), or each with an `<s>` before every 256 tokens ("mcls"; with max_tokens
+            well above that). See `M3Model.encode`.
         progress: told of every step.
 
     Raises:
@@ -151,6 +159,8 @@ def score(
         MissingExtraError: rank-bm25 is not installed.
     """
     _check_channels(channels)
+    if long not in LONG:
+        raise InputError(f"long must be one of {', '.join(LONG)}, got {long!r}.")
     splitter = Splitter(model.tokenizer, max_tokens, overlap)
     slices = cut(data.sample(every), pairs=pairs, level=level, splitter=splitter)
     tell = progress or _silent
@@ -163,14 +173,12 @@ def score(
     for one in slices:
         queries = encoded[[place[query.id] for query in one.queries]] if encoded else None
         matrices = {c: np.empty((len(one.queries), len(one.passages)), np.float32) for c in views}
-        for at in range(0, len(one.passages), _BLOCK):
-            texts = [passage.text for passage in one.passages[at : at + _BLOCK]]
+        for columns in _blocks(one.passages):
             if queries is not None:
-                passages = _encode(model, texts, views)
+                passages = _encode_passages(model, [one.passages[i] for i in columns], views, long)
                 for channel in views:
-                    columns = slice(at, at + len(texts))
                     matrices[channel][:, columns] = _channel_scores(channel, queries, passages)
-            done += len(texts)
+            done += len(columns)
             tell("scoring passages", done, total)
         if "bm25" in channels:
             matrices["bm25"] = bm25_scores(model, one)
@@ -216,6 +224,34 @@ def _check_channels(channels: Sequence[str]) -> None:
 
 def _silent(stage: str, done: int, total: int) -> None:
     """Tells nobody."""
+
+
+def _blocks(passages: Sequence[Passage]) -> Iterator[list[int]]:
+    """Positions of all passages, whole documents side by side, about `_BLOCK` at a time."""
+    order = sorted(
+        range(len(passages)), key=lambda i: (passages[i].document_id or "", passages[i].start or 0)
+    )
+    block: list[int] = []
+    for _, same in groupby(order, key=lambda i: passages[i].document_id):
+        block += same
+        if len(block) >= _BLOCK:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def _encode_passages(
+    model: M3Model, passages: Sequence[Passage], views: Sequence[str], long: str
+) -> Encoding:
+    return model.encode(
+        [passage.text for passage in passages],
+        dense="dense" in views,
+        sparse="sparse" in views,
+        colbert="colbert" in views,
+        mcls=_MCLS if long == "mcls" else None,
+        documents=[p.document_id for p in passages] if long == "context" else None,
+    )
 
 
 def _encode(

@@ -24,6 +24,7 @@ from m3rag.index.memory import MemoryStore
 from m3rag.index.plan import Points, Store
 from m3rag.index.presets import Preset, check_name, read_presets, write_presets
 from m3rag.index.question import Question, Settings, Where, ask
+from m3rag.index.section import expand
 from m3rag.index.views import Model, points_of
 from m3rag.model import Encoding, SparseVectors
 from m3rag.scoring import BM25, SCORED, Analyzer, Weights
@@ -319,6 +320,21 @@ class M3Index:
         )
         hits = self._answer(self._question(["(a vector)"], k, **settings), one)[0]
         return [replace(hit, _origin=None) for hit in hits]  # no text to explain them by
+
+    def expand(self, hits: Sequence[Hit], neighbours: int = 1) -> list[Hit]:
+        """Hits whose passages are widened to the sections around them.
+
+        A section is the passage with `neighbours` passages of its document before and after it, as
+        far as they are stored without a gap. `start` and `end` count characters of the document;
+        white space between passages has its length, not always its kind. Hits whose sections share
+        a character become one, with the scores and the id of the best. A passage without a
+        document or a place in it stays as it is.
+
+        Raises:
+            InputError: a negative number of neighbours.
+        """
+        self._check_open()
+        return expand(hits, neighbours, lambda name: [*self.passages({"document_id": name})])
 
     def dense_vectors(self, ids: Sequence[str]) -> list[NDArray[np.float32] | None]:
         """The stored dense vectors `(dim,)` of these passages; None where there is none."""

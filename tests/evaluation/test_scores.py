@@ -220,3 +220,30 @@ def test_a_fusion_needs_its_channels(tiny, xquad):
     with pytest.raises(InputError, match="all zero"):
         measure(scored, weights=[(0, 0, 0)])
     assert "0.5/0.5/0" in measure(scored, weights=[(0.5, 0.5, 0)]).channels
+
+
+def test_passages_of_a_document_are_read_together(tiny, xquad):
+    scored = score(tiny, xquad, pairs=["en-es"], every=11, max_tokens=64, overlap=0, long="context")
+    (one,) = scored.slices
+    queries = tiny.encode([query.text for query in one.slice.queries])
+    names = {passage.document_id for passage in one.slice.passages}
+    assert len(one.slice.passages) > len(names), "some document has several"
+    for name in names:
+        at = [i for i, passage in enumerate(one.slice.passages) if passage.document_id == name]
+        texts = [one.slice.passages[i].text for i in at]
+        views = tiny.encode(texts, documents=[name] * len(at))
+        expected = dense_scores(queries.dense, views.dense)
+        np.testing.assert_allclose(one.channels["dense"][:, at], expected, atol=1e-5)
+
+
+def test_several_cls_in_long_passages(tiny):
+    text = "The fern stands in the shade. " * 100
+    data = RetrievalSet("one", [CorpusDocument("d", text)], [Query("q", "Where?")], {"q": {"d": 1}})
+    (one,) = score(tiny, data, max_tokens=2048, long="mcls").slices
+    views = tiny.encode(["Where?", text.strip()])
+    mcls = tiny.encode([text.strip()], mcls=256)
+    found = one.channels["dense"][0, 0]
+    assert found == pytest.approx(dense_scores(views.dense[:1], mcls.dense)[0, 0], abs=1e-5)
+    assert found != pytest.approx(dense_scores(views.dense[:1], views.dense[1:])[0, 0], abs=1e-5)
+    with pytest.raises(InputError, match="long must be one of passages, context, mcls, got 'no'"):
+        score(tiny, data, long="no")
