@@ -102,6 +102,9 @@ def ask(
             "tune calibrated for the weights."
         ),
     ] = None,
+    neighbours: Annotated[
+        int, typer.Option(help="Widen each passage by so many before and after it.")
+    ] = 0,
     llm: Annotated[
         str | None,
         typer.Option(
@@ -132,6 +135,7 @@ def ask(
         fusion=fusion,
         where=parse_filters(filter_),
         min_score=min_score,
+        neighbours=neighbours,
         llm=chosen(llm, llm_url, llm_model, llm_timeout),
         as_json=as_json,
     )

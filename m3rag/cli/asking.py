@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ def run(
     fusion: str,
     where: Mapping[str, Any] | None,
     min_score: float | None,
+    neighbours: int,
     llm: Callable[[], object] | None,
     as_json: bool,
 ) -> None:
@@ -65,6 +66,9 @@ def run(
         needed = score_needed(index, weights, fusion) if min_score is None else min_score
         refused = bool(hits) and falls_short(hits, needed)
         sentence = hits[0].explain().sentence if hits and not refused else None
+        if neighbours and hits:
+            first, hits = hits[0].passage, index.expand(hits, neighbours)
+            sentence = _shifted(sentence, (first.start or 0) - (hits[0].passage.start or 0))
         marks = [_matches(model, hit) for hit in hits]
     found = _Found(question, kb, hits, marks, sentence, needed, refused)
     asked = llm if hits and not refused else None
@@ -75,6 +79,13 @@ def run(
     _print_found(console, found)
     if asked:
         show(console, write(question, hits, asked()))
+
+
+def _shifted(sentence: Sentence | None, by: int) -> Sentence | None:
+    """The sentence in a passage that starts earlier."""
+    if sentence is None:
+        return None
+    return replace(sentence, start=sentence.start + by, end=sentence.end + by)
 
 
 def _print_json(found: _Found, asked: Callable[[], object] | None, *, with_llm: bool) -> None:

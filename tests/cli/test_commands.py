@@ -115,6 +115,32 @@ def test_explain_one_passage_and_write_html(m3rag, kb, tmp_path):
     assert "No token in common." in out
 
 
+def test_ask_widens_passages(m3rag, tmp_path):
+    (tmp_path / "docs").mkdir()
+    text = "# Ferns\n\n" + "\n\n".join(f"Fern number {i} likes shade. " * 6 for i in range(12))
+    (tmp_path / "docs" / "ferns.md").write_text(text)
+    kb = tmp_path / "wide"
+    m3rag(
+        "index",
+        tmp_path / "docs",
+        "--to",
+        kb,
+        "--model",
+        "tiny",
+        "--max-tokens",
+        64,
+        "--overlap",
+        8,
+    )
+    asked = ("ask", "fern number 7", "--in", kb, "-k", 1, "--json")
+    narrow, wide = (json.loads(m3rag(*asked, *more)[1]) for more in ((), ("--neighbours", 1)))
+    assert wide["answer"] == narrow["answer"]
+    one, other = (found["hits"][0]["passage"] for found in (narrow, wide))
+    assert other["start"] < one["start"] < one["end"] < other["end"]
+    assert one["text"] in other["text"]
+    assert text[other["start"] : other["end"]].split() == other["text"].split()
+
+
 def test_ask_with_a_filter(m3rag, kb):
     for where in ("document_id=handbook/pumps.md", '{"document_id": ["handbook/pumps.md"]}'):
         _, out, _ = m3rag("ask", "soil", "--in", kb, "--filter", where, "--json")
