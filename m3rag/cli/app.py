@@ -102,6 +102,9 @@ def ask(
             "tune calibrated for the weights."
         ),
     ] = None,
+    neighbours: Annotated[
+        int, typer.Option(help="Widen each passage by so many before and after it.")
+    ] = 0,
     llm: Annotated[
         str | None,
         typer.Option(
@@ -118,9 +121,6 @@ def ask(
     ] = None,
     llm_model: Annotated[str | None, typer.Option(help="The model's name at that URL.")] = None,
     llm_timeout: Annotated[float, typer.Option(help="Seconds to wait for that URL.")] = 120.0,
-    neighbours: Annotated[
-        int, typer.Option(help="Passages of the document to add before and after each one.")
-    ] = 0,
     as_json: Json = False,
 ) -> None:
     """Find the passages that answer a question, whatever their language."""
@@ -135,8 +135,8 @@ def ask(
         fusion=fusion,
         where=parse_filters(filter_),
         min_score=min_score,
-        llm=chosen(llm, llm_url, llm_model, llm_timeout),
         neighbours=neighbours,
+        llm=chosen(llm, llm_url, llm_model, llm_timeout),
         as_json=as_json,
     )
 

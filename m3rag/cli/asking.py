@@ -50,8 +50,8 @@ def run(
     fusion: str,
     where: Mapping[str, Any] | None,
     min_score: float | None,
-    llm: Callable[[], object] | None,
     neighbours: int,
+    llm: Callable[[], object] | None,
     as_json: bool,
 ) -> None:
     """Search, let a language model write if one is named, and print.
@@ -66,20 +66,26 @@ def run(
         needed = score_needed(index, weights, fusion) if min_score is None else min_score
         refused = bool(hits) and falls_short(hits, needed)
         sentence = hits[0].explain().sentence if hits and not refused else None
-        if neighbours:
-            found, hits = hits, index.expand(hits, neighbours)
-            if sentence:
-                sentence = _moved(sentence, found[0].passage, hits[0].passage)
+        if neighbours and hits:
+            first, hits = hits[0].passage, index.expand(hits, neighbours)
+            sentence = _shifted(sentence, (first.start or 0) - (hits[0].passage.start or 0))
         marks = [_matches(model, hit) for hit in hits]
-    shown = _Found(question, kb, hits, marks, sentence, needed, refused)
+    found = _Found(question, kb, hits, marks, sentence, needed, refused)
     asked = llm if hits and not refused else None
     if as_json:
-        _print_json(shown, asked, with_llm=llm is not None)
+        _print_json(found, asked, with_llm=llm is not None)
         return
     console = Console()
-    _print_found(console, shown)
+    _print_found(console, found)
     if asked:
         show(console, write(question, hits, asked()))
+
+
+def _shifted(sentence: Sentence | None, by: int) -> Sentence | None:
+    """The sentence in a passage that starts earlier."""
+    if sentence is None:
+        return None
+    return replace(sentence, start=sentence.start + by, end=sentence.end + by)
 
 
 def _print_json(found: _Found, asked: Callable[[], object] | None, *, with_llm: bool) -> None:
@@ -124,12 +130,6 @@ def _print_found(console: Console, found: _Found) -> None:
         first = found.sentence if rank == 1 else None
         focus = first.start if first else (spans or [(0, 0)])[0][0]
         _print_hit(console, rank, hit, spans, focus)
-
-
-def _moved(sentence: Sentence, passage: Passage, section: Passage) -> Sentence:
-    """The same sentence, counted from the start of the section around its passage."""
-    more = (passage.start or 0) - (section.start or 0)
-    return replace(sentence, start=sentence.start + more, end=sentence.end + more)
 
 
 def _matches(model: M3Model, hit: Hit) -> list[Span]:

@@ -57,17 +57,6 @@ def test_ask_prints_the_answer_its_place_and_the_scores(m3rag, kb):
         assert channel in text
 
 
-def test_ask_shows_the_passages_around(m3rag, handbook, tmp_path):
-    kb = tmp_path / "kb"
-    m3rag("index", handbook, "--to", kb, "--model", "tiny", "--max-tokens", 24, "--overlap", 0)
-    asked = ("ask", "Which sensors do not corrode?", "--in", kb, "-k", 1, "--json")
-    narrow, wide = (json.loads(m3rag(*asked, "--neighbours", n)[1]) for n in (0, 1))
-    assert narrow["answer"] == wide["answer"]  # it stays where it is in the document
-    before, after = (found["hits"][0]["passage"] for found in (narrow, wide))
-    assert before["text"] != after["text"]
-    assert before["text"] in after["text"]
-
-
 def test_ask_as_json_points_into_the_document(m3rag, kb, handbook):
     _, out, _ = m3rag("ask", "How is soil moisture measured?", "--in", kb, "-k", 3, "--json")
     result = json.loads(out)
@@ -124,6 +113,32 @@ def test_explain_one_passage_and_write_html(m3rag, kb, tmp_path):
     assert " ".join(out.split()).startswith("1 passage explained in")
     _, out, _ = m3rag(*asked)
     assert "No token in common." in out
+
+
+def test_ask_widens_passages(m3rag, tmp_path):
+    (tmp_path / "docs").mkdir()
+    text = "# Ferns\n\n" + "\n\n".join(f"Fern number {i} likes shade. " * 6 for i in range(12))
+    (tmp_path / "docs" / "ferns.md").write_text(text)
+    kb = tmp_path / "wide"
+    m3rag(
+        "index",
+        tmp_path / "docs",
+        "--to",
+        kb,
+        "--model",
+        "tiny",
+        "--max-tokens",
+        64,
+        "--overlap",
+        8,
+    )
+    asked = ("ask", "fern number 7", "--in", kb, "-k", 1, "--json")
+    narrow, wide = (json.loads(m3rag(*asked, *more)[1]) for more in ((), ("--neighbours", 1)))
+    assert wide["answer"] == narrow["answer"]
+    one, other = (found["hits"][0]["passage"] for found in (narrow, wide))
+    assert other["start"] < one["start"] < one["end"] < other["end"]
+    assert one["text"] in other["text"]
+    assert text[other["start"] : other["end"]].split() == other["text"].split()
 
 
 def test_ask_with_a_filter(m3rag, kb):
