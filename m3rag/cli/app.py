@@ -66,6 +66,13 @@ def index(
         str | None,
         typer.Option(help="ColBERT vectors: stored (default), on-demand (small disk) or off."),
     ] = None,
+    context: Annotated[
+        str | None,
+        typer.Option(
+            help="Encode each passage alone (passage, default), or the passages of a document "
+            "together, so that they have seen each other (document)."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Index a folder: new and changed documents are added, deleted ones removed.
@@ -81,6 +88,7 @@ def index(
         max_tokens=max_tokens,
         overlap=overlap,
         colbert=colbert,
+        context=context,
         as_json=as_json,
     )
 

@@ -30,6 +30,7 @@ def run(
     max_tokens: int,
     overlap: int,
     colbert: str | None,
+    context: str | None,
     as_json: bool,
 ) -> None:
     """Index `folder` into the knowledge base `to`; exit with 1 if a document could not be read."""
@@ -46,7 +47,10 @@ def run(
         TimeRemainingColumn(),
         console=errors,
     )
-    with bar, opened(to, model=model, colbert=colbert, create=True) as (index, loaded):
+    with (
+        bar,
+        opened(to, model=model, colbert=colbert, context=context, create=True) as (index, loaded),
+    ):
         task = bar.add_task(f"Indexing {folder}", total=None, passages=0, rate=0.0)
 
         def advance(step: Step) -> None:

@@ -16,7 +16,12 @@ from m3rag.model.model import DEFAULT
 
 @contextmanager
 def opened(
-    kb: Path, *, model: str | None = None, colbert: str | None = None, create: bool = False
+    kb: Path,
+    *,
+    model: str | None = None,
+    colbert: str | None = None,
+    context: str | None = None,
+    create: bool = False,
 ) -> Iterator[tuple[M3Index, M3Model]]:
     """Open a knowledge base with its own model, or make one with the model named.
 
@@ -28,7 +33,7 @@ def opened(
         model = model or read_manifest(kb).model
     with (
         M3Model.load(model or DEFAULT) as loaded,
-        M3Index.open(kb, model=loaded, colbert=colbert, create=create) as index,
+        M3Index.open(kb, model=loaded, colbert=colbert, context=context, create=create) as index,
     ):
         yield index, loaded
 

@@ -72,6 +72,7 @@ class M3Index:
         *,
         model: Model | None = None,
         colbert: str | None = None,
+        context: str | None = None,
         create: bool = True,
         analyzer: Analyzer | None = None,
         bm25: BM25 | None = None,
@@ -83,6 +84,11 @@ class M3Index:
             model: What made it, or is to make it. An index that exists loads its own by name.
             colbert: "stored" (the default for a new one; about 1 KB a token at 1024 dimensions),
                 "on-demand" (candidates' passages are encoded at query time) or "off".
+            context: "passage" (the default for a new one) encodes each passage alone. "document" reads
+                the passages of one document together, up to the model's `max_length` tokens a pass,
+                so that each one's views have seen the others. They must be added side by side and
+                in their order, as `m3rag index` does; a `batch` of `add` is the most that is read
+                together. Explanations still look at a passage alone.
             create: Whether to make an index where there is none.
             analyzer: Texts to token ids for BM25, instead of the model's tokens; whoever opens
                 the index later must pass the same.
@@ -96,14 +102,14 @@ class M3Index:
         """
         custom = analyzer is not None
         if path is None:
-            model, manifest = opening.new_manifest(model, colbert, custom, bm25)
+            model, manifest = opening.new_manifest(model, colbert, context, custom, bm25)
             return cls(MemoryStore(), model, manifest, analyzer=analyzer)
         folder = Path(path)
         new = opening.is_new(folder, create=create)
         if new:
-            model, manifest = opening.new_manifest(model, colbert, custom, bm25)
+            model, manifest = opening.new_manifest(model, colbert, context, custom, bm25)
         else:
-            model, manifest = opening.old_manifest(folder, model, colbert, custom, bm25)
+            model, manifest = opening.old_manifest(folder, model, colbert, context, custom, bm25)
         presets = read_presets(folder)
         store = opening.open_store(folder, manifest, new=new)
         return cls(store, model, manifest, path=folder, analyzer=analyzer, presets=presets)
@@ -384,6 +390,7 @@ class M3Index:
             passages,
             self.model,
             colbert=self.manifest.colbert == "stored",
+            together=self.manifest.context == "document",
             bm25=self.manifest.bm25,
             analyze=self._analyze,
         )

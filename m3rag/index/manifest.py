@@ -16,6 +16,7 @@ from m3rag.scoring import BM25
 FORMAT = 1
 NAME = "m3rag.json"
 COLBERT_MODES = ("stored", "on-demand", "off")
+CONTEXTS = ("passage", "document")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Manifest:
         colbert_dim: the width of its ColBERT vectors.
         vocab_size: the number of its tokens.
         colbert: "stored", "on-demand" or "off".
+        context: what a passage has seen when it is encoded: "passage", itself, or "document".
         analyzer: who makes the tokens of BM25, "model" or "custom".
         bm25: its settings.
         created: ISO 8601, UTC.
@@ -40,12 +42,13 @@ class Manifest:
     colbert_dim: int
     vocab_size: int
     colbert: str
+    context: str = "passage"
     analyzer: str = "model"
     bm25: BM25 = field(default_factory=BM25)
     created: str = ""
 
     @classmethod
-    def of(cls, model: Model, *, colbert: str, analyzer: str, bm25: BM25) -> Manifest:
+    def of(cls, model: Model, *, colbert: str, context: str, analyzer: str, bm25: BM25) -> Manifest:
         """The manifest of a new index."""
         return cls(
             model=model.name,
@@ -54,6 +57,7 @@ class Manifest:
             colbert_dim=model.colbert_dim,
             vocab_size=model.vocab_size,
             colbert=colbert,
+            context=context,
             analyzer=analyzer,
             bm25=bm25,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -89,6 +93,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         "engine": "qdrant-edge",
         "model": model,
         "colbert": manifest.colbert,
+        "context": manifest.context,
         "bm25": {"analyzer": manifest.analyzer, **asdict(manifest.bm25)},
         "created": manifest.created,
     }
@@ -127,6 +132,9 @@ def _parsed(content: dict[str, Any]) -> Manifest:
         raise ValueError(f"format {content['format']!r} of engine {content['engine']!r}")
     if content["colbert"] not in COLBERT_MODES:
         raise ValueError(f"colbert {content['colbert']!r}")
+    context = content.get("context", "passage")  # indexes made before there was a choice
+    if context not in CONTEXTS:
+        raise ValueError(f"context {context!r}")
     model = content["model"]
     bm25 = dict(content["bm25"])
     return Manifest(
@@ -136,6 +144,7 @@ def _parsed(content: dict[str, Any]) -> Manifest:
         colbert_dim=int(model["colbert_dim"]),
         vocab_size=int(model["vocab_size"]),
         colbert=content["colbert"],
+        context=context,
         analyzer=str(bm25.pop("analyzer")),
         bm25=BM25(**bm25),
         created=str(content["created"]),

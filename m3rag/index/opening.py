@@ -8,6 +8,7 @@ from m3rag.errors import FormatError, InputError
 from m3rag.index.edge import EdgeStore
 from m3rag.index.manifest import (
     COLBERT_MODES,
+    CONTEXTS,
     NAME,
     Manifest,
     read_manifest,
@@ -18,16 +19,26 @@ from m3rag.scoring import BM25
 
 
 def new_manifest(
-    model: Model | None, colbert: str | None, custom_analyzer: bool, bm25: BM25 | None
+    model: Model | None,
+    colbert: str | None,
+    context: str | None,
+    custom_analyzer: bool,
+    bm25: BM25 | None,
 ) -> tuple[Model, Manifest]:
     """The settings of an index that does not exist yet."""
     if model is None:
         raise InputError(
             'A new index needs a model: M3Index.open(path, model=M3Model.load("BAAI/bge-m3")).'
         )
+    if check_mode(colbert) == "on-demand" and check_context(context) == "document":
+        raise InputError(
+            'colbert="on-demand" encodes a found passage alone, and context="document" all of a '
+            'document together: use colbert="stored" or "off" with it.'
+        )
     manifest = Manifest.of(
         model,
-        colbert=check_mode(colbert) or "stored",
+        colbert=colbert or "stored",
+        context=check_context(context) or "passage",
         analyzer="custom" if custom_analyzer else "model",
         bm25=bm25 or BM25(),
     )
@@ -42,10 +53,19 @@ def check_mode(colbert: str | None) -> str | None:
     return colbert
 
 
+def check_context(context: str | None) -> str | None:
+    """Refuse a context that does not exist."""
+    if context is not None and context not in CONTEXTS:
+        names = " and ".join(f'"{name}"' for name in CONTEXTS)
+        raise InputError(f"No context is called {context!r}; there are {names}.")
+    return context
+
+
 def old_manifest(
     folder: Path,
     model: Model | None,
     colbert: str | None,
+    context: str | None,
     custom_analyzer: bool,
     bm25: BM25 | None,
 ) -> tuple[Model, Manifest]:
@@ -61,6 +81,11 @@ def old_manifest(
         raise InputError(
             f"{folder} was made with colbert={manifest.colbert!r} and cannot become "
             f"{colbert!r}: leave colbert out, or index the documents into a new folder."
+        )
+    if check_context(context) not in (None, manifest.context):
+        raise InputError(
+            f"{folder} was made with context={manifest.context!r} and cannot become "
+            f"{context!r}: leave context out, or index the documents into a new folder."
         )
     if bm25 not in (None, manifest.bm25):
         raise InputError(f"{folder} was made with {manifest.bm25}, and cannot become {bm25}.")

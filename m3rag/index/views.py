@@ -22,6 +22,20 @@ if TYPE_CHECKING:
 class Model(Encoder, Protocol):
     """What an index needs of a model; `m3rag.M3Model` has it."""
 
+    def encode(
+        self,
+        texts: Sequence[str],
+        *,
+        dense: bool = True,
+        sparse: bool = True,
+        colbert: bool = True,
+        max_length: int | None = None,
+        documents: Sequence[str | None] | None = None,
+        progress: Callable[[int], object] | None = None,
+    ) -> Encoding:
+        """The views that are asked for, of all texts; neighbours of one document read together."""
+        ...
+
     @property
     def name(self) -> str:
         """What it was loaded by."""
@@ -75,15 +89,30 @@ class Model(Encoder, Protocol):
 
 
 def points_of(
-    passages: Sequence[Passage], model: Model, *, colbert: bool, bm25: BM25, analyze: Analyzer
+    passages: Sequence[Passage],
+    model: Model,
+    *,
+    colbert: bool,
+    together: bool,
+    bm25: BM25,
+    analyze: Analyzer,
 ) -> Points:
     """Encode passages of distinct ids, in one pass.
+
+    Args:
+        passages: what to encode.
+        model: what encodes.
+        colbert: whether to keep the ColBERT vectors.
+        together: whether neighbours of one document are read together.
+        bm25: its settings.
+        analyze: makes the tokens of BM25.
 
     Raises:
         InputError: the model gave something that is not a number.
     """
     texts = [passage.text for passage in passages]
-    views = model.encode(texts, colbert=colbert)
+    documents = [passage.document_id for passage in passages]
+    views = model.encode(texts, colbert=colbert, documents=documents if together else None)
     broken = ~np.isfinite(views.dense).all(axis=1)
     if broken.any():
         passage = passages[int(broken.argmax())]

@@ -1,0 +1,78 @@
+"""Passages that have seen their document."""
+
+import json
+
+import numpy as np
+import pytest
+
+from m3rag import M3Index, Passage
+from m3rag.errors import FormatError, InputError
+from m3rag.index.manifest import NAME
+
+PASSAGES = [
+    Passage("fern#0", "The fern likes shade.", document_id="fern"),
+    Passage("fern#1", "Water it twice a week.", document_id="fern"),
+    Passage("pump#0", "Das Relais schaltet die Pumpe.", document_id="pump"),
+    Passage("note", "Water it twice a week."),
+]
+IDS = [passage.id for passage in PASSAGES]
+
+
+def vectors(model, **settings):
+    with M3Index.open(model=model, **settings) as index:
+        index.add(PASSAGES)
+        return np.array(index.dense_vectors(IDS))
+
+
+def test_neighbours_of_a_document_have_seen_each_other(tiny):
+    texts, documents = [p.text for p in PASSAGES], [p.document_id for p in PASSAGES]
+    together = tiny.encode(texts, documents=documents).dense
+    np.testing.assert_allclose(vectors(tiny, context="document"), together, atol=1e-5)
+
+
+def test_what_stands_alone_is_encoded_as_ever(tiny):
+    alone, together = vectors(tiny), vectors(tiny, context="document")
+    np.testing.assert_allclose(together[2:], alone[2:], atol=1e-5)
+    assert np.abs(together[:2] - alone[:2]).max() > 0.01
+    np.testing.assert_allclose(alone[1], alone[3], atol=1e-5)  # the same text, without context
+
+
+def test_a_folder_remembers_it_and_stays_so(tiny, tmp_path):
+    with M3Index.open(tmp_path / "kb", model=tiny, context="document") as index:
+        index.add(PASSAGES)
+        there = np.array(index.dense_vectors(IDS))
+    with M3Index.open(tmp_path / "kb", model=tiny) as index:
+        assert index.manifest.context == "document"
+        index.add(PASSAGES)
+        np.testing.assert_allclose(np.array(index.dense_vectors(IDS)), there, atol=1e-5)
+    with pytest.raises(InputError, match="made with context='document'"):
+        M3Index.open(tmp_path / "kb", model=tiny, context="passage")
+
+
+def test_a_folder_from_before_there_was_a_choice(tiny, tmp_path):
+    M3Index.open(tmp_path / "kb", model=tiny).close()
+    manifest = tmp_path / "kb" / NAME
+    content = json.loads(manifest.read_text())
+    del content["context"]
+    manifest.write_text(json.dumps(content))
+    with M3Index.open(tmp_path / "kb", model=tiny) as index:
+        assert index.manifest.context == "passage"
+    manifest.write_text(json.dumps(content | {"context": "galaxy"}))
+    with pytest.raises(FormatError, match="galaxy"):
+        M3Index.open(tmp_path / "kb", model=tiny)
+
+
+def test_what_cannot_be(tiny):
+    with pytest.raises(InputError, match='"passage" and "document"'):
+        M3Index.open(model=tiny, context="page")
+    with pytest.raises(InputError, match="on-demand"):
+        M3Index.open(model=tiny, context="document", colbert="on-demand")
+
+
+def test_the_command(m3rag, tmp_path):
+    folder, kb = tmp_path / "docs", tmp_path / "kb"
+    folder.mkdir()
+    (folder / "fern.md").write_text("# Fern\n\nIt likes shade.\n\n# Pump\n\nIt runs at night.\n")
+    code, out, err = m3rag("index", folder, "--to", kb, "--model", "tiny", "--context", "document")
+    assert code == 0, out + err
+    assert json.loads((kb / NAME).read_text())["context"] == "document"
