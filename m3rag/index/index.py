@@ -84,10 +84,10 @@ class M3Index:
             model: What made it, or is to make it. An index that exists loads its own by name.
             colbert: "stored" (the default for a new one; about 1 KB a token at 1024 dimensions),
                 "on-demand" (candidates' passages are encoded at query time) or "off".
-            context: "passage" (the default for a new one) encodes each passage alone. "document" reads
-                the passages of one document together, up to the model's `max_length` tokens a pass,
-                so that each one's views have seen the others. They must be added side by side and
-                in their order, as `m3rag index` does; a `batch` of `add` is the most that is read
+            context: "passage" (the default for a new one) encodes each passage alone. "document"
+                reads the passages of one document together, up to the model's `max_length` tokens
+                a pass, so that each one's views have seen the others. Add them side by side and in
+                their order, as `m3rag index` does; a `batch` of `add` is the most that is read
                 together. Explanations still look at a passage alone.
             create: Whether to make an index where there is none.
             analyzer: Texts to token ids for BM25, instead of the model's tokens; whoever opens
