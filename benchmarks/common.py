@@ -174,7 +174,7 @@ def _read(path: str) -> str:
 def report(name: str, text: str, given: argparse.Namespace) -> None:
     """Print a section; with `--save`, put it in the place of the one of that name in RESULTS."""
     load = f"load average {os.getloadavg()[0]:.1f} at the end"
-    n = f"n = {given.runs}, median (lowest–highest)"
+    n = f"n = {given.runs}" + ", median (lowest–highest)" * (given.runs > 1)
     text = f"{text}\n\n{machine(given.threads)}; {n}, {load}."
     print(text)
     if given.save:

@@ -4,8 +4,8 @@
 
 FlagEmbedding's batch is half of the passages, so that it runs batches as it does on a large corpus
 (its default of 256 would make one padded batch of them). `--long 8` takes documents of 2,000 to
-8,000 tokens instead. A full run takes FlagEmbedding minutes; use fewer `--layers` there. The rate of
-a matrix product is measured after each encoding, of products that go on for about a second.
+8,000 tokens instead. A full run takes FlagEmbedding minutes; use fewer `--layers` there. The rate
+of a matrix product is measured after each encoding, of products that go on for about a second.
 """
 
 from __future__ import annotations
