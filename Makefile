@@ -40,7 +40,7 @@ notebooks: setup  ## Execute the notebooks and keep their outputs
 	$(BIN)/python notebooks/execute.py
 
 bench: setup  ## Measure; minutes (BENCH=--quick: one)
-	$(BIN)/python benchmarks/lessons.py
+	$(BIN)/python benchmarks/lessons.py $(filter --quick,$(BENCH))
 	$(BIN)/python benchmarks/rerank.py $(BENCH)
 	$(BIN)/python benchmarks/query.py $(BENCH)
 	$(BIN)/python benchmarks/encode.py --layers 4 $(BENCH)

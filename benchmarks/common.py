@@ -173,7 +173,9 @@ def _read(path: str) -> str:
 
 def report(name: str, text: str, given: argparse.Namespace) -> None:
     """Print a section; with `--save`, put it in the place of the one of that name in RESULTS."""
-    text = f"{text}\n\n{machine(given.threads)}; n = {given.runs}, median (lowest–highest)."
+    load = f"load average {os.getloadavg()[0]:.1f} at the end"
+    n = f"n = {given.runs}" + ", median (lowest–highest)" * (given.runs > 1)
+    text = f"{text}\n\n{machine(given.threads)}; {n}, {load}."
     print(text)
     if given.save:
         page = RESULTS.read_text("utf-8")

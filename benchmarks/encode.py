@@ -4,12 +4,14 @@
 
 FlagEmbedding's batch is half of the passages, so that it runs batches as it does on a large corpus
 (its default of 256 would make one padded batch of them). `--long 8` takes documents of 2,000 to
-8,000 tokens instead. A full run takes FlagEmbedding minutes; use fewer `--layers` there.
+8,000 tokens instead. A full run takes FlagEmbedding minutes; use fewer `--layers` there. The rate
+of a matrix product is measured after each encoding, of products that go on for about a second.
 """
 
 from __future__ import annotations
 
-import time
+import statistics
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -33,6 +35,8 @@ from common import (
 from m3rag import M3Model
 from m3rag.model.linear import PackedLinear, packable
 
+ROWS, PRODUCTS = 2048, 10  # 0.17 · 10¹² operations
+
 
 def main() -> None:
     """Measure and print."""
@@ -49,24 +53,25 @@ def main() -> None:
         theirs = flag_model(folder)
         ours = {d: M3Model.load(folder, dtype=d, memo_bytes=0) for d in dtypes}
         texts = texts_of(lengths, ours["float32"].tokenizer)
-        tasks = {d: partial(m.encode, texts, max_length=limit) for d, m in ours.items()}
-        for task in tasks.values():
-            task()  # oneDNN compiles
+        tasks: dict[str, Callable[[], object]] = {}
+        for dtype, model in ours.items():
+            tasks[dtype] = partial(model.encode, texts, max_length=limit)
+            tasks[f"product {dtype}"] = product(dtype)
+        interleaved(tasks, 1)  # oneDNN compiles
         tasks["FlagEmbedding"] = partial(flag_encode, theirs, texts, given.batch, limit)
         times = interleaved(tasks, given.runs)
         exact = ours["float32"].encode(texts[:8], max_length=limit)
         flag = flag_encode(theirs, texts[:8], 8, limit)
         difference = float(np.abs(flag["dense_vecs"] - exact.dense).max())
-        tokens = int(ours["float32"].encode(texts, max_length=limit).n_tokens.sum())
+        lengths = ours["float32"].encode(texts, max_length=limit).n_tokens.tolist()
         for model in ours.values():
             model.close()
-    rows = []
+    rows, tokens = [], sum(lengths)
     work = flops(lengths, given.layers)
-    for name in times:
-        median = float(np.median(times[name]))
-        peak = "" if name == "FlagEmbedding" else f"{work / median / gemm_rate(name):.2f}"
-        speed = f"{tokens / median:,.0f}"
-        rows.append([name, shown(times[name]), speed, ratio(times, "FlagEmbedding", name), peak])
+    for name in ["FlagEmbedding", *dtypes]:
+        share = shares(work, times[name], times[f"product {name}"]) if name in dtypes else ""
+        speed = f"{tokens / statistics.median(times[name]):,.0f}"
+        rows.append([name, shown(times[name]), speed, ratio(times, "FlagEmbedding", name), share])
     head = ("", "ms", "tokens/s", "times FlagEmbedding", "of the matrix product's rate")
     title = f"### {what}: {tokens:,} tokens, {given.layers} layers"
     text = f"{title}\n\n{markdown(head, rows)}\n\n"
@@ -74,7 +79,7 @@ def main() -> None:
     name = "encode-long" if given.long else "encode"
     report(name, text, given)
     if given.save:
-        speeds = {name: tokens / float(np.median(times[name])) for name in times}
+        speeds = {n: tokens / statistics.median(times[n]) for n in ["FlagEmbedding", *dtypes]}
         plot.bars(name, f"{what}, {given.layers} layers", speeds, "tokens/s")
 
 
@@ -85,18 +90,26 @@ def flops(lengths: list[int], layers: int) -> float:
     return products + layers * sum(4 * n * n * WIDTH for n in lengths)
 
 
-def gemm_rate(dtype: str) -> float:
-    """Operations a second of one product of the encoder's shape, the best of 10."""
+def product(dtype: str) -> Callable[[], None]:
+    """A task of PRODUCTS products of one shape of the encoder, one after the other."""
     kind = {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
     layer = torch.nn.Linear(WIDTH, 4 * WIDTH, dtype=kind)
     layer = PackedLinear(layer) if packable(kind) else layer
-    rows, best = torch.randn(2048, WIDTH, dtype=kind), float("inf")
-    with torch.inference_mode():
-        for _ in range(10):
-            start = time.perf_counter()
+    rows = torch.randn(ROWS, WIDTH, dtype=kind)
+
+    @torch.inference_mode()
+    def task() -> None:
+        for _ in range(PRODUCTS):
             layer(rows)
-            best = min(best, time.perf_counter() - start)
-    return 2 * 2048 * 4 * WIDTH**2 / best
+
+    return task
+
+
+def shares(work: float, seconds: list[float], products: list[float]) -> str:
+    """The rate over that of the products in the same round: the median and the spread."""
+    one = PRODUCTS * 2 * ROWS * 4 * WIDTH**2
+    rounds = [work / s / (one / p) for s, p in zip(seconds, products, strict=True)]
+    return f"{statistics.median(rounds):.2f} ({min(rounds):.2f}–{max(rounds):.2f})"
 
 
 if __name__ == "__main__":

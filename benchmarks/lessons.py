@@ -1,6 +1,6 @@
 """How long it takes to index a folder of long documents with "tiny", and to answer a question.
 
-    python benchmarks/lessons.py [FOLDER] [--runs 3]
+    python benchmarks/lessons.py [FOLDER] [--runs 3] [--quick]
 
 Prints a table in Markdown: what was indexed, the time of each run, the highest memory of this
 process and of the engine's, and the time of a question end to end (encode, search, rescore every
@@ -34,8 +34,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path, nargs="?", default=LESSONS)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="one run, to see that it works")
     parser.add_argument("--dtype", default="auto")
     options = parser.parse_args()
+    if options.quick:
+        options.runs = 1
 
     seconds: list[float] = []
     with M3Model.load("tiny", dtype=options.dtype, memo_bytes=0) as model:

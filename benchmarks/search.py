@@ -34,6 +34,7 @@ def main() -> None:
     given = options(__doc__ or "", most=100_000, colbert=2000)
     if given.quick:
         given.most, given.colbert, given.runs = 1000, 200, 3
+    given.runs *= 4
     sizes = [n for n in (1000, 10_000, 100_000, 1_000_000) if n <= given.most]
     rows, medians = [], {"dense": [], "sparse": [], "dense + sparse": []}
     rng = np.random.default_rng(0)
@@ -87,7 +88,7 @@ def asked(
     store: EdgeStore, dense: np.ndarray, centres: np.ndarray, rng: np.random.Generator, runs: int
 ) -> tuple[dict[str, list[float]], float]:
     """Seconds of each kind of search, and how many of the exact ten best are found."""
-    queries = around(rng, centres, 4 * runs)
+    queries = around(rng, centres, runs)
     terms = [weights(rng, 12) for _ in queries]
     times: dict[str, list[float]] = {}
     found = []
@@ -116,7 +117,7 @@ def all_channels(given: argparse.Namespace, rng: np.random.Generator, centres: n
             store.add(points_of(rng, centres, start, TOKENS))
         store.optimize()
         taken = []
-        for query in around(rng, centres, 4 * given.runs):
+        for query in around(rng, centres, given.runs):
             plan = QueryPlan(
                 ("dense", "sparse"),
                 ("dense", "sparse", "colbert"),

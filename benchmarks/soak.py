@@ -3,9 +3,9 @@
     python benchmarks/soak.py [--minutes 10]
 
 Each searches questions whose answers were taken down before, and adds passages again that are there
-already, so that answers must not change. Memory is read twice a minute, of this process and of the
-engine's; after the first third of the time neither may grow by more than 5 %. Exits with 1 if
-something is wrong. Linux only.
+already, so that answers must not change. A line each five seconds; memory is read then, of this
+process and of the engine's: its median in the last third of the time may be 5 % over that in the
+second third. Exits with 1 if something is wrong. Linux only.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 from common import LESSONS
 
@@ -25,7 +27,7 @@ from m3rag import Hit, M3Index, M3Model, split
 from m3rag.documents import read
 from m3rag.index.edge import EdgeStore
 
-THREADS, TASKS, GROWTH = 16, 4, 1.05
+THREADS, TASKS, GROWTH, EVERY = 16, 4, 1.05, 5.0
 
 
 class Soak:
@@ -85,6 +87,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--minutes", type=float, default=10)
     minutes = parser.parse_args().minutes
+    print("Indexing, and taking down the answers", flush=True)
     with (
         tempfile.TemporaryDirectory() as kb,
         M3Model.load("tiny", memo_bytes=1 << 22) as model,
@@ -98,27 +101,38 @@ def main() -> None:
 
 def run(soak: Soak, minutes: float) -> int:
     """The exit status: 0 if nothing is wrong."""
-    end = time.monotonic() + 60 * minutes
+    start = time.monotonic()
+    end = start + 60 * minutes
     threads = [threading.Thread(target=soak.thread, args=(n, end)) for n in range(THREADS)]
     threads.append(threading.Thread(target=lambda: asyncio.run(soak.tasks(end))))
     for thread in threads:
         thread.start()
     readings = []
-    while time.monotonic() < end:
-        time.sleep(min(10.0, max(0.1, end - time.monotonic())))
+    while (left := end - time.monotonic()) > 0:
+        time.sleep(min(EVERY, left))
         readings.append(soak.memory())
+        done = f"{soak.searches:,} searches, {soak.adds:,} adds, {len(soak.wrong)} wrong"
+        print(f"{time.monotonic() - start:4.0f} s: {done}; MB: {readings[-1]}", flush=True)
     for thread in threads:
         thread.join()
-    later = readings[len(readings) // 3 :]
-    grown = [max(column) / column[0] for column in zip(*later, strict=True)]
+    late = time.monotonic() - end
+    columns = list(zip(*readings, strict=True))
+    grown = [growth(column) for column in columns]
     print(
-        f"{minutes:g} minutes, {THREADS} threads, {TASKS} tasks: {soak.searches:,} searches, "
-        f"{soak.adds:,} adds of 4 passages, {len(soak.wrong)} wrong."
+        f"{minutes:g} minutes and {late:.1f} s, {THREADS} threads, {TASKS} tasks: "
+        f"{soak.searches:,} searches, {soak.adds:,} adds of 4 passages, {len(soak.wrong)} wrong."
     )
-    print(f"Memory, MB (this process, engine): {readings}; grown to {max(grown):.3f} at most.")
+    for name, column, ratio in zip(("this process", "the engine"), columns, grown, strict=True):
+        print(f"Memory of {name}: {min(column)} to {max(column)} MB, last third × {ratio:.3f}.")
     for line in soak.wrong[:5]:
         print(line)
     return int(bool(soak.wrong) or max(grown) > GROWTH)
+
+
+def growth(readings: Sequence[int]) -> float:
+    """The median of the last third over that of the third before."""
+    third = max(1, len(readings) // 3)
+    return median(readings[-third:]) / median(readings[-2 * third : -third] or readings)
 
 
 def answer(hits: list[Hit]) -> dict[str, float]:

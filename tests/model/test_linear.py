@@ -1,12 +1,13 @@
-"""oneDNN's products equal torch's, and the dtype "auto" is what the CPU multiplies in hardware."""
+"""oneDNN's products equal torch's and numpy's; "auto" is what the CPU multiplies in hardware."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from m3rag import M3Model
 from m3rag.model import linear, settings
-from m3rag.model.linear import PackedLinear, pack, packable
+from m3rag.model.linear import PackedLinear, inner_products, pack, packable
 from m3rag.model.settings import choose_dtype
 from tests.conftest import TEXTS
 
@@ -57,3 +58,35 @@ def test_auto_is_bfloat16_only_in_hardware(monkeypatch, amx, avx512, dtype):
     monkeypatch.setattr(settings.torch.cpu, "_is_amx_tile_supported", lambda: amx)
     monkeypatch.setattr(settings.torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
     assert choose_dtype("auto", CPU) == dtype
+
+
+def vectors(n, dtype=np.float32):
+    return np.random.default_rng(n).normal(size=(n, 40)).astype(dtype)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 63, 64, 65, 1023, 1024, 1025, 2100])
+@pytest.mark.parametrize("columns", [1, 15, 16, 17, 33])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_inner_products_are_numpys(rows, columns, dtype):
+    x, y = vectors(rows, dtype), vectors(5000)[:columns]
+    products = inner_products(x, y)
+    assert products.dtype == np.float32
+    assert products.shape == (rows, columns)
+    np.testing.assert_allclose(products, x.astype(np.float32) @ y.T, atol=2e-5, rtol=1e-5)
+
+
+def test_inner_products_of_read_only_arrays():
+    x, y = vectors(70, np.float16), vectors(3)
+    kept = x.copy(), y.copy()
+    for array in (x, y):
+        array.flags.writeable = False
+    products = inner_products(x, y)
+    np.testing.assert_allclose(products, x.astype(np.float32) @ y.T, atol=2e-5, rtol=1e-5)
+    np.testing.assert_array_equal(x, kept[0])
+    np.testing.assert_array_equal(y, kept[1])
+
+
+def test_inner_products_without_onednn(monkeypatch):
+    monkeypatch.setattr(linear, "packable", lambda _: False)
+    x, y = vectors(70, np.float16), vectors(3)
+    np.testing.assert_array_equal(inner_products(x, y), x.astype(np.float32) @ y.T)
