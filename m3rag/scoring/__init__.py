@@ -1,5 +1,6 @@
 """Pure functions on arrays: scores, fusion, BM25, matched tokens."""
 
+from m3rag.scoring.balance import balanced
 from m3rag.scoring.bm25 import BM25, Analyzer
 from m3rag.scoring.fusion import (
     LEXICAL,
@@ -28,6 +29,7 @@ __all__ = [
     "Encoder",
     "Match",
     "Weights",
+    "balanced",
     "colbert_scores",
     "compute_score",
     "dense_scores",
