@@ -103,6 +103,10 @@ def ask(
     ] = "cross-lingual",
     fusion: Annotated[str, typer.Option(help="weighted or rrf.")] = "weighted",
     filter_: Where = None,
+    balance: Annotated[
+        str | None,
+        typer.Option(help="Favour no value of this metadata field, such as lang."),
+    ] = None,
     min_score: Annotated[
         float | None,
         typer.Option(
@@ -142,6 +146,7 @@ def ask(
         weights=weights,
         fusion=fusion,
         where=parse_filters(filter_),
+        balance=balance,
         min_score=min_score,
         neighbours=neighbours,
         llm=chosen(llm, llm_url, llm_model, llm_timeout),

@@ -49,6 +49,7 @@ def run(
     weights: str,
     fusion: str,
     where: Mapping[str, Any] | None,
+    balance: str | None,
     min_score: float | None,
     neighbours: int,
     llm: Callable[[], object] | None,
@@ -62,8 +63,12 @@ def run(
         AnswerError: the language model failed.
     """
     with opened(kb) as (index, model):
-        hits = index.search(question, k, weights=weights, fusion=fusion, filter=where)
-        needed = score_needed(index, weights, fusion) if min_score is None else min_score
+        hits = index.search(
+            question, k, weights=weights, fusion=fusion, filter=where, balance=balance
+        )
+        needed = min_score
+        if needed is None and balance is None:  # what tune calibrated is not for balanced scores
+            needed = score_needed(index, weights, fusion)
         refused = bool(hits) and falls_short(hits, needed)
         sentence = hits[0].explain().sentence if hits and not refused else None
         if neighbours and hits:

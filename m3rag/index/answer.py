@@ -9,7 +9,7 @@ import numpy as np
 from m3rag.documents import Passage
 from m3rag.index.hit import Hit, Origin
 from m3rag.index.plan import Candidates, Store
-from m3rag.index.question import Question, plans, rank
+from m3rag.index.question import Question, balance, plans, rank
 from m3rag.index.views import Model
 from m3rag.model import Encoding, SparseVectors
 from m3rag.scoring import colbert_scores, matched_tokens
@@ -56,7 +56,10 @@ def _hits(
     model: Model,
 ) -> list[Hit]:
     """The best k candidates that still exist: another thread may have deleted some meanwhile."""
-    order, fused = rank(found, question.recipe)
+    counted = found
+    if question.balance is not None:
+        counted = balance(found, question.recipe, store.get(found.ids), question.balance)
+    order, fused = rank(counted, question.recipe)
     best: list[tuple[int, Passage]] = []
     for start in range(0, len(order), question.k):
         some = order[start : start + question.k]
@@ -74,7 +77,7 @@ def _hits(
             passage=passage,
             **{channel: float(column[i]) for channel, column in found.scores.items()},
             matched=tuple(matched_tokens(weights or {}, terms)),
-            _origin=Origin(model, text, question.recipe, found.scores, i),
+            _origin=Origin(model, text, question.recipe, counted.scores, i),
         )
         for (i, passage), terms in zip(best, stored, strict=True)
     ]

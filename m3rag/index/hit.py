@@ -28,7 +28,8 @@ class Origin:
         model: what encoded the query.
         query: what was asked.
         recipe: how scores became one.
-        scores: of all n candidates, `(n,)` a channel; the hits of a search share them.
+        scores: of all n candidates, `(n,)` a channel, balanced if the search was; the hits of a
+            search share them.
         row: which of the candidates the hit is.
     """
 
@@ -60,7 +61,8 @@ class Hit:
     Equal hits have equal scores and passages, whichever search they come from.
 
     Attributes:
-        score: the fused score, what hits are sorted by.
+        score: the fused score, what hits are sorted by; of balanced scores, if the search asked
+            for that. The channels' scores are never balanced.
         passage: what was found.
         dense: inner product of the unit vectors, -1 to 1; None if the search did not ask for it.
         sparse: sum of weight products over common tokens; 0.0 if there is none.

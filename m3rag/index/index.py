@@ -248,6 +248,7 @@ class M3Index:
         channels: Sequence[str] | None = None,
         filter: Where = None,
         candidates: int | None = None,
+        balance: str | None = None,
     ) -> list[Hit]:
         """The passages that answer a query best, best first.
 
@@ -265,6 +266,10 @@ class M3Index:
             filter: Only passages that match; see `m3rag.index.filters`.
             candidates: How many passages each proposing channel proposes, at least `k`; 100 or `k`
                 by default. Every channel then scores all of them.
+            balance: A field of the metadata, such as "lang", no value of which is to be ahead for
+                what it is: candidates with one value get the mean and deviation that all have, in
+                each channel, before the weighted sum. `score` and the order follow; the hit's
+                other scores stay as they are. Best with many candidates.
 
         Raises:
             InputError: An empty query, or an argument out of range; it says what to pass.
@@ -278,6 +283,7 @@ class M3Index:
             channels=channels,
             filter=filter,
             candidates=candidates,
+            balance=balance,
         )[0]
 
     def search_many(

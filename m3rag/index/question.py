@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
@@ -9,13 +10,14 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from m3rag.documents import Passage
 from m3rag.errors import InputError
 from m3rag.index.filters import Filter, parse_filter
 from m3rag.index.plan import Candidates, QueryPlan
 from m3rag.index.presets import Preset
 from m3rag.index.recipe import Recipe, choose
 from m3rag.model import Encoding, SparseVectors
-from m3rag.scoring import Weights, reciprocal_rank_fusion, weighted_sum
+from m3rag.scoring import Weights, balanced, reciprocal_rank_fusion, weighted_sum
 
 CANDIDATES = 100
 
@@ -30,6 +32,7 @@ class Settings(TypedDict, total=False):
     channels: Sequence[str] | None
     filter: Where
     candidates: int | None
+    balance: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class Question:
     candidates: int
     where: Filter | None
     recipe: Recipe
+    balance: str | None = None
 
     @property
     def encoded(self) -> bool:
@@ -64,12 +68,14 @@ def ask(
     channels: Sequence[str] | None = None,
     filter: Where = None,
     candidates: int | None = None,
+    balance: str | None = None,
 ) -> Question:
     """Check a search's arguments against an index with these channels and presets.
 
     Raises:
         InputError: an empty or non-string query, k or candidates out of range, a bad filter,
-            channels or weights that this index cannot serve.
+            channels or weights that this index cannot serve, or a balance that is no field or
+            goes with ranks.
     """
     recipe = choose(weights, fusion, channels, available, presets)
     if recipe.proposing == ("colbert",) and colbert != "stored":
@@ -92,7 +98,8 @@ def ask(
         raise InputError(
             f"candidates={candidates} cannot give k={k} hits: use candidates={k} or more."
         )
-    return Question(tuple(texts), k, candidates, parse_filter(filter), recipe)
+    _check_balance(balance, recipe)
+    return Question(tuple(texts), k, candidates, parse_filter(filter), recipe, balance)
 
 
 def plans(
@@ -120,6 +127,26 @@ def plans(
     ]
 
 
+def balance(
+    found: Candidates, recipe: Recipe, passages: Sequence[Passage | None], name: str
+) -> Candidates:
+    """The candidates with scores that favour no value of a field of the metadata.
+
+    Only channels that count are changed: see `m3rag.scoring.balanced`. Passages without the field
+    are a group of their own.
+
+    Args:
+        found: n candidates.
+        recipe: how they will be ranked.
+        passages: n of them; None for one that is gone.
+        name: the field.
+    """
+    values = [None if p is None else p.metadata.get(name) for p in passages]
+    groups = np.array([json.dumps(value, sort_keys=True) for value in values], np.str_)
+    counted = {c: balanced(found.scores[c], groups) for c in recipe.weights}
+    return Candidates(found.ids, {**found.scores, **counted})
+
+
 def rank(found: Candidates, recipe: Recipe) -> tuple[list[int], NDArray[np.float32]]:
     """The candidates' positions, best first, and their fused scores.
 
@@ -134,6 +161,18 @@ def rank(found: Candidates, recipe: Recipe) -> tuple[list[int], NDArray[np.float
 
 def _float32(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
     return np.ascontiguousarray(vectors, np.float32)
+
+
+def _check_balance(name: object, recipe: Recipe) -> None:
+    if name is None:
+        return
+    if not isinstance(name, str) or not name:
+        raise InputError(f'balance names a field of the metadata, such as "lang", got {name!r}.')
+    if recipe.fusion == "rrf":
+        raise InputError(
+            f'balance={name!r} changes scores, which ranks do not see: use fusion="weighted" with '
+            "weights of scores."
+        )
 
 
 def _check_count(name: str, value: object) -> None:

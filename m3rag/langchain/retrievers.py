@@ -171,6 +171,7 @@ class M3EnsembleRetriever(_IndexRetriever):
         fusion: "weighted" or "rrf".
         channels: what is scored and reported; by default what has a weight.
         candidates: how many documents each channel proposes, before all channels score all.
+        balance: a field of the metadata no value of which is favoured, such as "lang".
         filter: only documents that match; see `m3rag.index.filters`.
     """
 
@@ -178,6 +179,7 @@ class M3EnsembleRetriever(_IndexRetriever):
     fusion: str = "weighted"
     channels: Sequence[str] | None = None
     candidates: int | None = None
+    balance: str | None = None
 
     def _settings(self) -> dict[str, Any]:
         own = {
@@ -185,6 +187,7 @@ class M3EnsembleRetriever(_IndexRetriever):
             "fusion": self.fusion,
             "channels": self.channels,
             "candidates": self.candidates,
+            "balance": self.balance,
         }
         return super()._settings() | own
 

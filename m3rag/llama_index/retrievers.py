@@ -147,6 +147,7 @@ class M3EnsembleRetriever(_IndexRetriever):
         fusion: "weighted" or "rrf".
         channels: What is scored and reported; by default what has a weight.
         candidates: How many nodes each channel proposes, before all channels score all of them.
+        balance: A field of the metadata no value of which is favoured, such as "lang".
         filters: Which nodes may be found.
         settings: `BaseRetriever`'s own arguments.
     """
@@ -160,6 +161,7 @@ class M3EnsembleRetriever(_IndexRetriever):
         fusion: str = "weighted",
         channels: Sequence[str] | None = None,
         candidates: int | None = None,
+        balance: str | None = None,
         filters: MetadataFilters | None = None,
         **settings: Any,
     ) -> None:
@@ -168,6 +170,7 @@ class M3EnsembleRetriever(_IndexRetriever):
         self.fusion = fusion
         self.channels = channels
         self.candidates = candidates
+        self.balance = balance
         self._check()
 
     def _settings(self) -> Settings:
@@ -177,6 +180,7 @@ class M3EnsembleRetriever(_IndexRetriever):
             channels=self.channels,
             filter=where_of(self.filters),
             candidates=self.candidates,
+            balance=self.balance,
         )
 
 

@@ -1,5 +1,6 @@
 """Pure functions on arrays: scores, fusion, BM25, matched tokens."""
 
+from m3rag.scoring.balance import balanced
 from m3rag.scoring.bm25 import BM25, Analyzer
 from m3rag.scoring.fusion import (
     LEXICAL,
@@ -30,6 +31,7 @@ __all__ = [
     "InvertedLists",
     "Match",
     "Weights",
+    "balanced",
     "colbert_scores",
     "compute_score",
     "dense_scores",

@@ -141,6 +141,15 @@ def test_ask_widens_passages(m3rag, tmp_path):
     assert text[other["start"] : other["end"]].split() == other["text"].split()
 
 
+def test_ask_balanced(m3rag, kb):
+    asked = ("ask", "soil", "--in", kb, "--json")
+    plain, same = (json.loads(m3rag(*asked, *more)[1]) for more in ((), ("--balance", "lang")))
+    assert plain == same  # no passage has the field
+    code, _, err = m3rag(*asked, "--balance", "lang", "--fusion", "rrf")
+    assert code == 1
+    assert "ranks do not see" in " ".join(err.split())
+
+
 def test_ask_with_a_filter(m3rag, kb):
     for where in ("document_id=handbook/pumps.md", '{"document_id": ["handbook/pumps.md"]}'):
         _, out, _ = m3rag("ask", "soil", "--in", kb, "--filter", where, "--json")

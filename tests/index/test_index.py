@@ -299,6 +299,9 @@ def test_an_analyzer_makes_the_tokens_of_bm25(place, tiny):
         ({"channels": "dense"}, "channels is a list"),
         ({"channels": []}, "channels is a list"),
         ({"filter": "lang=es"}, "A filter is a dict"),
+        ({"balance": ["lang"]}, "balance names a field .* got .'lang'"),
+        ({"balance": ""}, "balance names a field"),
+        ({"balance": "lang", "fusion": "rrf"}, "ranks do not see.*weighted"),
     ],
 )
 def test_bad_questions(index, arguments, message):

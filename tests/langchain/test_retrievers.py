@@ -203,6 +203,7 @@ def test_negative_scores_keep_their_order(tiny, monkeypatch):
         ({"weights": "nonsense"}, "there are .default., .long-document."),
         ({"fusion": "max"}, "there are .weighted. and .rrf."),
         ({"candidates": 2}, "candidates=2 cannot give k=4"),
+        ({"balance": "lang", "fusion": "rrf"}, "ranks do not see"),
     ],
 )
 def test_bad_settings_are_refused_when_it_is_made(shared_index, settings, message):

@@ -127,6 +127,7 @@ def test_filters_count(tiny, nodes, kind):
     ("settings", "message"),
     [
         ({"candidates": 2}, "candidates=2 cannot give k=4"),
+        ({"balance": "lang", "fusion": "rrf"}, "ranks do not see"),
         ({"similarity_top_k": 0}, "k must be a whole number"),
         ({"weights": "best"}, "No weights are called 'best'"),
         ({"fusion": "sum"}, "No fusion is called 'sum'"),

@@ -6,20 +6,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from m3rag.evaluation.data import RetrievalSet
 from m3rag.evaluation.scores import Scores, SliceScores
-from m3rag.scoring.fusion import Floats
+from m3rag.scoring import balanced
 
 
 def balance(scores: Scores, data: RetrievalSet) -> Scores:
     """Scores without the advantage of the query's own language.
 
     Every channel scores passages of the query's language higher than others, relevant or not. For
-    each query and channel, the scores of the passages of one language get the mean 0 and the
+    each query and channel, the scores of the passages of one language get the mean and the
     deviation that the query's scores have as a whole. Weights keep their meaning; a lexical score
     of 0 no longer says that nothing is shared, so weigh the result, and do not fuse it by ranks.
+    `M3Index.search(..., balance="lang")` does the same among its candidates.
 
     Args:
         scores: of a corpus whose languages are ranked together (`pairs="pooled"`).
@@ -31,15 +31,4 @@ def balance(scores: Scores, data: RetrievalSet) -> Scores:
 
 def _balanced(one: SliceScores, languages: Mapping[str, str]) -> SliceScores:
     spoken = np.array([languages[p.document_id or p.id] for p in one.slice.passages])
-    return replace(one, channels={c: _standard(s, spoken) for c, s in one.channels.items()})
-
-
-def _standard(scores: Floats, spoken: NDArray[np.str_]) -> Floats:
-    """Each query's scores, standardised within each language."""
-    found = np.empty_like(scores)
-    whole = scores.std(axis=1, keepdims=True)
-    for language in np.unique(spoken):
-        part = scores[:, spoken == language]
-        deviation = np.maximum(part.std(axis=1, keepdims=True), 1e-6)
-        found[:, spoken == language] = (part - part.mean(axis=1, keepdims=True)) / deviation * whole
-    return found
+    return replace(one, channels={c: balanced(s, spoken) for c, s in one.channels.items()})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,7 +81,10 @@ def explain_hit(hit: Hit, origin: Origin) -> Explanation:
     """Say why a search found a passage; scores are the search's own."""
     recipe = origin.recipe
     k = recipe.k if recipe.fusion == "rrf" else None
-    channels = _channels(origin.scores, recipe.weights, origin.row, rrf_k=k)
+    channels = tuple(
+        replace(channel, score=getattr(hit, channel.name))  # its own, where the share is balanced
+        for channel in _channels(origin.scores, recipe.weights, origin.row, rrf_k=k)
+    )
     return _explained(origin.model, origin.query, hit.passage, hit.score, recipe.fusion, channels)
 
 

@@ -21,7 +21,8 @@ class Channel:
         score: as the hit has it.
         weight: as the search had it; 0.0 for a channel that was only reported.
         share: `weight * score / sum of weights`, or with rrf `weight / (k + rank)`,
-            k = 60 unless a preset of the index has another.
+            k = 60 unless a preset of the index has another. Of a balanced search,
+            `weight * balanced score / sum of weights`.
         rank: with rrf, the place among the candidates, the best is 1; None where the channel
             ranked nothing: another fusion, or a sparse or bm25 score of 0.
     """
