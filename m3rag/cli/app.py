@@ -241,6 +241,9 @@ def evaluate(
             "mcls: an <s> before every 256 tokens, for long passages."
         ),
     ] = "passages",
+    aggregate: Annotated[
+        str, typer.Option(help="A page is worth its best passage (max), or its best three (sum).")
+    ] = "max",
     max_tokens: Annotated[int, typer.Option(help="The longest passage, in model tokens.")] = 512,
     channels: Annotated[
         str, typer.Option(help="Some of dense,sparse,colbert,bm25.")
@@ -274,6 +277,7 @@ def evaluate(
         pairs=pairs,
         level=level,
         long=long,
+        aggregate=aggregate,
         max_tokens=max_tokens,
         channels=channels,
         weights=weights or (),

@@ -47,6 +47,7 @@ class Asked:
     pairs: str
     level: str
     long: str
+    aggregate: str
     max_tokens: int
     channels: str
     weights: Sequence[str]
@@ -88,9 +89,11 @@ def _check(asked: Asked) -> list[Weights] | None:
         weights = [parse_weights_option(given) for given in asked.weights] or None
         named_systems(_listed(asked.channels), weights)
         return weights
-    if asked.weights or asked.level != "page":
+    usual = (asked.level, asked.long, asked.aggregate) == ("page", "passages", "max")
+    if asked.weights or not usual:
         raise InputError(
-            "--run holds finished rankings of documents: leave out --weights and --level."
+            "--run holds finished rankings of documents: leave out --weights, --level, --long and "
+            "--aggregate."
         )
     return []
 
@@ -124,6 +127,7 @@ def _scores(asked: Asked, data: RetrievalSet, tell: Callable[[str, int, int], ob
             level=asked.level,
             every=asked.every,
             long=asked.long,
+            aggregate=asked.aggregate,
             max_tokens=asked.max_tokens,
             progress=tell,
         )

@@ -34,6 +34,7 @@ def evaluate(
     max_tokens: int = 512,
     overlap: int = 64,
     long: str = "passages",
+    aggregate: str = "max",
     progress: Progress | None = None,
 ) -> Report:
     """Measure a model on a set, every channel and fusion: `measure(score(...))`.
@@ -51,6 +52,7 @@ def evaluate(
         max_tokens: the longest passage, as in `m3rag.split`.
         overlap: likewise.
         long: "passages", "context" or "mcls"; see `score`.
+        aggregate: "max" or "sum"; see `score`.
         progress: told of every step.
 
     Raises:
@@ -69,6 +71,7 @@ def evaluate(
         max_tokens=max_tokens,
         overlap=overlap,
         long=long,
+        aggregate=aggregate,
         progress=progress,
     )
     return measure(scores, weights=weights, metrics=metrics, progress=progress)

@@ -39,6 +39,8 @@ Progress = Callable[[str, int, int], object]
 
 RRF = "rrf"
 LONG = ("passages", "context", "mcls")
+AGGREGATES = ("max", "sum")
+_SUMMED = 3  # passages of a page whose scores "sum" adds up
 _MCLS = 256  # tokens between two <s>, as in the paper
 _BLOCK = 128  # passages encoded and scored together
 _QUERIES = 512  # queries encoded together
@@ -51,10 +53,12 @@ class SliceScores:
     Attributes:
         slice: its queries, units and passages.
         channels: for each channel float32 `(n queries, n passages)`; -inf: not in the run.
+        aggregate: how passages make a page, "max" or "sum"; see `score`.
     """
 
     slice: Slice
     channels: Mapping[str, Floats]
+    aggregate: str = "max"
 
     def fused(self, weights: Weights) -> Floats:
         """One score for each query and passage, `(n queries, n passages)`.
@@ -92,7 +96,7 @@ class SliceScores:
                 scores = np.where(scores > 0, scores, np.float32(-np.inf))
         else:
             scores = self.fused(name)
-        return aggregate(scores, self.slice)
+        return aggregate(scores, self.slice, self.aggregate)
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,7 @@ def score(
     max_tokens: int = 512,
     overlap: int = 64,
     long: str = "passages",
+    aggregate: str = "max",
     progress: Progress | None = None,
 ) -> Scores:
     """Score every query of a set with every passage of its slice.
@@ -152,6 +157,8 @@ def score(
         long: how passages are encoded: each alone ("passages"), those of a document together
             ("context"), or each with an `<s>` before every 256 tokens ("mcls"; with max_tokens
             well above that). See `M3Model.encode`.
+        aggregate: what a page is worth: its best passage ("max"), or the sum of its best three,
+            which favours pages that say it more than once, and long ones ("sum").
         progress: told of every step.
 
     Raises:
@@ -159,8 +166,8 @@ def score(
         MissingExtraError: rank-bm25 is not installed.
     """
     _check_channels(channels)
-    if long not in LONG:
-        raise InputError(f"long must be one of {', '.join(LONG)}, got {long!r}.")
+    _check_choice("long", long, LONG)
+    _check_choice("aggregate", aggregate, AGGREGATES)
     splitter = Splitter(model.tokenizer, max_tokens, overlap)
     slices = cut(data.sample(every), pairs=pairs, level=level, splitter=splitter)
     tell = progress or _silent
@@ -182,18 +189,34 @@ def score(
             tell("scoring passages", done, total)
         if "bm25" in channels:
             matrices["bm25"] = bm25_scores(model, one)
-        scored.append(SliceScores(one, {channel: matrices[channel] for channel in channels}))
+        kept = {channel: matrices[channel] for channel in channels}
+        scored.append(SliceScores(one, kept, aggregate))
     return Scores(data.name, model.name, level, pairs == "pooled", scored)
 
 
-def aggregate(scores: Floats, slice: Slice) -> Floats:
-    """Passages' scores `(n queries, n passages)` to units' `(n queries, n units)`: the best (MaxP).
+def aggregate(scores: Floats, slice: Slice, how: str = "max") -> Floats:
+    """Passages' scores `(n queries, n passages)` to units' `(n queries, n units)`.
 
-    A page's passages are fused first and compared then, as an index does that ranks passages.
-    Source: Dai and Callan, SIGIR 2019.
+    The best (MaxP), or the sum of the best three. A page's passages are fused first and compared
+    then, as an index does that ranks passages. Source: Dai and Callan, SIGIR 2019.
     """
     if len(slice.units) == scores.shape[1]:
         return scores
+    return _summed(scores, slice) if how == "sum" else _best(scores, slice)
+
+
+def _summed(scores: Floats, slice: Slice) -> Floats:
+    """The sum of each unit's best passages; one that is not in the run adds nothing."""
+    ends = [*slice.starts[1:], scores.shape[1]]
+    found = np.empty((len(scores), len(slice.units)), np.float32)
+    for unit, (start, end) in enumerate(zip(slice.starts, ends, strict=True)):
+        best = np.sort(scores[:, start:end], axis=1)[:, -_SUMMED:]
+        found[:, unit] = np.where(best > -np.inf, best, 0).sum(axis=1)
+        found[best[:, -1] == -np.inf, unit] = -np.inf
+    return found
+
+
+def _best(scores: Floats, slice: Slice) -> Floats:
     best = scores[:, slice.starts]
     sizes = np.diff(slice.starts, append=scores.shape[1])
     several = sizes > 1  # most pages of a usual set are one passage, and `reduceat` is slow
@@ -220,6 +243,11 @@ def _check_channels(channels: Sequence[str]) -> None:
         raise InputError(f"channels are some of {', '.join(SCORED)}, got {list(channels)!r}.")
     if "bm25" in channels:
         require("rank_bm25", "evaluate")
+
+
+def _check_choice(name: str, given: str, choices: Sequence[str]) -> None:
+    if given not in choices:
+        raise InputError(f"{name} must be one of {', '.join(choices)}, got {given!r}.")
 
 
 def _silent(stage: str, done: int, total: int) -> None:

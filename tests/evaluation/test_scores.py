@@ -99,6 +99,23 @@ def test_a_page_is_worth_its_best_passage(tiny, xquad):
         np.testing.assert_array_equal(ranked[:, column], best)
 
 
+def test_a_page_may_be_worth_its_best_three_passages(tiny, xquad):
+    options = {"pairs": ["es-en"], "max_tokens": 32, "overlap": 4, "every": 11}
+    one = score(tiny, xquad, channels=("dense", "sparse"), aggregate="sum", **options).slices[0]
+    ends = [*one.slice.starts[1:], len(one.slice.passages)]
+    assert max(end - start for start, end in zip(one.slice.starts, ends, strict=True)) > 3
+    fused, dense, sparse = (one.ranked(name) for name in ((1, 1, 0), "dense", "sparse"))
+    both = (one.channels["dense"] + one.channels["sparse"]) / 2
+    for unit, (start, end) in enumerate(zip(one.slice.starts, ends, strict=True)):
+        for row in range(len(one.slice.queries)):
+            for column, found in ((both, fused), (one.channels["dense"], dense)):
+                best = sorted(column[row, start:end].tolist())[-3:]
+                assert found[row, unit] == pytest.approx(sum(best), abs=1e-5)
+            shared = [value for value in one.channels["sparse"][row, start:end] if value > 0]
+            expected = sum(sorted(shared)[-3:]) if shared else -np.inf
+            assert sparse[row, unit] == pytest.approx(expected, abs=1e-5)
+
+
 def test_relevant_passages_overlap_the_gold_span(passage_scores, xquad, tiny):
     texts = {document.id: document.text for document in xquad.corpus}
     judged = 0

@@ -74,7 +74,7 @@ class _Part:
 
     def values(self, preset: Preset) -> Values:
         """nDCG@10 of the slice's queries."""
-        fused = aggregate(self._fused(preset), self.scores.slice)
+        fused = aggregate(self._fused(preset), self.scores.slice, self.scores.aggregate)
         found = np.zeros(len(fused), np.float64)
         place = np.arange(fused.shape[1])
         for rows, columns, gains in self.gains:
