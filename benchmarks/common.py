@@ -145,12 +145,6 @@ def _short(x: float) -> str:
     return f"{x:,.0f}" if x >= 100 else f"{x:.1f}" if x >= 1 else f"{x:.3f}"
 
 
-def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def machine(threads: int) -> str:
     """The processor, what it has for matrix products, and the versions, in one line."""
     names = re.findall(r"model name\s*: (.*)", _read("/proc/cpuinfo"))

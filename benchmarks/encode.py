@@ -23,7 +23,6 @@ from common import (
     flag_model,
     full_size,
     interleaved,
-    markdown,
     options,
     passage_lengths,
     ratio,
@@ -31,6 +30,7 @@ from common import (
     shown,
     texts_of,
 )
+from tuning import markdown
 
 from m3rag import M3Model
 from m3rag.model.linear import PackedLinear, packable

@@ -22,12 +22,13 @@ from common import (
     flag_encode,
     flag_model,
     full_size,
-    markdown,
     options,
     passage_lengths,
     report,
     texts_of,
 )
+from proc import peak
+from tuning import markdown
 
 from m3rag import M3Model
 from m3rag.model import Tokenizer
@@ -45,7 +46,7 @@ def main() -> None:
         texts = texts_of(lengths, Tokenizer(folder / "tokenizer.json"))
         for name in ("FlagEmbedding", "float32", "bfloat16"):
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-                work = process.submit(peak, name, folder, texts, given)
+                work = process.submit(encoded, name, folder, texts, given)
                 before, highest = work.result()
             most[name] = highest - before
             share = f"{most[name] / most['FlagEmbedding']:.2f}"
@@ -60,30 +61,19 @@ def main() -> None:
         plot.bars("memory", "Memory that encoding adds", most, "MB")
 
 
-def peak(name: str, folder: Path, texts: Sequence[str], given: Namespace) -> tuple[int, int]:
+def encoded(name: str, folder: Path, texts: Sequence[str], given: Namespace) -> tuple[int, int]:
     """Megabytes before encoding, and the most while encoding; for a process of its own."""
     torch.set_num_threads(given.threads)
     if name == "FlagEmbedding":
         theirs = flag_model(folder)
         flag_encode(theirs, texts[:2], 2)
-        before = status("VmRSS")
-        Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again
-        kept = flag_encode(theirs, texts, given.batch)
+        found = peak(lambda: flag_encode(theirs, texts, given.batch))
     else:
         ours = M3Model.load(folder, dtype=name)
         ours.encode(texts[:2])
-        before = status("VmRSS")
-        Path("/proc/self/clear_refs").write_text("5")
-        kept = ours.encode(texts)
-    highest = status("VmHWM")
-    del kept
+        found = peak(lambda: ours.encode(texts))
+    before, highest = (kilobytes // 1000 for kilobytes in found)
     return before, highest
-
-
-def status(field: str) -> int:
-    """A memory figure of this process, in megabytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) // 1000 for line in lines if line.startswith(f"{field}:"))
 
 
 if __name__ == "__main__":

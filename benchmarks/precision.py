@@ -16,7 +16,8 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from common import markdown, report
+from common import report
+from tuning import markdown
 
 from m3rag import M3Model
 from m3rag.evaluation import RetrievalSet, Scores, measure, score

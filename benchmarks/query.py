@@ -17,13 +17,13 @@ from common import (
     flag_model,
     full_size,
     interleaved,
-    markdown,
     options,
     ratio,
     report,
     shown,
     texts_of,
 )
+from tuning import markdown
 
 from m3rag import M3Model
 from m3rag.model.linear import packable

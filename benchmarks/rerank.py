@@ -12,7 +12,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import plot
-from common import WIDTH, interleaved, markdown, options, ratio, report, shown
+from common import WIDTH, interleaved, options, ratio, report, shown
+from tuning import markdown
 
 from m3rag.model import MultiVectors, SparseVectors
 from m3rag.scoring import InvertedLists, colbert_scores, sparse_scores

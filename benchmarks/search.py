@@ -18,8 +18,10 @@ from pathlib import Path
 
 import numpy as np
 import plot
-from common import WIDTH, markdown, options, report, shown
+from common import WIDTH, options, report, shown
+from proc import status
 from rerank import unit, weights
+from tuning import markdown
 
 from m3rag import Passage
 from m3rag.index.edge import EdgeStore
@@ -149,9 +151,7 @@ def megabytes(folder: Path) -> str:
 
 def resident(store: EdgeStore) -> str:
     """The engine's memory, mapped files included."""
-    status = Path(f"/proc/{store.process.pid}/status").read_text()
-    kilobytes = int(status.split("VmRSS:")[1].split()[0])
-    return f"{kilobytes / 1000:,.0f}"
+    return f"{status('VmRSS', store.process.pid) / 1000:,.0f}"
 
 
 if __name__ == "__main__":

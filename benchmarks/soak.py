@@ -18,10 +18,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import median
 
 from common import LESSONS
+from proc import status
 
 from m3rag import Hit, M3Index, M3Model, split
 from m3rag.documents import read
@@ -79,7 +79,9 @@ class Soak:
 
     def memory(self) -> tuple[int, int]:
         """Megabytes that are in no file: of this process, and of the engine's."""
-        return anonymous("self"), anonymous(str(self.store.process.pid))
+        processes = ("self", self.store.process.pid)
+        ours, engine = (status("RssAnon", process) // 1000 for process in processes)
+        return ours, engine
 
 
 def main() -> None:
@@ -138,12 +140,6 @@ def growth(readings: Sequence[int]) -> float:
 def answer(hits: list[Hit]) -> dict[str, float]:
     """The passages found, and their scores."""
     return {hit.passage.id: hit.score for hit in hits}
-
-
-def anonymous(process: str) -> int:
-    """Megabytes of a process's memory that are in no file."""
-    status = Path(f"/proc/{process}/status").read_text()
-    return int(status.split("RssAnon:")[1].split()[0]) // 1000
 
 
 if __name__ == "__main__":

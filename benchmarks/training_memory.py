@@ -18,10 +18,10 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (its name everywhere)
+from proc import peak
 from torch import Tensor
 
 from m3rag.training.scores import colbert_scores, sparse_scores
@@ -90,31 +90,20 @@ def colbert_pass(size: Size, ours: bool) -> Callable[[], None]:
 PASSES = {"sparse": sparse_pass, "colbert": colbert_pass}
 
 
-def peak(view: str, size: Size, ours: bool) -> int:
+def added(view: str, size: Size, ours: bool) -> int:
     """Bytes that one pass adds at its peak; to be run in a process of its own."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     small = Size(2, 2, 4, 4, 100, size.width)
     PASSES[view](small, ours)()  # what libraries set up once is not the batch's
-    once = PASSES[view](size, ours)
-    Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again from what is in use now
-    before = status("VmRSS")
-    once()
-    return status("VmHWM") - before
-
-
-def status(field: str) -> int:
-    """A memory figure of this process, in bytes."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError(f"/proc/self/status has no {field}: this needs Linux.")
+    before, highest = peak(PASSES[view](size, ours))
+    return 1024 * (highest - before)
 
 
 def measured(view: str, size: Size, ours: bool) -> str:
-    """`peak` in a fresh process, as a cell."""
+    """`added` in a fresh process, as a cell."""
     with ProcessPoolExecutor(1, mp_context=get_context("fork")) as process:
-        return shown(process.submit(peak, view, size, ours).result())
+        return shown(process.submit(added, view, size, ours).result())
 
 
 def shown(size: float) -> str:

@@ -182,7 +182,14 @@ def score(
         matrices = {c: np.empty((len(one.queries), len(one.passages)), np.float32) for c in views}
         for columns in _blocks(one.passages):
             if queries is not None:
-                passages = _encode_passages(model, [one.passages[i] for i in columns], views, long)
+                block = [one.passages[i] for i in columns]
+                passages = _encode(
+                    model,
+                    [passage.text for passage in block],
+                    views,
+                    mcls=_MCLS if long == "mcls" else None,
+                    documents=[p.document_id for p in block] if long == "context" else None,
+                )
                 for channel in views:
                     matrices[channel][:, columns] = _channel_scores(channel, queries, passages)
             done += len(columns)
@@ -269,23 +276,13 @@ def _blocks(passages: Sequence[Passage]) -> Iterator[list[int]]:
         yield block
 
 
-def _encode_passages(
-    model: M3Model, passages: Sequence[Passage], views: Sequence[str], long: str
-) -> Encoding:
-    return model.encode(
-        [passage.text for passage in passages],
-        dense="dense" in views,
-        sparse="sparse" in views,
-        colbert="colbert" in views,
-        mcls=_MCLS if long == "mcls" else None,
-        documents=[p.document_id for p in passages] if long == "context" else None,
-    )
-
-
 def _encode(
     model: M3Model,
     texts: Sequence[str],
     views: Sequence[str],
+    *,
+    mcls: int | None = None,
+    documents: Sequence[str | None] | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Encoding:
     return model.encode(
@@ -293,6 +290,8 @@ def _encode(
         dense="dense" in views,
         sparse="sparse" in views,
         colbert="colbert" in views,
+        mcls=mcls,
+        documents=documents,
         progress=progress,
     )
 
@@ -311,7 +310,7 @@ def _encode_queries(
         if done % _QUERIES == 0 or done == len(texts):
             tell("encoding queries", done, len(texts))
 
-    return _encode(model, texts, views, count)
+    return _encode(model, texts, views, progress=count)
 
 
 def _channel_scores(channel: str, queries: Encoding, passages: Encoding) -> Floats:

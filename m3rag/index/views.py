@@ -22,20 +22,6 @@ if TYPE_CHECKING:
 class Model(Encoder, Protocol):
     """What an index needs of a model; `m3rag.M3Model` has it."""
 
-    def encode(
-        self,
-        texts: Sequence[str],
-        *,
-        dense: bool = True,
-        sparse: bool = True,
-        colbert: bool = True,
-        max_length: int | None = None,
-        documents: Sequence[str | None] | None = None,
-        progress: Callable[[int], object] | None = None,
-    ) -> Encoding:
-        """The views that are asked for, of all texts; neighbours of one document read together."""
-        ...
-
     @property
     def name(self) -> str:
         """What it was loaded by."""
@@ -69,6 +55,7 @@ class Model(Encoder, Protocol):
         sparse: bool = True,
         colbert: bool = True,
         max_length: int | None = None,
+        documents: Sequence[str | None] | None = None,
         progress: Callable[[int], object] | None = None,
     ) -> Encoding:
         """`encode`, without blocking the event loop."""

@@ -40,9 +40,10 @@ class Encoder(Protocol):
         sparse: bool = True,
         colbert: bool = True,
         max_length: int | None = None,
+        documents: Sequence[str | None] | None = None,
         progress: Callable[[int], object] | None = None,
     ) -> Encoding:
-        """The views that are asked for, of all texts, from one forward pass."""
+        """The views that are asked for, of all texts; neighbours of one document read together."""
         ...
 
 
