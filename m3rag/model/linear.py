@@ -28,8 +28,13 @@ class PackedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(…, inputs)` to `(…, outputs)`."""
-        product = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
-        return cast("Tensor", product)
+        return product(x, self.weight, self.bias)
+
+
+def product(x: Tensor, y: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`x yᵀ + bias`, of `(…, k)` and `(m, k)`; both of one type, and of one that is `packable`."""
+    found = torch.ops.mkldnn._linear_pointwise(x, y, bias, "none", [], "")
+    return cast("Tensor", found)
 
 
 def pack(network: nn.Module, dtype: torch.dtype) -> None:
@@ -68,6 +73,6 @@ def inner_products(x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[
     for start in range(0, len(x), _BLOCK):
         part = torch.from_numpy(x[start : start + _BLOCK])
         rows[: len(part)] = part  # torch reads float16 four times as fast as numpy
-        found = torch.ops.mkldnn._linear_pointwise(rows, columns, None, "none", [], "")
+        found = product(rows, columns)
         products[start : start + _BLOCK] = found[: len(part), : len(y)].numpy()
     return products

@@ -10,20 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 (its name everywhere)
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import AttentionInterface, XLMRobertaConfig, XLMRobertaModel
+from transformers import XLMRobertaConfig, XLMRobertaModel
 
 from m3rag.errors import CheckpointError
+from m3rag.model.attention import PACKED
 from m3rag.model.checkpoint import Checkpoint
 from m3rag.model.tokenizer import Tokens
-
-_PACKED = "m3rag_packed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,38 +31,6 @@ class Views:
     dense: NDArray[np.float32]  # (n, d)
     weights: NDArray[np.float32]  # (T,)
     colbert: NDArray[np.floating] | None  # (T - heads, c)
-
-
-def packed_attention(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    *,
-    scaling: float,
-    runs: Sequence[tuple[int, int]],
-    dropout: float = 0.0,
-    **_unused: Any,
-) -> tuple[Tensor, None]:
-    """Attend inside each text of a packed row; `runs` are (texts, their common length)."""
-    h, k = query.shape[1], query.shape[3]
-    sizes = [texts * length for texts, length in runs]
-    # Split and joined, never indexed: each slice of a row would cost a gradient as long as the row.
-    rows = (x[0].transpose(0, 1) for x in (query, key, value))  # (T, h, k)
-    parts = zip(*(torch.split(x, sizes) for x in rows), strict=True)
-    mixed = []
-    for (texts, length), part in zip(runs, parts, strict=True):
-        q, kk, v = (
-            x.reshape(texts, length, h, k).transpose(1, 2)  # (texts, h, length, k)
-            for x in part
-        )
-        attended = F.scaled_dot_product_attention(q, kk, v, dropout_p=dropout, scale=scaling)
-        mixed.append(attended.transpose(1, 2).reshape(texts * length, h, k))
-    return torch.cat(mixed)[None], None
-
-
-AttentionInterface.register(_PACKED, packed_attention)
 
 
 class M3Network(nn.Module):
@@ -87,7 +53,7 @@ class M3Network(nn.Module):
             CheckpointError: The encoder's tensors are not those that its config describes.
         """
         config = XLMRobertaConfig(**checkpoint.config)
-        config._attn_implementation = _PACKED
+        config._attn_implementation = PACKED
         with torch.device("meta"):  # shapes only: the weights are the checkpoint's own memory
             network = cls(config, len(checkpoint.heads["colbert_linear"]["weight"]))
         weights = {f"encoder.{name}": tensor for name, tensor in checkpoint.encoder.items()}

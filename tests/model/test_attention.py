@@ -1,0 +1,44 @@
+"""Attention by oneDNN's products, beside torch's own."""
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 (its name everywhere)
+
+from m3rag.model import attention
+from m3rag.model.linear import packable
+
+
+def attended(length: int, dtype: torch.dtype, texts: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
+    """What it gives for random input, and the right answer, in float32, `(texts, 4, length, 16)`."""
+    torch.manual_seed(length)
+    q, k, v = (torch.randn(texts, 4, length, 16).to(dtype) for _ in range(3))
+    with torch.inference_mode():
+        found = attention._attended(q, k, v, 0.5)
+    right = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), scale=0.5)
+    assert found.dtype == dtype
+    return found.float(), right
+
+
+@pytest.mark.skipif(not packable(torch.float32), reason="oneDNN does not multiply here")
+@pytest.mark.parametrize("length", [1, 63, 64, 128, 129, 512, 700, 2049])
+def test_float32_attention_is_torchs_to_its_last_bits(length: int) -> None:
+    found, right = attended(length, torch.float32)
+    assert torch.allclose(found, right, atol=2e-6)
+
+
+@pytest.mark.skipif(not packable(torch.bfloat16), reason="no bfloat16 products here")
+@pytest.mark.parametrize("length", [129, 700])
+def test_bfloat16_attention_is_as_close_as_torchs(length: int) -> None:
+    found, right = attended(length, torch.bfloat16)
+    assert torch.allclose(found, right, atol=2e-2)
+
+
+def test_a_gradient_is_left_to_torch() -> None:
+    texts, length = 1, 600
+    q, k, v = (torch.randn(1, 4, texts * length, 16, requires_grad=True) for _ in range(3))
+    mixed, _ = attention.packed_attention(
+        torch.nn.Module(), q, k, v, None, scaling=0.25, runs=[(texts, length)]
+    )
+    mixed.sum().backward()
+    assert v.grad is not None
+    assert torch.allclose(v.grad.sum(), torch.tensor(float(length * 64)), rtol=1e-3)
