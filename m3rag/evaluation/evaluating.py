@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -60,7 +60,7 @@ def evaluate(
         MissingExtraError: the libraries of the extra "evaluate" are not installed.
     """
     check_metrics(metrics)
-    named_systems(channels, weights)
+    named_systems(channels, weights, PRESETS | model.presets)
     scores = score(
         model,
         data,
@@ -88,7 +88,7 @@ def measure(
     shown = tuple(metrics)
     wanted = tuple(dict.fromkeys([*shown, *(f"recall@{k}" for k in CURVE)]))
     depth = check_metrics(wanted)
-    systems = named_systems(scores.channels, weights)
+    systems = named_systems(scores.channels, weights, scores.presets)
     found: dict[str, dict[str, list[Values]]] = {n: {m: [] for m in wanted} for n in systems}
     shared: dict[tuple[str, str], list[Values]] = {p: [] for p in combinations(systems, 2)}
     keys: list[tuple[str, str, str]] = []
@@ -126,22 +126,26 @@ def measure(
 
 
 def named_systems(
-    channels: Sequence[str], weights: Sequence[Weights] | None = None
+    channels: Sequence[str],
+    weights: Sequence[Weights] | None = None,
+    presets: Mapping[str, Mapping[str, float]] = PRESETS,
 ) -> dict[str, Weights]:
     """Channels, and fusions of them by their names: "default", "rrf", "1/0.3/1".
 
     Args:
         channels: those that are scored.
         weights: as in `evaluate`.
+        presets: the weights that have names.
 
     Raises:
         InputError: a fusion needs a channel that is not scored.
     """
     if weights is None:
-        weights = [n for n in (*PRESETS, RRF) if channel_weights(n).keys() <= set(channels)]
+        names = (*presets, RRF)
+        weights = [n for n in names if channel_weights(n, presets).keys() <= set(channels)]
     systems: dict[str, Weights] = {channel: channel for channel in channels}
     for fusion in weights:
-        parts = channel_weights(fusion)
+        parts = channel_weights(fusion, presets)
         if missing := parts.keys() - set(channels):
             raise InputError(
                 f"weights {fusion!r} need the channel {min(missing)}, which is not among "
@@ -149,7 +153,10 @@ def named_systems(
             )
         numbers = [f"{parts.get(channel, 0.0):g}" for channel in SCORED]
         plain = "/".join(numbers if "bm25" in parts else numbers[:3])
-        systems[fusion if isinstance(fusion, str) else plain] = fusion
+        if isinstance(fusion, str):
+            systems[fusion] = RRF if fusion == RRF else parts
+        else:
+            systems[plain] = parts
     return systems
 
 

@@ -41,7 +41,7 @@ def write_runs(
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, system in named_systems(scores.channels, weights).items():
+    for name, system in named_systems(scores.channels, weights, scores.presets).items():
         path = folder / f"{name.replace('/', '_')}.trec"
         with path.open("w", encoding="utf-8") as file:
             for one in scores.slices:

@@ -8,7 +8,7 @@ each query, passage and channel), the queries' views and one block's.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 
 import numpy as np
@@ -24,6 +24,7 @@ from m3rag.model import Encoding, M3Model
 from m3rag.model.encoding import CHANNELS
 from m3rag.scoring import (
     LEXICAL,
+    PRESETS,
     SCORED,
     Weights,
     dense_scores,
@@ -109,6 +110,7 @@ class Scores:
         level: "page" or "passage".
         pooled: whether all languages' documents were ranked together.
         slices: one for each subset and language of documents.
+        presets: the weights that have names.
     """
 
     set: str
@@ -116,6 +118,7 @@ class Scores:
     level: str
     pooled: bool
     slices: Sequence[SliceScores]
+    presets: Mapping[str, Mapping[str, float]] = field(default_factory=PRESETS.copy)
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -198,7 +201,8 @@ def score(
             matrices["bm25"] = bm25_scores(model, one)
         kept = {channel: matrices[channel] for channel in channels}
         scored.append(SliceScores(one, kept, aggregate))
-    return Scores(data.name, model.name, level, pairs == "pooled", scored)
+    presets = PRESETS | model.presets
+    return Scores(data.name, model.name, level, pairs == "pooled", scored, presets)
 
 
 def aggregate(scores: Floats, slice: Slice, how: str = "max") -> Floats:
@@ -234,11 +238,14 @@ def _best(scores: Floats, slice: Slice) -> Floats:
     return best
 
 
-def channel_weights(weights: Weights) -> dict[str, float]:
+def channel_weights(
+    weights: Weights, presets: Mapping[str, Mapping[str, float]] = PRESETS
+) -> dict[str, float]:
     """The channels that have a weight, with it; "rrf" gives each view of the model the same."""
     if isinstance(weights, str) and weights == RRF:
         return dict.fromkeys(CHANNELS, 1.0)
-    parts = {channel: weight for channel, weight in parse_weights(weights).items() if weight > 0}
+    every = parse_weights(weights, presets)
+    parts = {channel: weight for channel, weight in every.items() if weight > 0}
     if not parts:
         raise InputError(f"The weights {weights!r} are all zero; at least one must be above it.")
     return parts

@@ -137,7 +137,7 @@ class M3Index:
             k,
             self.channels,
             colbert=self.manifest.colbert,
-            presets=self._presets,
+            presets={name: Preset(own) for name, own in self.model.presets.items()} | self._presets,
             **settings,
         )
 

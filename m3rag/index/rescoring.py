@@ -13,6 +13,7 @@ from m3rag.index.index import M3Index
 from m3rag.index.views import Model
 from m3rag.model import Encoding
 from m3rag.scoring import (
+    PRESETS,
     Weights,
     colbert_scores,
     dense_scores,
@@ -55,7 +56,8 @@ def rescore(
         InputError: an empty query, weights without effect or for bm25, or a model that did not
             make the index.
     """
-    counted = {c: w for c, w in parse_weights(weights).items() if w > 0}
+    every = {**PRESETS, **model.presets}
+    counted = {c: w for c, w in parse_weights(weights, every).items() if w > 0}
     if not counted or "bm25" in counted:
         raise InputError(
             "Texts are rescored by dense, sparse and colbert, and one of them needs a weight above "

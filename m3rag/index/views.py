@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -45,6 +45,11 @@ class Model(Encoder, Protocol):
     @property
     def vocab_size(self) -> int:
         """How many token ids there are."""
+        ...
+
+    @property
+    def presets(self) -> Mapping[str, Mapping[str, float]]:
+        """Weights of its own, by name; they come before `m3rag.scoring.PRESETS`."""
         ...
 
     async def aencode(

@@ -3,7 +3,8 @@
 The layout is BAAI/bge-m3's own: `config.json`, `tokenizer.json`, the encoder as `model.safetensors`
 or `pytorch_model.bin` (one file or shards with an index), and the two heads `colbert_linear.pt` and
 `sparse_linear.pt`. A missing, misshapen or damaged part is an error here; FlagEmbedding would go on
-with a random head (FlagEmbedding#453).
+with a random head (FlagEmbedding#453). One file is ours and optional: `presets.json`, the weights
+that suit a model which is not BGE-M3.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ TINY = Path(__file__).parent.parent / "bundled" / "tiny"
 _HUB_FILES = ["*.json", "*.pt", "model*.safetensors", "pytorch_model*.bin"]
 _ENCODER_FILES = ("model.safetensors", "pytorch_model.bin")
 _HEADS = ("sparse_linear", "colbert_linear")
+_PRESETS = "presets.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +41,15 @@ class Checkpoint:
         encoder: XLM-RoBERTa's tensors by name, pooler left out.
         heads: `{"sparse_linear": {"weight" (1, d), "bias" (1,)}, "colbert_linear":
             {"weight" (c, d), "bias" (c,)}}`.
+        presets: weights of the channels that suit this model, by name: `{"default": {"dense": 1.0,
+            …}}`.
     """
 
     config: Mapping[str, Any]
     tokenizer: Tokenizer
     encoder: Mapping[str, Tensor]
     heads: Mapping[str, Mapping[str, Tensor]]
+    presets: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def max_length(self) -> int:
@@ -105,6 +110,7 @@ def read(folder: Path) -> Checkpoint:
         tokenizer=Tokenizer(folder / "tokenizer.json"),
         encoder=_read_encoder(folder),
         heads={head: _read_head(folder, head, int(config["hidden_size"])) for head in _HEADS},
+        presets=_read_presets(folder / _PRESETS),
     )
     rows = len(checkpoint.encoder.get("embeddings.word_embeddings.weight", ()))
     if checkpoint.tokenizer.vocab_size > rows:
@@ -212,6 +218,21 @@ def _read_head(folder: Path, head: str, hidden: int) -> dict[str, Tensor]:
     return tensors
 
 
+def _read_presets(path: Path) -> dict[str, dict[str, float]]:
+    if not path.is_file():
+        return {}
+    try:
+        return {
+            str(name): {str(channel): float(weight) for channel, weight in weights.items()}
+            for name, weights in json.loads(path.read_text()).items()
+        }
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path} is not a JSON object of weights such as "
+            f'{{"default": {{"dense": 1, "colbert": 1}}}} ({error}).'
+        ) from error
+
+
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     """A state dict from `.safetensors` or, with nothing but tensors unpickled, `.bin` and `.pt`."""
     try:
@@ -237,7 +258,8 @@ def _side_files(checkpoint: Checkpoint) -> dict[str, object]:
     package = "sentence_transformers.models"
     modules = (("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize"))
     pooling = {"word_embedding_dimension": checkpoint.config["hidden_size"]}
-    return {
+    presets = {name: dict(weights) for name, weights in checkpoint.presets.items()}
+    return ({_PRESETS: presets} if presets else {}) | {
         "config.json": dict(checkpoint.config),
         "special_tokens_map.json": special,
         "tokenizer_config.json": special

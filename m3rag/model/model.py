@@ -50,6 +50,8 @@ class M3Model:
         dtype: "float32", "bfloat16" or "float16".
         device: where it computes.
         tokenizer: its tokenizer; safe to use from any thread.
+        presets: weights of the channels that suit this model, by the names that `weights=` takes
+            everywhere; BGE-M3's own are in `m3rag.scoring.PRESETS`.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class M3Model:
         self.dtype = str(torch_dtype).removeprefix("torch.")
         self.fingerprint = checkpoint.fingerprint()
         self.tokenizer = checkpoint.tokenizer
+        self.presets = {name: dict(weights) for name, weights in checkpoint.presets.items()}
         self._longest = checkpoint.max_length
         self.max_length = self._longest if max_length is None else self._limit(max_length)
         self.dim = int(checkpoint.config["hidden_size"])

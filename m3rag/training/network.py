@@ -58,6 +58,7 @@ def to_checkpoint(network: M3Network, start: Checkpoint) -> Checkpoint:
             head: {name: stored(f"{head}.{name}", like) for name, like in parts.items()}
             for head, parts in start.heads.items()
         },
+        start.presets,
     )
 
 

@@ -9,9 +9,11 @@ from rank_bm25 import BM25Okapi
 from m3rag import Document, split
 from m3rag.errors import InputError
 from m3rag.evaluation import CorpusDocument, Query, RetrievalSet, measure, score
+from m3rag.evaluation.evaluating import named_systems
 from m3rag.evaluation.maxsim import maxsim
 from m3rag.model import MultiVectors
 from m3rag.scoring import (
+    PRESETS,
     colbert_scores,
     dense_scores,
     reciprocal_rank_fusion,
@@ -264,3 +266,14 @@ def test_several_cls_in_long_passages(tiny):
     assert found != pytest.approx(dense_scores(views.dense[:1], views.dense[1:])[0, 0], abs=1e-5)
     with pytest.raises(InputError, match="long must be one of passages, context, mcls, got 'no'"):
         score(tiny, data, long="no")
+
+
+def test_weights_that_a_model_brings_are_evaluated_by_name():
+    own = {"default": {"colbert": 1.0}, "words": {"sparse": 1.0, "bm25": 0.1}}
+    systems = named_systems(("dense", "sparse", "colbert"), None, PRESETS | own)
+    assert systems["default"] == {"colbert": 1.0}
+    assert systems["cross-lingual"] == {"dense": 1.0, "sparse": 0.1, "colbert": 1.0}
+    assert "words" not in systems  # no bm25 is scored
+    assert named_systems(("sparse", "bm25"), ["words"], own)["words"] == own["words"]
+    with pytest.raises(InputError, match="words"):
+        named_systems(("sparse", "bm25"), ["words"])

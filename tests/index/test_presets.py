@@ -1,12 +1,15 @@
 """Weights that an index keeps under a name."""
 
 import json
+import shutil
 
 import pytest
 
-from m3rag import M3Index
+from m3rag import M3Index, M3Model, explain
 from m3rag.errors import FormatError, InputError
 from m3rag.index.presets import NAME, Preset
+from m3rag.index.rescoring import rescore
+from m3rag.model.checkpoint import TINY
 from m3rag.scoring import PRESETS
 from tests.index.conftest import PASSAGES
 
@@ -93,3 +96,41 @@ def test_what_is_no_preset():
     with pytest.raises(InputError, match="k above 0"):
         Preset((1, 0, 0), "rrf", 0.0)
     assert Preset((1, 0, 0.5)).weights == {"dense": 1, "sparse": 0, "colbert": 0.5, "bm25": 0}
+
+
+@pytest.fixture(scope="module")
+def opinionated(tmp_path_factory):
+    """A model whose default is its ColBERT view alone, and that calls its sparse one "words"."""
+    folder = shutil.copytree(TINY, tmp_path_factory.mktemp("model") / "m3")
+    own = {"default": {"colbert": 1.0}, "words": {"sparse": 1.0}}
+    (folder / "presets.json").write_text(json.dumps(own))
+    with M3Model.load(folder) as model:
+        yield model
+
+
+def test_a_model_has_weights_of_its_own(opinionated):
+    with M3Index.open(None, model=opinionated) as index:
+        index.add(PASSAGES)
+        assert facts(index.search(QUERY)) == facts(index.search(QUERY, weights={"colbert": 1.0}))
+        words = index.search(QUERY, weights="words")
+        assert facts(words) == facts(index.search(QUERY, weights={"sparse": 1.0}))
+        with pytest.raises(InputError, match='"words"'):
+            index.search(QUERY, weights="no such name")
+        assert dict(index.presets) == {}
+
+
+def test_an_index_knows_better_than_its_model(opinionated):
+    with M3Index.open(None, model=opinionated) as index:
+        index.add(PASSAGES)
+        index.save_preset("words", LEARNED)
+        named = index.search(QUERY, weights="words")
+        assert facts(named) == facts(index.search(QUERY, weights=LEARNED.weights))
+
+
+def test_texts_of_others_are_rescored_by_the_models_weights(opinionated):
+    texts = [passage.text for passage in PASSAGES]
+    scores, columns = rescore(QUERY, texts, model=opinionated)
+    assert list(columns) == ["colbert"]
+    assert scores.tolist() == columns["colbert"].tolist()
+    why = explain(opinionated, QUERY, texts[0])
+    assert [channel.name for channel in why.channels] == ["colbert"]

@@ -9,7 +9,7 @@ from m3rag.model.linear import packable
 
 
 def attended(length: int, dtype: torch.dtype, texts: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
-    """What it gives for random input, and the right answer, in float32, `(texts, 4, length, 16)`."""
+    """What it gives for random input, and the right answer, `(texts, 4, length, 16)`."""
     torch.manual_seed(length)
     q, k, v = (torch.randn(texts, 4, length, 16).to(dtype) for _ in range(3))
     with torch.inference_mode():

@@ -179,3 +179,17 @@ def test_other_weights_have_another_fingerprint(folder, tiny):
 
 def test_tiny_is_small_enough_to_bundle(tiny_folder):
     assert sum(f.stat().st_size for f in tiny_folder.rglob("*") if f.is_file()) <= 25_000_000
+
+
+def test_a_model_may_bring_weights_of_its_own(folder, tmp_path):
+    weights = {"default": {"dense": 0.1, "sparse": 0.3, "colbert": 1.0}}
+    (folder / "presets.json").write_text(json.dumps(weights))
+    with M3Model.load(folder) as model:
+        assert model.presets == weights
+    checkpoint.write(checkpoint.read(folder), tmp_path / "copy")
+    assert checkpoint.read(tmp_path / "copy").presets == weights
+
+
+def test_weights_that_are_none(folder):
+    (folder / "presets.json").write_text('{"default": [1, 0.3, 1]}')
+    load_error(folder, "not a JSON object of weights such as")

@@ -16,6 +16,7 @@ from m3rag.evaluation.data import UNDETERMINED, Qrels, Query
 from m3rag.evaluation.scores import Scores, SliceScores
 from m3rag.evaluation.slices import POOLED, Slice
 from m3rag.index import Hit, M3Index
+from m3rag.scoring import PRESETS
 
 CANDIDATES = 100  # passages of each question that fusions are tried on
 _BATCH = 32  # questions asked together
@@ -105,7 +106,8 @@ def index_scores(
         ]
         if progress:
             progress("asking", at + len(some), len(asked))
-    return Scores(labelled.name, index.model.name, level, True, slices)
+    presets = {**PRESETS, **index.model.presets}
+    return Scores(labelled.name, index.model.name, level, True, slices, presets)
 
 
 def _slice(

@@ -36,13 +36,19 @@ class Search:
         starts: the presets whose channels are there, by name.
     """
 
-    def __init__(self, objective: Objective, *, prior: float = _PRIOR) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        presets: Mapping[str, Mapping[str, float]] = PRESETS,
+        *,
+        prior: float = _PRIOR,
+    ) -> None:
         self.objective = objective
         self._prior = prior
         here = set(objective.channels)
         self.starts = {
             name: Preset(weights)
-            for name, weights in PRESETS.items()
+            for name, weights in presets.items()
             if here.issuperset(c for c, w in weights.items() if w > 0)
         }
         if not self.starts:  # fewer channels than any preset has

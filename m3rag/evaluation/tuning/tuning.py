@@ -88,7 +88,7 @@ def tune(scores: Scores, *, folds: int = FOLDS) -> Tuning:
     if folds < 2:
         raise InputError(f"folds={folds} must be 2 or more.")
     objective = Objective(scores)
-    search = Search(objective)
+    search = Search(objective, scores.presets)
     question = objective.layout.question
     questions, everything = int(question.max()) + 1, np.ones(len(question), np.bool_)
     best = search.start(everything)

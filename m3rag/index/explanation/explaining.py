@@ -25,6 +25,7 @@ from m3rag.index.rescoring import rescore
 from m3rag.index.views import Model
 from m3rag.model import SparseVectors
 from m3rag.scoring import (
+    PRESETS,
     SCORED,
     Weights,
     matched_tokens,
@@ -73,7 +74,7 @@ def explain(
     """
     passage = as_passage(passage)
     [score], columns = rescore(query, [passage.text], weights, model=model)
-    channels = _channels(columns, parse_weights(weights), 0)
+    channels = _channels(columns, parse_weights(weights, {**PRESETS, **model.presets}), 0)
     return _explained(model, query, passage, float(score), "weighted", channels)
 
 
