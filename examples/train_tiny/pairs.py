@@ -17,12 +17,12 @@ from sampling import Sampler, Tokens
 from tokenizers import Tokenizer
 
 SHARES = {
-    "translation": 0.10,
-    "needle": 0.24,
-    "cloze": 0.16,
-    "heading": 0.12,
-    "question": 0.20,
-    "words": 0.18,
+    "translation": 0.25,
+    "needle": 0.20,
+    "cloze": 0.14,
+    "heading": 0.09,
+    "question": 0.18,
+    "words": 0.14,
 }
 BLOCK = 64  # pairs of one task, one origin and, half of the time, one passage language
 

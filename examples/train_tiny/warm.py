@@ -38,6 +38,7 @@ from m3rag.model.network import M3Network
 
 CLS, PAD, EOS, SPECIALS = 0, 1, 2, 4
 POSITIONS = 8194
+TABLES = ("word_embeddings.weight", "position_embeddings.weight")
 SHARES = {"needle": 0.3, "cloze": 0.2, "heading": 0.1, "question": 0.4}  # texts for the sparse fit
 MAX_TOKENS = 400
 
@@ -77,7 +78,7 @@ def config(vocab: int, width: int) -> dict[str, object]:
         "type_vocab_size": 1,
         "use_cache": True,
         "vocab_size": vocab,
-        "dtype": "float32",  # what to compute in; the file itself is float16
+        "dtype": "float32",  # what to compute in; the file itself is float8 and float16
     }
 
 
@@ -204,10 +205,16 @@ def fit_sparse(
     network.sparse_linear.weight[0], network.sparse_linear.bias[0] = solved[:-1], solved[-1]
 
 
-def half(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the tensors of one part in float16, under their names within it."""
+def stored(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors of one part as the file has them, under their names within it.
+
+    Embeddings are float8, three bits of mantissa: a vector of 256 of them is off by 2.6 % of its
+    length, in a random direction, and the vocabulary can be twice as large. The rest is float16.
+    """
     return {
-        name.removeprefix(prefix): tensor.half()
+        name.removeprefix(prefix): tensor.to(
+            torch.float8_e4m3fn if name.endswith(TABLES) else torch.float16
+        )
         for name, tensor in tensors.items()
         if name.startswith(prefix)
     }
@@ -230,9 +237,10 @@ def main() -> None:
     ids = ([CLS, *text[: MAX_TOKENS - 2].tolist(), EOS] for text in texts)
     fit_sparse(network, table, counts, ids)
     state = network.state_dict()
-    heads = {name: half(state, f"{name}.") for name in ("sparse_linear", "colbert_linear")}
+    heads = {name: stored(state, f"{name}.") for name in ("sparse_linear", "colbert_linear")}
     write(
-        Checkpoint(settings, Tokenizer(args.tokenizer), half(state, "encoder."), heads), args.folder
+        Checkpoint(settings, Tokenizer(args.tokenizer), stored(state, "encoder."), heads),
+        args.folder,
     )
 
 

@@ -150,8 +150,7 @@ def _scores(
     if "query" not in row:
         raise InputError('scores are for lines with "query" and "pos", not for translations.')
     passages = [*row["pos"], *row["neg"]]
-    default = (PRESETS | model.presets)["default"]
-    weights = [default[view] for view in ("dense", "sparse", "colbert")]
+    weights = [PRESETS["default"][view] for view in ("dense", "sparse", "colbert")]
     pairs = [(query, passage) for passage in passages]
     mean = compute_score(model, pairs, weights=(weights[0], weights[1], weights[2]))
     logits = [sum(weights) * score / temperature for score in mean["colbert+sparse+dense"]]

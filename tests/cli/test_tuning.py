@@ -6,6 +6,7 @@ import random
 import pytest
 
 from m3rag import M3Index, Passage
+from m3rag.scoring import PRESETS
 from tests.evaluation.conftest import FOLDER
 
 
@@ -57,7 +58,7 @@ def test_learns_saves_and_uses(m3rag, kb, asked):
     found = json.loads(out)
     assert (found["kb"], found["set"], found["kind"]) == (str(kb), "items", "questions")
     assert (found["level"], found["questions"], found["name"]) == ("page", 60, "tuned")
-    assert found["held_out"].keys() == {"default", "long-document", "cross-lingual"}
+    assert found["held_out"].keys() == {*PRESETS, "same-language"}
     assert found["tuned"]
     assert found["held_out"][found["best"]]["low"] > 0
     assert found["preset"]["weights"]["bm25"] > 0

@@ -11,7 +11,7 @@ from m3rag.evaluation import CorpusDocument, Query, RetrievalSet, evaluate, meas
 from m3rag.evaluation.statistics import Layout
 
 CHANNELS = ["dense", "sparse", "colbert", "bm25"]
-FUSIONS = ["default", "long-document", "cross-lingual", "rrf"]
+FUSIONS = ["default", "long-document", "cross-lingual", "same-language", "rrf"]
 
 
 def test_the_json_has_the_form_that_was_agreed(report):
@@ -163,10 +163,10 @@ def test_passages_are_harder_than_pages(passage_scores, report):
 
 
 def test_weights_by_number_are_a_row_of_that_name(scores):
-    report = measure(scores, weights=["default", (1, 0.3, 1), (1, 0.3, 1, 0.5), {"dense": 2}])
+    report = measure(scores, weights=["default", (0.2, 0.3, 1), (1, 0.3, 1, 0.5), {"dense": 2}])
     rows = report.channels
-    assert list(rows) == [*CHANNELS, "default", "1/0.3/1", "1/0.3/1/0.5", "2/0/0"]
-    assert rows["1/0.3/1"] == rows["default"]
+    assert list(rows) == [*CHANNELS, "default", "0.2/0.3/1", "1/0.3/1/0.5", "2/0/0"]
+    assert rows["0.2/0.3/1"] == rows["default"]
     assert rows["2/0/0"] == rows["dense"]
 
 

@@ -8,14 +8,14 @@ from m3rag.evaluation import measure, read_run, score_run, write_runs
 
 
 def test_round_trip(scores, report, xquad, tmp_path):
-    paths = write_runs(scores, tmp_path, weights=["default", (1, 0.3, 1)])
+    paths = write_runs(scores, tmp_path, weights=["default", (0.2, 0.3, 1)])
     assert [path.name for path in paths] == [
-        "dense.trec", "sparse.trec", "colbert.trec", "bm25.trec", "default.trec", "1_0.3_1.trec",
+        "dense.trec", "sparse.trec", "colbert.trec", "bm25.trec", "default.trec", "0.2_0.3_1.trec",
     ]  # fmt: skip
     for path in paths:
         tag, run = read_run(path)
         again = measure(score_run(run, xquad, name=tag))
-        name = "default" if tag == "1/0.3/1" else tag
+        name = "default" if tag == "0.2/0.3/1" else tag
         assert list(again.channels) == [tag]
         assert again.keys == report.keys
         for metric in report.metrics:

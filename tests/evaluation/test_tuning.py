@@ -25,7 +25,7 @@ from m3rag.evaluation.tuning import (
 from m3rag.evaluation.tuning.objective import Objective
 from m3rag.evaluation.tuning.search import Search
 from m3rag.index.presets import Preset
-from m3rag.scoring import PRESETS
+from m3rag.scoring import PRESETS, parse_weights
 
 SIGNAL = {"dense": 0.05, "sparse": 0.4, "colbert": 0.05, "bm25": 4.0}
 
@@ -65,7 +65,7 @@ def test_values_are_those_of_trec_eval(scores, weights):
     if weights == "rrf":
         preset = Preset(dict.fromkeys(("dense", "sparse", "colbert"), 1.0), "rrf")
     else:
-        numbers = PRESETS[weights] if isinstance(weights, str) else None
+        numbers = scores.presets[weights] if isinstance(weights, str) else None
         channels = ("dense", "sparse", "colbert", "bm25")
         preset = Preset(numbers or dict(zip(channels, weights, strict=False)))
     np.testing.assert_allclose(Objective(scores).values(preset), expected, atol=1e-6)
@@ -134,7 +134,7 @@ def test_ten_questions_are_too_few(tiny, xquad):
     for some in (made_up(10), made_up(FEWEST - 1, languages=9), eleven):
         tuning = tune(some)
         assert not tuning.tuned
-        assert tuning.preset.weights == PRESETS[tuning.best]
+        assert tuning.preset.weights == parse_weights(some.presets[tuning.best])
         assert f"{tuning.questions} questions are too few" in tuning.reason
         assert (tuning.learned, tuning.held_out) == (None, {})
 
@@ -199,7 +199,7 @@ def test_an_index_is_scored_as_it_searches(filled, xquad):
     scores = index_scores(filled, labelled)
     assert scores.level == "page"
     assert scores.channels == filled.channels
-    weights = PRESETS["cross-lingual"]
+    weights = scores.presets["cross-lingual"]
     objective = Objective(scores).values(Preset(weights))
     for query, value in zip(queries, objective, strict=True):
         hits = filled.search(query.text, 72, weights="cross-lingual")

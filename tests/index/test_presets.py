@@ -62,7 +62,7 @@ async def test_every_way_to_search_knows_it(own):
 
 def test_an_unknown_name_lists_what_there_is(own):
     own.save_preset("tuned", LEARNED)
-    names = ", ".join(f'"{name}"' for name in (*PRESETS, "tuned"))
+    names = ", ".join(f'"{name}"' for name in (*PRESETS, "same-language", "tuned"))
     with pytest.raises(InputError, match=f"No weights are called 'tined'; there are {names}"):
         own.search(QUERY, weights="tined")
 

@@ -31,7 +31,7 @@ def index(request, tmp_path, fresh):
 
 def scores_of(mode, tiny):
     pairs = [(QUERY, text) for text, *_ in TEXTS.values()]
-    column = compute_score(tiny, pairs, weights=(1.0, 0.3, 1.0))[mode]
+    column = compute_score(tiny, pairs, weights=tuple(tiny.presets["default"].values()))[mode]
     return dict(zip(TEXTS, column, strict=True))
 
 
