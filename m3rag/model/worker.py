@@ -2,7 +2,9 @@
 
 Everybody else leaves a request and waits for its future. What waits together is encoded together,
 so micro-batching, thread safety and a free event loop are one mechanism. A request of a few texts
-is somebody waiting for an answer: it never queues behind more than one batch of a long one.
+is somebody waiting for an answer: it never queues behind more than one batch of a long one. Who asks
+alone is served at once; where several asked together a moment ago, the first of the next ones is
+held back for a twentieth of a pass, that the others may come along.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -27,6 +30,7 @@ Progress = Callable[[int], object]
 
 _SHORT = 8  # units; a request this small goes first
 _SLICE = 128  # units of a long request that are tokenised ahead
+_PATIENCE = 0.05  # of the time of a pass
 
 
 @dataclass(eq=False, slots=True)
@@ -107,6 +111,8 @@ class Worker:
         self._closed = False
         self._pending: list[Request] = []
         self._turn = 0
+        self._crowd = 1  # requests of the last pass
+        self._patience = 0.0  # seconds for which so many are awaited
         self._pid = os.getpid()
         self.passes = 0  # forward passes so far
         self.encoded = 0  # texts that went through them
@@ -148,6 +154,7 @@ class Worker:
             while self._receive():
                 batch = self._next_batch()
                 requests = list(dict.fromkeys(request for request, _ in batch))
+                began = time.monotonic()
                 try:
                     self._encode(batch)
                     for request in requests:
@@ -155,24 +162,34 @@ class Worker:
                 except BaseException as error:  # out of memory, say: the callers must hear it
                     for request in requests:
                         request.failure = error
+                self._crowd = len(requests)
+                together = self._crowd > 1
+                self._patience = _PATIENCE * (time.monotonic() - began) if together else 0.0
                 self._deliver()
         for request in self._pending:
             request.failure = InputError("The model was closed before it came to this text.")
         self._deliver()
 
     def _receive(self) -> bool:
-        """Take in what waits; block only when there is nothing to do. False: stop."""
-        while not self._pending or not self._inbox.empty():
-            request = self._inbox.get()
+        """Take in what waits, and, being patient, what follows at once. False: stop."""
+        until = 0.0
+        while True:
+            more = len(self._pending) < self._crowd
+            wait = max(0.0, until - time.monotonic()) if more else 0.0
+            try:
+                request = self._inbox.get(timeout=wait if self._pending else None)
+            except queue.Empty:
+                return True
             if request is None:
                 return False
+            if not self._pending:
+                until = time.monotonic() + self._patience
             self._pending.append(request)
             try:
                 self._look_ahead(request)
             except BaseException as error:
                 request.failure = error
             self._deliver()
-        return True
 
     def _look_ahead(self, request: Request) -> None:
         """Serve what the memo has and tokenise the next texts until some wait to be encoded."""

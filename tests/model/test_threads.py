@@ -3,12 +3,15 @@
 import multiprocessing
 import random
 import threading
+import time
 import warnings
 
 import numpy as np
 import pytest
 
 from m3rag.errors import ForkError
+from m3rag.model.memo import Unit
+from m3rag.model.worker import Request
 
 # Packing changes the order of float additions, nothing else.
 ROUNDING = 2e-6
@@ -81,3 +84,25 @@ def test_equal_is_able_to_fail(fresh):
         a = fresh.encode(["soil moisture " * 9], max_length=16)
         b = fresh.encode(["soil moisture " * 9], max_length=32)
     assert not equal(a, b)
+
+
+def test_who_asks_alone_is_served_at_once_and_a_crowd_together(fresh):
+    worker = fresh._worker
+    fresh.encode(["alone"])
+    assert (worker._crowd, worker._patience) == (1, 0.0)
+
+    def passes_of_two():
+        before, waiting = worker.passes, []
+        for text in ("fern", "moss"):
+            request = Request([Unit((text,), 64)], dense=True, sparse=True, colbert=True)
+            waiting.append(worker.submit(request))
+            time.sleep(0.2)
+        assert all(future.result(30).n_tokens[0] > 2 for future in waiting)
+        return worker.passes - before
+
+    worker._memo.__init__(0)
+    assert passes_of_two() == 2
+    worker._crowd, worker._patience = 2, 20.0
+    assert passes_of_two() == 1
+    assert worker._crowd == 2
+    assert 0 < worker._patience < 20
