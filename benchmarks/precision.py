@@ -33,6 +33,7 @@ class EightBit:
     def __init__(self, model: M3Model) -> None:
         self.tokenizer = model.tokenizer
         self.name = model.name
+        self.presets = model.presets
         self._model = model
 
     def encode(self, texts: Sequence[str], **options: Any) -> Encoding:

@@ -35,7 +35,7 @@ SUMS: Mapping[str, Weights] = {
     **dict(zip(PRESETS, PRESETS, strict=True)),
     "0.1/0.3/1": (0.1, 0.3, 1),
 }
-WITH_BM25: Sequence[Weights] = ((0.05, 0.1, 1, 0.002), (0.2, 1, 3, 0.04))
+WITH_BM25: Sequence[Weights] = ((0.05, 0.5, 1, 0.013),)
 METRICS = {"recall@1": "R@1", "recall@10": "R@10", "ndcg@10": "nDCG@10"}
 TABLES = ("means", "pairs", "languages", "tuning", "long")
 LONG_SET = "longdocs_react"

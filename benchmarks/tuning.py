@@ -78,7 +78,7 @@ def languages_table(
     rows = []
     both = [(one, Objective(one)) for one in (scores, balance(scores, data))]
     for name, fusion in {"dense": (1, 0, 0), "colbert": (0, 0, 1), **fusions}.items():
-        weights, cells = parse_weights(fusion), [name]
+        weights, cells = parse_weights(fusion, scores.presets), [name]
         for one, objective in both:
             shares = [same_language(part, weights, spoken) for part in one.slices]
             cells += [f"{_value(objective, weights):.3f}", f"{np.concatenate(shares).mean():.2f}"]
@@ -103,7 +103,7 @@ def one_draw(scores: Scores, names: Sequence[str], size: int, seed: int) -> tupl
     judge = Objective(only(scores, set(order[len(order) // 2 :])))
     used = _value(judge, tuning.preset)
     learned = _value(judge, tuning.learned) if tuning.learned else np.nan
-    best, usual = (_value(judge, PRESETS[name]) for name in (tuning.best, "cross-lingual"))
+    best, usual = (_value(judge, scores.presets[name]) for name in (tuning.best, "cross-lingual"))
     return used, learned, best, usual, float(tuning.tuned)
 
 
