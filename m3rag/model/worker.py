@@ -2,9 +2,9 @@
 
 Everybody else leaves a request and waits for its future. What waits together is encoded together,
 so micro-batching, thread safety and a free event loop are one mechanism. A request of a few texts
-is somebody waiting for an answer: it never queues behind more than one batch of a long one. Who asks
-alone is served at once; where several asked together a moment ago, the first of the next ones is
-held back for a twentieth of a pass, that the others may come along.
+is somebody waiting for an answer: it never queues behind more than one batch of a long one. Who
+asks alone is served at once; where several asked together a moment ago, the first of the next ones
+is held back for a twentieth of a pass, that the others may come along.
 """
 
 from __future__ import annotations
