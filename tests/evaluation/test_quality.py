@@ -81,7 +81,7 @@ def test_the_command_fills_the_page(quality, tmp_path, monkeypatch, capsys):
     rows = re.findall(r"^\| ([\w/.-]+) \|(?: [01]\.\d{3} \|){6}$", first, re.MULTILINE)
     assert rows == [
         *("dense", "sparse", "colbert", "bm25", "default", "long-document", "cross-lingual"),
-        *("0.1/0.3/1", "rrf", "0.05/0.1/1/0.002", "0.2/1/3/0.04"),
+        *("0.1/0.3/1", "rrf", "0.05/0.5/1/0.013"),
     ]
     assert first.count("<td style=") == 9
     assert re.search(r"^\| 5 \| 0\.\d+ \| none \|", first, re.MULTILINE)
