@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Unpack
@@ -124,6 +125,10 @@ class M3Index:
         """Weights of this index's own, by the names that `search` takes."""
         return MappingProxyType(self._presets)
 
+    @cached_property
+    def _models_presets(self) -> dict[str, Preset]:
+        return {name: Preset(own) for name, own in self.model.presets.items()}
+
     def check(
         self, k: int, *, texts: Sequence[str] = ("?",), **settings: Unpack[Settings]
     ) -> Question:
@@ -137,7 +142,7 @@ class M3Index:
             k,
             self.channels,
             colbert=self.manifest.colbert,
-            presets={name: Preset(own) for name, own in self.model.presets.items()} | self._presets,
+            presets=self._models_presets | self._presets,
             **settings,
         )
 
