@@ -1,7 +1,9 @@
 """Fixtures that several folders share: the real small model, on real text in many scripts."""
 
+import asyncio
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,20 @@ TEXTS = [
 def hear_ctrl_c() -> None:
     """For a child process: whoever starts us in the background makes children ignore Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def needing_the_loop(call):
+    """`call`, which first waits until the event loop turns: whoever blocks the loop fails."""
+    loop = asyncio.get_running_loop()
+
+    def gated(*args, **kwargs):
+        turned = threading.Event()
+        loop.call_soon_threadsafe(turned.set)
+        if not turned.wait(30):
+            raise TimeoutError("The event loop stands still.")
+        return call(*args, **kwargs)
+
+    return gated
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """Dense vectors, and the sparse ones of the Qdrant and Milvus stores."""
 
 import asyncio
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -13,7 +12,7 @@ from m3rag import shared_model
 from m3rag.errors import InputError, TruncationWarning
 from m3rag.langchain import M3Embeddings
 from m3rag.langchain.qdrant import M3SparseEmbeddings
-from tests.conftest import TEXTS
+from tests.conftest import TEXTS, needing_the_loop
 
 TEXTS = TEXTS[:12]
 
@@ -66,23 +65,9 @@ def test_threads(tiny):
 
 
 @pytest.mark.parametrize("kind", [M3Embeddings, M3SparseEmbeddings])
-async def test_the_event_loop_stays_free(fresh, kind):
-    embeddings, longest, stop = kind(fresh), 0.0, asyncio.Event()
-
-    async def tick():
-        nonlocal longest
-        while not stop.is_set():
-            start = time.perf_counter()
-            await asyncio.sleep(0.001)
-            longest = max(longest, time.perf_counter() - start)
-
-    ticking = asyncio.create_task(tick())
-    start = time.perf_counter()
-    await embeddings.aembed_documents([f"{i} {TEXTS[1] * 20}" for i in range(30)])
-    took = time.perf_counter() - start
-    stop.set()
-    await ticking
-    assert longest < max(0.1, took / 4), (longest, took)
+async def test_the_event_loop_stays_free(fresh, kind, monkeypatch):
+    monkeypatch.setattr(fresh._worker, "_network", needing_the_loop(fresh._worker._network))
+    assert len(await kind(fresh).aembed_documents(TEXTS)) == len(TEXTS)
 
 
 async def test_sparse_vectors_are_the_models(tiny):

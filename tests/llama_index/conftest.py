@@ -1,9 +1,5 @@
 """A small corpus in four languages, and a listener for LlamaIndex's events."""
 
-import asyncio
-import time
-from contextlib import asynccontextmanager
-
 import pytest
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
@@ -70,22 +66,3 @@ def listener():
     root.add_event_handler(listener)
     yield listener
     root.event_handlers.remove(listener)
-
-
-@asynccontextmanager
-async def ticking():
-    """Yields a list that tells, afterwards, the longest the event loop was blocked, in seconds."""
-    gaps = []
-
-    async def tick():
-        last = time.perf_counter()
-        while True:
-            await asyncio.sleep(0.001)
-            gaps.append(time.perf_counter() - last)
-            last = time.perf_counter()
-
-    task = asyncio.create_task(tick())
-    await asyncio.sleep(0.01)
-    gaps.clear()
-    yield gaps
-    task.cancel()

@@ -88,21 +88,18 @@ def test_equal_is_able_to_fail(fresh):
 
 def test_who_asks_alone_is_served_at_once_and_a_crowd_together(fresh):
     worker = fresh._worker
-    fresh.encode(["alone"])
-    assert (worker._crowd, worker._patience) == (1, 0.0)
 
-    def passes_of_two():
-        before, waiting = worker.passes, []
-        for text in ("fern", "moss"):
-            request = Request([Unit((text,), 64)], dense=True, sparse=True, colbert=True)
-            waiting.append(worker.submit(request))
-            time.sleep(0.2)
-        assert all(future.result(30).n_tokens[0] > 2 for future in waiting)
-        return worker.passes - before
+    def ask(text):
+        return worker.submit(Request([Unit((text,), 64)], dense=True, sparse=True, colbert=True))
 
-    worker._memo.__init__(0)
-    assert passes_of_two() == 2
-    worker._crowd, worker._patience = 2, 20.0
-    assert passes_of_two() == 1
+    worker._crowd, worker._patience = 1, 60.0
+    assert ask("alone").result(30).n_tokens[0] > 2
+    before = worker.passes
+    worker._crowd, worker._patience = 2, 60.0
+    waiting = [ask("fern")]
+    time.sleep(0.2)
+    waiting.append(ask("moss"))
+    assert all(future.result(30).n_tokens[0] > 2 for future in waiting)
+    assert worker.passes == before + 1
     assert worker._crowd == 2
-    assert 0 < worker._patience < 20
+    assert 0 < worker._patience < 60
