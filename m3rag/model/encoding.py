@@ -122,6 +122,43 @@ class MultiVectors:
         return cls(_offsets([len(r) for r in rows]), np.concatenate(rows))
 
 
+class GrowingMultiVectors:
+    """The ColBERT vectors of texts that come one after the other, gathered in one array.
+
+    The array grows where it lies, so that thousands of texts are never in memory twice, as they
+    are when matrices of each text are concatenated.
+    """
+
+    __slots__ = ("_lengths", "_rows", "_vectors")
+
+    def __init__(self) -> None:
+        self._lengths: list[int] = []
+        self._rows = 0
+        self._vectors: NDArray[np.floating] | None = None
+
+    def append(self, vectors: NDArray[np.floating]) -> None:
+        """Copy the `(t - 1, d)` matrix of the next text."""
+        start, self._rows = self._rows, self._rows + len(vectors)
+        self._lengths.append(len(vectors))
+        if self._vectors is None:
+            self._vectors = vectors.copy()
+            return
+        if self._rows > len(self._vectors):  # numpy clears what it adds: no more than is soon used
+            self._resize(self._vectors, self._rows + self._rows // 32)
+        self._vectors[start : self._rows] = vectors
+
+    def complete(self) -> MultiVectors:
+        """All texts so far, of which there is at least one; nothing can be appended any more."""
+        if self._vectors is None:
+            raise InputError("No ColBERT vectors were gathered.")
+        self._resize(self._vectors, self._rows)
+        return MultiVectors(_offsets(self._lengths), self._vectors)
+
+    @staticmethod
+    def _resize(vectors: NDArray[np.floating], rows: int) -> None:
+        vectors.resize((rows, vectors.shape[1]), refcheck=False)  # nobody else has seen it yet
+
+
 class Encoding:
     """n texts in up to three views; `len`, iteration, `enc[i]`, `enc[2:5]`, `enc[[4, 1]]`.
 

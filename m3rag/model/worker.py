@@ -15,13 +15,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 
 from m3rag.errors import ForkError, InputError
-from m3rag.model.encoding import Encoding, MultiVectors, SparseVectors
+from m3rag.model.encoding import Encoding, GrowingMultiVectors, SparseVectors
 from m3rag.model.memo import Memo, TextViews, Unit
 from m3rag.model.network import M3Network, sparse_rows
 from m3rag.model.tokenizer import Tokenizer, Tokens
@@ -46,6 +46,8 @@ class Request:
     views: dict[int, Sequence[TextViews]] = field(default_factory=dict)  # by position in units
     ahead: dict[int, list[Tokens]] = field(default_factory=dict)  # tokenised, not yet encoded
     next: int = 0  # first unit not yet looked at
+    vectors: GrowingMultiVectors = field(default_factory=GrowingMultiVectors)
+    settled: int = 0  # units from the first on whose ColBERT vectors lie there
     failure: BaseException | None = None
 
     @property
@@ -55,7 +57,7 @@ class Request:
 
     @property
     def gathered(self) -> list[TextViews]:
-        """The views of all texts, in their order."""
+        """The views of all texts, in their order; the ColBERT vectors are in `vectors`."""
         return [views for row in range(len(self.units)) for views in self.views[row]]
 
     @property
@@ -72,6 +74,16 @@ class Request:
                 self.progress(len(views))
             except BaseException as error:  # the caller's own code: the caller's own error
                 self.failure = error
+        self._settle()
+
+    def _settle(self) -> None:
+        """Take the ColBERT vectors out of the views, as far as no unit before them is missing."""
+        while (views := self.views.get(self.settled)) is not None:
+            for one in views:
+                if self.colbert and one.colbert is not None:
+                    self.vectors.append(one.colbert)
+            self.views[self.settled] = [replace(one, colbert=None) for one in views]
+            self.settled += 1
 
     def finish(self) -> None:
         """Hand the encoding or the error over, unless the caller has gone."""
@@ -86,13 +98,12 @@ class Request:
 
     def _encoding(self) -> Encoding:
         views = self.gathered
-        colbert = [v.colbert for v in views if v.colbert is not None]
         return Encoding(
             n_tokens=np.array([v.n_tokens for v in views], np.int32),
             truncated=np.array([v.total_tokens > v.n_tokens for v in views], np.bool_),
             dense=np.stack([v.dense for v in views]) if self.dense else None,
             sparse=SparseVectors.from_rows([v.sparse for v in views]) if self.sparse else None,
-            colbert=MultiVectors.from_rows(colbert) if self.colbert else None,
+            colbert=self.vectors.complete() if self.colbert else None,
         )
 
 

@@ -1,0 +1,50 @@
+"""ColBERT vectors that are gathered one text after the other."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from m3rag import M3Model
+from m3rag.errors import InputError
+from m3rag.model.encoding import GrowingMultiVectors, MultiVectors
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("texts", [1, 2, 500])
+def test_gathered_one_by_one_is_what_is_stacked_at_once(texts, dtype):
+    rng = np.random.default_rng(texts)
+    rows = [rng.normal(size=(rng.integers(1, 40), 8)).astype(dtype) for _ in range(texts)]
+    growing = GrowingMultiVectors()
+    for one in rows:
+        growing.append(one)
+    found, expected = growing.complete(), MultiVectors.from_rows(rows)
+    np.testing.assert_array_equal(found.offsets, expected.offsets)
+    np.testing.assert_array_equal(found.vectors, expected.vectors)
+    assert found.vectors.dtype == dtype
+    assert found.vectors.flags.owndata
+    assert found.vectors.flags.c_contiguous
+
+
+def test_what_was_appended_may_change_afterwards():
+    growing, first = GrowingMultiVectors(), np.ones((2, 4), np.float32)
+    growing.append(first)
+    first[:] = 7
+    assert growing.complete().vectors.max() == 1
+
+
+def test_nothing_gathered_is_an_error():
+    with pytest.raises(InputError, match="No ColBERT vectors"):
+        GrowingMultiVectors().complete()
+
+
+def test_encoding_many_texts_never_holds_their_vectors_twice():
+    texts = [f"{i} soil moisture sensor " * 12 for i in range(800)]
+    with M3Model.load("tiny", dtype="float32", memo_bytes=0) as model:
+        model.encode(texts[:2])
+        tracemalloc.start()
+        vectors = model.encode(texts).colbert.vectors
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert vectors.nbytes > 10_000_000
+    assert peak < 1.5 * vectors.nbytes
