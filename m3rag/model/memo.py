@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -45,6 +45,10 @@ class TextViews:
         """Memory of the arrays."""
         parts = [self.dense, self.weights, *self.sparse]
         return sum(p.nbytes for p in parts) + (0 if self.colbert is None else self.colbert.nbytes)
+
+    def without_colbert(self) -> TextViews:
+        """The other views, in the same memory."""
+        return replace(self, colbert=None)
 
 
 class Memo:

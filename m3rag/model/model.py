@@ -22,8 +22,9 @@ from m3rag.model.encoding import Encoding, MultiVectors, SparseVectors
 from m3rag.model.linear import pack
 from m3rag.model.memo import Unit
 from m3rag.model.network import M3Network
+from m3rag.model.request import Progress, Request
 from m3rag.model.settings import check_text, choose_device, choose_dtype
-from m3rag.model.worker import Progress, Request, Worker
+from m3rag.model.worker import Worker
 
 DEFAULT = "BAAI/bge-m3"
 _SHORTEST = 3  # <s>, one token, </s>

@@ -48,3 +48,16 @@ def test_encoding_many_texts_never_holds_their_vectors_twice():
         tracemalloc.stop()
     assert vectors.nbytes > 10_000_000
     assert peak < 1.5 * vectors.nbytes
+
+
+def test_colbert_vectors_of_bulk_work_push_nothing_out_of_the_memo():
+    texts = [f"passage {i}" for i in range(1100)]
+    with M3Model.load("tiny", dtype="float32", memo_bytes=4_000_000) as model:
+        model.encode(["a question"])
+        assert model.encode(texts).colbert.vectors.nbytes > 4_000_000
+        passes = model.passes
+        model.encode(["a question"])
+        model.encode(texts, colbert=False)
+        assert model.passes == passes
+        model.encode(texts[:1])
+        assert model.passes == passes + 1

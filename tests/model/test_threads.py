@@ -11,7 +11,7 @@ import pytest
 
 from m3rag.errors import ForkError
 from m3rag.model.memo import Unit
-from m3rag.model.worker import Request
+from m3rag.model.request import Request
 
 # Packing changes the order of float additions, nothing else.
 ROUNDING = 2e-6
