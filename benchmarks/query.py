@@ -1,5 +1,7 @@
 """A query of 12 tokens, and eight at once, three outputs each, beside FlagEmbedding.
 
+Eight threads are asked twice: for one query each, and for four each, one after the other.
+
 python benchmarks/query.py [--layers 24] [--save]
 """
 
@@ -38,15 +40,17 @@ def main() -> None:
     with full_size(given.layers, given.tokenizer) as folder:
         theirs = flag_model(folder)
         ours = {d: M3Model.load(folder, dtype=d, memo_bytes=0) for d in dtypes}
-        queries = texts_of([12] * 8, ours["float32"].tokenizer)
+        queries = texts_of([12] * 32, ours["float32"].tokenizer)
+        eight, fours = queries[:8], [queries[i : i + 4] for i in range(0, 32, 4)]
         tasks = {"FlagEmbedding, one": partial(flag_encode, theirs, queries[:1], 1)}
         for dtype, model in ours.items():
-            one_by_one = partial(lambda m: [m.encode([q]) for q in queries], model)
             tasks |= {
                 f"{dtype}, one": partial(model.encode, queries[:1]),
-                f"{dtype}, 8 one by one": one_by_one,
-                f"{dtype}, 8 threads": partial(in_threads, model, queries),
-                f"{dtype}, 8 in asyncio": partial(in_asyncio, model, queries),
+                f"{dtype}, 8 one by one": partial(one_by_one, model, eight),
+                f"{dtype}, 8 threads": partial(in_threads, model, [[q] for q in eight]),
+                f"{dtype}, 8 in asyncio": partial(in_asyncio, model, eight),
+                f"{dtype}, 32 one by one": partial(one_by_one, model, queries),
+                f"{dtype}, 32 by 8 threads": partial(in_threads, model, fours),
             }
         for _ in range(2):
             for task in tasks.values():
@@ -67,13 +71,20 @@ def against(times: dict[str, list[float]], name: str) -> str:
     dtype, _, how = name.partition(", ")
     if how == "one":
         return f"{ratio(times, 'FlagEmbedding, one', name)} FlagEmbedding"
-    return f"{ratio(times, f'{dtype}, 8 one by one', name)} 8 one by one"
+    alone = f"{how.split()[0]} one by one"
+    return f"{ratio(times, f'{dtype}, {alone}', name)} {alone}"
 
 
-def in_threads(model: M3Model, queries: list[str]) -> None:
-    """Each query in a thread of its own."""
+def one_by_one(model: M3Model, queries: list[str]) -> None:
+    """One after the other."""
+    for query in queries:
+        model.encode([query])
+
+
+def in_threads(model: M3Model, queries: list[list[str]]) -> None:
+    """A thread for each list of queries, which asks them one after the other."""
     with ThreadPoolExecutor(len(queries)) as pool:
-        list(pool.map(lambda q: model.encode([q]), queries))
+        list(pool.map(partial(one_by_one, model), queries))
 
 
 def in_asyncio(model: M3Model, queries: list[str]) -> None:
