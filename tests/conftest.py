@@ -53,6 +53,12 @@ def needing_the_loop(call):
     return gated
 
 
+def passes_need_the_loop(model, monkeypatch):
+    """Make each forward pass of a model one that is `needing_the_loop`."""
+    worker = model._worker
+    monkeypatch.setattr(worker, "_network", needing_the_loop(worker._network))
+
+
 @pytest.fixture(scope="session")
 def tiny() -> M3Model:
     """The bundled model in float32: the same numbers on every machine."""

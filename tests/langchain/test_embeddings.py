@@ -12,7 +12,7 @@ from m3rag import shared_model
 from m3rag.errors import InputError, TruncationWarning
 from m3rag.langchain import M3Embeddings
 from m3rag.langchain.qdrant import M3SparseEmbeddings
-from tests.conftest import TEXTS, needing_the_loop
+from tests.conftest import TEXTS, passes_need_the_loop
 
 TEXTS = TEXTS[:12]
 
@@ -66,7 +66,7 @@ def test_threads(tiny):
 
 @pytest.mark.parametrize("kind", [M3Embeddings, M3SparseEmbeddings])
 async def test_the_event_loop_stays_free(fresh, kind, monkeypatch):
-    monkeypatch.setattr(fresh._worker, "_network", needing_the_loop(fresh._worker._network))
+    passes_need_the_loop(fresh, monkeypatch)
     assert len(await kind(fresh).aembed_documents(TEXTS)) == len(TEXTS)
 
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from m3rag import M3Index, M3Model, compute_score
 from m3rag.errors import InputError, ModelMismatchError
 from m3rag.langchain import M3EnsembleRetriever, M3Reranker
-from tests.conftest import needing_the_loop
+from tests.conftest import passes_need_the_loop
 from tests.langchain.conftest import DOCUMENTS, QUERY, ids
 
 
@@ -85,7 +85,7 @@ def test_bad_settings(tiny, settings):
 async def test_async_is_sync_and_leaves_the_loop_free(documents, fresh, monkeypatch):
     reranker = M3Reranker(model=fresh)
     with monkeypatch.context() as patch:
-        patch.setattr(fresh._worker, "_network", needing_the_loop(fresh._worker._network))
+        passes_need_the_loop(fresh, patch)
         found = await reranker.acompress_documents(documents, QUERY)
     assert found == reranker.compress_documents(documents, QUERY)
 

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from m3rag import M3Index, Passage
 from m3rag.errors import InputError
 from m3rag.langchain import M3EnsembleRetriever, M3SparseRetriever
-from tests.conftest import needing_the_loop
+from tests.conftest import passes_need_the_loop
 from tests.langchain.conftest import DOCUMENTS, QUERY, ids
 
 QUERIES = [QUERY, "¿Dónde crece el helecho?", "When does the pump run?"]
@@ -323,7 +323,7 @@ def test_one_pass_a_text_and_a_query(fresh):
 
 async def test_the_event_loop_stays_free(fresh, monkeypatch):
     retriever = M3EnsembleRetriever.from_documents(DOCUMENTS, model=fresh)
-    monkeypatch.setattr(fresh._worker, "_network", needing_the_loop(fresh._worker._network))
+    passes_need_the_loop(fresh, monkeypatch)
     assert all(await asyncio.gather(*(retriever.ainvoke(f"{QUERY} {i}") for i in range(5))))
 
 

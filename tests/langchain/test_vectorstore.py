@@ -12,7 +12,7 @@ from langchain_core.vectorstores.utils import maximal_marginal_relevance
 from m3rag import M3Index
 from m3rag.errors import InputError
 from m3rag.langchain import M3Embeddings, M3VectorStore
-from tests.conftest import needing_the_loop
+from tests.conftest import passes_need_the_loop
 from tests.langchain.conftest import DOCUMENTS, QUERY, ids
 
 
@@ -150,7 +150,7 @@ async def test_async_is_sync(store):
 
 async def test_async_add_leaves_the_loop_free(fresh, monkeypatch):
     store = M3VectorStore(model=fresh)
-    monkeypatch.setattr(fresh._worker, "_network", needing_the_loop(fresh._worker._network))
+    passes_need_the_loop(fresh, monkeypatch)
     assert len(await store.aadd_texts(["fern", "pump", "sun", "shade"])) == 4
 
 

@@ -22,7 +22,7 @@ from llama_index.core.instrumentation.events.embedding import (
 from m3rag.errors import MissingExtraError, ModelMismatchError
 from m3rag.llama_index import M3Embedding, M3SparseEmbedding, sparse_encoder
 from m3rag.llama_index import model as models
-from tests.conftest import TEXTS, needing_the_loop
+from tests.conftest import TEXTS, passes_need_the_loop
 
 TWENTY = [f"plant number {i}" for i in range(20)]
 
@@ -86,7 +86,7 @@ async def test_async_calls_have_the_batch_size_too(fresh, monkeypatch, kind):
 
 
 async def test_the_event_loop_goes_on_while_texts_are_embedded(fresh, monkeypatch):
-    monkeypatch.setattr(fresh._worker, "_network", needing_the_loop(fresh._worker._network))
+    passes_need_the_loop(fresh, monkeypatch)
     assert len(await M3Embedding(model=fresh).aget_text_embedding_batch(TWENTY)) == 20
 
 

@@ -11,7 +11,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from m3rag import M3Index, M3Model, compute_score
 from m3rag.errors import InputError
 from m3rag.llama_index import M3EnsembleRetriever, M3Reranker, M3VectorStore
-from tests.conftest import needing_the_loop
+from tests.conftest import passes_need_the_loop
 from tests.llama_index.conftest import TEXTS, make_nodes
 
 QUERY = "How do I measure soil moisture?"
@@ -94,7 +94,7 @@ async def test_async_gives_what_sync_gives(tiny, found):
 
 
 async def test_the_event_loop_goes_on_while_it_reranks(fresh, found, monkeypatch):
-    monkeypatch.setattr(fresh._worker, "_network", needing_the_loop(fresh._worker._network))
+    passes_need_the_loop(fresh, monkeypatch)
     assert await M3Reranker(model=fresh).apostprocess_nodes(found, query_str=QUERY)
     assert fresh.passes
 

@@ -18,7 +18,7 @@ from m3rag.llama_index import (
     M3NodeWithScore,
     M3SparseRetriever,
 )
-from tests.conftest import needing_the_loop
+from tests.conftest import passes_need_the_loop
 from tests.llama_index.conftest import QUESTIONS, make_nodes
 
 BOTH = [M3EnsembleRetriever, M3SparseRetriever]
@@ -199,7 +199,7 @@ async def test_queries_that_wait_together_share_passes(fresh, nodes):
 async def test_the_event_loop_goes_on_while_it_retrieves(fresh, nodes, kind, monkeypatch):
     retriever = kind.from_nodes(nodes, model=fresh)
     before = fresh.passes
-    monkeypatch.setattr(fresh._worker, "_network", needing_the_loop(fresh._worker._network))
+    passes_need_the_loop(fresh, monkeypatch)
     assert all(await asyncio.gather(*(retriever.aretrieve(question) for question in QUESTIONS)))
     assert fresh.passes > before
 

@@ -20,7 +20,7 @@ from m3rag import M3Index
 from m3rag.errors import InputError
 from m3rag.llama_index import M3Embedding, M3VectorStore
 from m3rag.llama_index.querying import mmr
-from tests.conftest import needing_the_loop
+from tests.conftest import passes_need_the_loop
 from tests.llama_index.conftest import QUESTIONS, TEXTS, make_nodes
 
 MODES = ["default", "sparse", "text_search", "hybrid", "mmr"]
@@ -359,7 +359,7 @@ async def test_all_this_works_asynchronously(own, nodes):
 
 async def test_the_event_loop_goes_on_while_it_works(fresh, nodes, monkeypatch):
     store = M3VectorStore(M3Index.open(model=fresh))
-    monkeypatch.setattr(fresh._worker, "_network", needing_the_loop(fresh._worker._network))
+    passes_need_the_loop(fresh, monkeypatch)
     await store.async_add(nodes)
     await store.aquery(ask(mode="hybrid"))
     assert fresh.passes == 2

@@ -11,7 +11,7 @@ import pytest
 
 from m3rag import Encoding, M3Model
 from m3rag.errors import InputError, TruncationWarning
-from tests.conftest import TEXTS, needing_the_loop
+from tests.conftest import TEXTS, passes_need_the_loop
 
 
 def test_shapes_and_types(tiny):
@@ -243,7 +243,7 @@ async def test_aencode_equals_encode(tiny):
 
 
 async def test_aencode_leaves_the_event_loop_free(fresh, monkeypatch):
-    monkeypatch.setattr(fresh._worker, "_network", needing_the_loop(fresh._worker._network))
+    passes_need_the_loop(fresh, monkeypatch)
     assert len(await fresh.aencode(TEXTS)) == len(TEXTS)
 
 
