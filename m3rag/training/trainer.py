@@ -101,6 +101,7 @@ class Trainer:
         progress, settings = self.progress, self._settings
         if progress.finished:
             return progress
+        self._processes.wait()  # All have looked at the folder: now the first may write to it.
         log = Log(self._to / FOLDER, step=progress.step) if self._processes.first else None
         with Interrupt() as interrupt:
             while self.done < 1:

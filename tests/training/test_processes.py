@@ -11,6 +11,22 @@ import pytest
 from m3rag.training import train
 from tests.training.conftest import write
 
+# The second process looks at the folder when the first is long ready to write to it.
+_LATE = """
+import os, time
+from m3rag.cli.app import main
+from m3rag.training.state import State
+
+progress = State.progress
+
+def late(state):
+    time.sleep(4 * int(os.environ["RANK"]))
+    return progress(state)
+
+State.progress = late
+main()
+"""
+
 
 @pytest.mark.timeout(300)
 @pytest.mark.filterwarnings("ignore::m3rag.errors.TruncationWarning")
@@ -24,7 +40,9 @@ def test_two_processes_average_their_gradients(rows, quick, tmp_path):
     options += ["--freeze", "embeddings", "--freeze", "positions"]
     options += ["--max-passage-length", "24", "--learning-rate", "3e-4", "--dtype", "float32"]
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    launch += ["-m", "m3rag", "train", "--data", str(data), "--model", "tiny", *options]
+    late = tmp_path / "late.py"
+    late.write_text(_LATE)
+    launch += [str(late), "train", "--data", str(data), "--model", "tiny", *options]
     done = subprocess.run(
         [*launch, "--to", str(tmp_path / "two"), "--device", "cpu"],
         capture_output=True,
