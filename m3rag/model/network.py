@@ -7,9 +7,10 @@ h heads of k dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ from m3rag.model.attention import PACKED
 from m3rag.model.checkpoint import Checkpoint
 from m3rag.model.tokenizer import Tokens
 
+_EARLY = 12  # a pass may be given up in the first of so many parts of its layers
+
 
 @dataclass(frozen=True, slots=True)
 class Views:
@@ -31,6 +34,10 @@ class Views:
     dense: NDArray[np.float32]  # (n, d)
     weights: NDArray[np.float32]  # (T,)
     colbert: NDArray[np.floating] | None  # (T - heads, c)
+
+
+class GivenUp(Exception):  # noqa: N818 (nothing went wrong)
+    """A pass was ended on request when it had hardly begun."""
 
 
 class M3Network(nn.Module):
@@ -42,6 +49,9 @@ class M3Network(nn.Module):
         self.encoder = XLMRobertaModel(config, add_pooling_layer=False)
         self.sparse_linear = nn.Linear(config.hidden_size, 1)
         self.colbert_linear = nn.Linear(config.hidden_size, colbert_dim)
+        layers = self.encoder.encoder.layer
+        for layer in layers[: len(layers) // _EARLY]:
+            layer.register_forward_hook(_end_if_asked, with_kwargs=True)
 
     @classmethod
     def from_checkpoint(
@@ -71,11 +81,20 @@ class M3Network(nn.Module):
                     setattr(module, name, torch.zeros_like(buffer, device="cpu"))
         return network.to(device).eval().requires_grad_(False)
 
-    def forward(self, units: Sequence[Sequence[Tokens]], *, colbert: bool) -> Views:
+    def forward(
+        self,
+        units: Sequence[Sequence[Tokens]],
+        *,
+        colbert: bool,
+        give_up: Callable[[], bool] | None = None,
+    ) -> Views:
         """Encode texts, those of a unit together; units are ordered by their length.
 
         A text's dense vector is the mean, normalised, of the hidden states of its `<s>`s. In a unit
-        the positions go on from text to text.
+        the positions go on from text to text. `give_up` is asked after each of the first layers.
+
+        Raises:
+            GivenUp: it said so.
         """
         device, dtype = self.sparse_linear.weight.device, self.sparse_linear.weight.dtype
         texts = [tokens for unit in units for tokens in unit]
@@ -83,7 +102,7 @@ class M3Network(nn.Module):
         T, starts = int(lengths.sum()), np.cumsum(lengths) - lengths  # noqa: N806
         rows = [[id_ for tokens in unit for id_ in tokens.ids] for unit in units]
         filler = _filler(T) if device.type == "cpu" else 0
-        hidden, _ = self.hidden([*rows, [self.pad] * filler] if filler else rows)  # (T + filler, d)
+        hidden, _ = self.hidden([*rows, [self.pad] * filler] if filler else rows, give_up)
 
         heads = np.concatenate([a + np.array(t.heads) for a, t in zip(starts, texts, strict=True)])
         owner = np.repeat(np.arange(len(texts)), [len(tokens.heads) for tokens in texts])
@@ -100,7 +119,9 @@ class M3Network(nn.Module):
             vectors = vectors.half()  # finer than the bfloat16 they come from, half the memory
         return Views(dense.cpu().numpy(), weights.cpu().numpy(), vectors.cpu().numpy())
 
-    def hidden(self, texts: Sequence[Sequence[int]]) -> tuple[Tensor, NDArray[np.int64]]:
+    def hidden(
+        self, texts: Sequence[Sequence[int]], give_up: Callable[[], bool] | None = None
+    ) -> tuple[Tensor, NDArray[np.int64]]:
         """The last hidden states `(T, d)` of texts ordered by length, and where each `<s>` is."""
         device = self.sparse_linear.weight.device
         lengths = np.array([len(ids) for ids in texts])  # (n,)
@@ -111,6 +132,7 @@ class M3Network(nn.Module):
             position_ids=torch.from_numpy(self._positions(ids, first, lengths))[None].to(device),
             token_type_ids=torch.zeros(1, len(ids), dtype=torch.long, device=device),
             runs=[(len(list(same)), length) for length, same in groupby(lengths.tolist())],
+            give_up=give_up,
         ).last_hidden_state[0]
         return hidden, first
 
@@ -122,6 +144,13 @@ class M3Network(nn.Module):
         count = np.cumsum(real)
         before = np.repeat(count[first] - real[first], lengths)
         return np.where(real, count - before, 0) + self.pad
+
+
+def _end_if_asked(_: nn.Module, __: Any, asked: Mapping[str, Any], ___: Any) -> None:
+    """A hook of a layer: all of them get what the encoder was called with."""
+    give_up = asked.get("give_up")
+    if give_up is not None and give_up():
+        raise GivenUp
 
 
 def _mismatches(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:

@@ -3,8 +3,8 @@
 Everybody else leaves a request and waits for its future. What waits together is encoded together,
 so micro-batching, thread safety and a free event loop are one mechanism. A request of a few texts
 is somebody waiting for an answer: it never queues behind more than one batch of a long one. Who
-asks alone is served at once; where several asked together a moment ago, the first of the next ones
-is held back for a twentieth of a pass, that the others may come along.
+asks alone is served at once: nothing waits for company. If company comes while the pass of short
+requests has hardly begun, the pass begins again with all of them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import queue
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 
@@ -22,14 +21,14 @@ import torch
 from m3rag.errors import ForkError, InputError
 from m3rag.model.encoding import Encoding
 from m3rag.model.memo import Memo, TextViews, Unit
-from m3rag.model.network import M3Network, sparse_rows
+from m3rag.model.network import GivenUp, M3Network, sparse_rows
 from m3rag.model.request import Request
 from m3rag.model.tokenizer import Tokenizer, Tokens
 
 _SHORT = 8  # units; a request this small goes first
 _SLICE = 128  # units of a long request that are tokenised ahead
 _BULK = 1024  # units; ColBERT vectors of a longer request would push each other out of the memo
-_PATIENCE = 0.05  # of the time of a pass
+_AGAIN = 2  # times that a pass may begin again
 
 
 class Worker:
@@ -47,8 +46,7 @@ class Worker:
         self._closed = False
         self._pending: list[Request] = []
         self._turn = 0
-        self._crowd = 1  # requests of the last pass
-        self._patience = 0.0  # seconds for which so many are awaited
+        self._begun = 0  # times that the next pass has been given up
         self._pid = os.getpid()
         self.passes = 0  # forward passes so far
         self.encoded = 0  # texts that went through them
@@ -90,42 +88,42 @@ class Worker:
             while self._receive():
                 batch = self._next_batch()
                 requests = list(dict.fromkeys(request for request, _ in batch))
-                began = time.monotonic()
                 try:
                     self._encode(batch)
                     for request in requests:
                         self._look_ahead(request)
+                except GivenUp:
+                    self._begun += 1
+                    self._turn -= 1
+                    continue
                 except BaseException as error:  # out of memory, say: the callers must hear it
                     for request in requests:
                         request.failure = error
-                self._crowd = len(requests)
-                together = self._crowd > 1
-                self._patience = _PATIENCE * (time.monotonic() - began) if together else 0.0
+                self._begun = 0
                 self._deliver()
         for request in self._pending:
             request.failure = InputError("The model was closed before it came to this text.")
         self._deliver()
 
     def _receive(self) -> bool:
-        """Take in what waits, and, being patient, what follows at once. False: stop."""
-        until = 0.0
+        """Take in what waits, and wait if nothing is left to do. False: stop."""
         while True:
-            more = len(self._pending) < self._crowd
-            wait = max(0.0, until - time.monotonic()) if more else 0.0
             try:
-                request = self._inbox.get(timeout=wait if self._pending else None)
+                request = self._inbox.get(block=not self._pending)
             except queue.Empty:
                 return True
             if request is None:
                 return False
-            if not self._pending:
-                until = time.monotonic() + self._patience
             self._pending.append(request)
             try:
                 self._look_ahead(request)
             except BaseException as error:
                 request.failure = error
             self._deliver()
+
+    def _company(self) -> bool:
+        """Whether the pass that has just begun should begin again with more requests."""
+        return self._begun < _AGAIN and not self._inbox.empty()
 
     def _look_ahead(self, request: Request) -> None:
         """Serve what the memo has and tokenise the next texts until some wait to be encoded."""
@@ -182,16 +180,19 @@ class Worker:
             return
         groups.sort(key=lambda group: _tokens(group[0]))
         colbert = any(request.colbert for request, _ in batch)
-        encoded = self._forward([cuts for cuts, _ in groups], colbert=colbert)
+        short = all(len(request.units) <= _SHORT for request, _ in batch)
+        encoded = self._forward([cuts for cuts, _ in groups], colbert=colbert, short=short)
         for cuts, unit in groups:
             views = [next(encoded) for _ in cuts]
             bulk = all(len(request.units) > _BULK for request, _ in asked[unit])
             self._memo.put(unit, [v.without_colbert() for v in views] if bulk else views)
             _give(asked[unit], views)
 
-    def _forward(self, units: list[list[Tokens]], *, colbert: bool) -> Iterator[TextViews]:
+    def _forward(
+        self, units: list[list[Tokens]], *, colbert: bool, short: bool
+    ) -> Iterator[TextViews]:
         """One pass over units ordered by length; the views of all their texts."""
-        views = self._network(units, colbert=colbert)
+        views = self._network(units, colbert=colbert, give_up=self._company if short else None)
         cuts = [cut for unit in units for cut in unit]
         self.passes += 1
         self.encoded += len(cuts)

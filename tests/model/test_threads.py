@@ -1,15 +1,18 @@
 """Any number of threads, any max_length: the single-threaded result. Forks are refused."""
 
+import dataclasses
+import itertools
 import multiprocessing
 import random
 import threading
-import time
 import warnings
 
 import numpy as np
 import pytest
 
+from m3rag import M3Model
 from m3rag.errors import ForkError
+from m3rag.model import checkpoint
 from m3rag.model.memo import Unit
 from m3rag.model.request import Request
 
@@ -86,20 +89,57 @@ def test_equal_is_able_to_fail(fresh):
     assert not equal(a, b)
 
 
-def test_who_asks_alone_is_served_at_once_and_a_crowd_together(fresh):
-    worker = fresh._worker
+@pytest.fixture
+def deep(tiny_folder):
+    """The bundled model's layers again and again: as many as BGE-M3 has."""
+    tiny = checkpoint.read(tiny_folder)
+    layers = [name for name in tiny.encoder if name.startswith("encoder.layer.0.")]
+    more = {
+        name.replace(".0.", f".{i}.", 1): tiny.encoder[name] for i in range(24) for name in layers
+    }
+    config = tiny.config | {"num_hidden_layers": 24}
+    many = dataclasses.replace(tiny, config=config, encoder=tiny.encoder | more)
+    with M3Model(many, dtype="float32", memo_bytes=0) as model:
+        yield model
+
+
+def followed(model, monkeypatch, texts):
+    """Ask for "soil"; each time the pass looks whether others have come, the next of `texts` has.
+
+    Returns the futures, the first one's first, and how often it looked.
+    """
+    worker, company = model._worker, model._worker._company
+    rest, later, looks = iter(texts), [], []
 
     def ask(text):
         return worker.submit(Request([Unit((text,), 64)], dense=True, sparse=True, colbert=True))
 
-    worker._crowd, worker._patience = 1, 60.0
-    assert ask("alone").result(30).n_tokens[0] > 2
-    before = worker.passes
-    worker._crowd, worker._patience = 2, 60.0
-    waiting = [ask("fern")]
-    time.sleep(0.2)
-    waiting.append(ask("moss"))
-    assert all(future.result(30).n_tokens[0] > 2 for future in waiting)
-    assert worker.passes == before + 1
-    assert worker._crowd == 2
-    assert 0 < worker._patience < 60
+    def looking():
+        looks.append(len(looks))
+        later.extend(map(ask, itertools.islice(rest, 1)))
+        return company()
+
+    monkeypatch.setattr(worker, "_company", looking)
+    first = ask("soil")
+    first.result(30)
+    return [first, *later], len(looks)
+
+
+def test_who_comes_when_a_pass_has_hardly_begun_is_in_it(deep, monkeypatch):
+    alone = [deep.encode([text]) for text in ("soil", "fern", "moss")]
+    before = deep.passes
+    futures, looks = followed(deep, monkeypatch, ["fern", "moss"])
+    assert all(equal(future.result(30), one) for future, one in zip(futures, alone, strict=True))
+    assert deep.passes == before + 1
+    assert looks == 4  # two ended the pass after its first layer, two let it go on
+
+
+def test_who_asks_alone_is_served_at_once(deep, monkeypatch):
+    _, looks = followed(deep, monkeypatch, [])
+    assert (deep.passes, looks) == (1, 2)
+
+
+def test_a_pass_begins_again_twice_at_most(deep, monkeypatch):
+    futures, _ = followed(deep, monkeypatch, ["fern", "moss", "stem", "leaf"])
+    assert len([future for future in futures if future.result(30)]) == 5
+    assert deep.passes == 2
