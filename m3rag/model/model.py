@@ -28,6 +28,10 @@ from m3rag.model.worker import Worker
 
 DEFAULT = "BAAI/bge-m3"
 _SHORTEST = 3  # <s>, one token, </s>
+# Tokens of a pass. On a CPU the products of BGE-M3 gain nothing from more, and the memory of a
+# larger pass goes back to the system each time, which took a tenth of the time (docs/speed.md).
+_CPU_TOKENS = 1024
+_GPU_TOKENS = 32768
 
 
 class M3Model:
@@ -80,7 +84,7 @@ class M3Model:
         network = M3Network.from_checkpoint(checkpoint, device=self.device, dtype=torch_dtype)
         if self.device.type == "cpu":
             pack(network, torch_dtype)
-        budget = batch_tokens or (2048 if self.device.type == "cpu" else 32768)
+        budget = batch_tokens or (_CPU_TOKENS if self.device.type == "cpu" else _GPU_TOKENS)
         self._worker = Worker(network, self.tokenizer, budget=budget, memo_bytes=memo_bytes)
         self._finalizer = weakref.finalize(self, self._worker.stop)
 
