@@ -45,7 +45,7 @@ class Worker:
         self._door = threading.Lock()  # nobody enters behind the request to stop
         self._closed = False
         self._pending: list[Request] = []
-        self._turn = 0
+        self._turn = 1
         self._begun = 0  # times that the next pass has been given up
         self._pid = os.getpid()
         self.passes = 0  # forward passes so far
@@ -94,12 +94,12 @@ class Worker:
                         self._look_ahead(request)
                 except GivenUp:
                     self._begun += 1
-                    self._turn -= 1
                     continue
                 except BaseException as error:  # out of memory, say: the callers must hear it
                     for request in requests:
                         request.failure = error
                 self._begun = 0
+                self._turn += 1
                 self._deliver()
         for request in self._pending:
             request.failure = InputError("The model was closed before it came to this text.")
@@ -123,7 +123,7 @@ class Worker:
 
     def _company(self) -> bool:
         """Whether the pass that has just begun should begin again with more requests."""
-        return self._begun < _AGAIN and not self._inbox.empty()
+        return self._begun < _AGAIN and not (self._closed or self._inbox.empty())
 
     def _look_ahead(self, request: Request) -> None:
         """Serve what the memo has and tokenise the next texts until some wait to be encoded."""
@@ -152,7 +152,6 @@ class Worker:
         """The (request, row)s of the next pass: short requests and long ones take turns."""
         short = [r for r in self._pending if len(r.units) <= _SHORT]
         long = [r for r in self._pending if len(r.units) > _SHORT]
-        self._turn += 1
         batch: list[tuple[Request, int]] = []
         tokens = 0
         for request in short if short and (self._turn % 2 or not long) else long:

@@ -143,3 +143,9 @@ def test_a_pass_begins_again_twice_at_most(deep, monkeypatch):
     futures, _ = followed(deep, monkeypatch, ["fern", "moss", "stem", "leaf"])
     assert len([future for future in futures if future.result(30)]) == 5
     assert deep.passes == 2
+
+
+def test_closing_lets_a_pass_that_has_just_begun_go_on(deep, monkeypatch):
+    worker, company = deep._worker, deep._worker._company
+    monkeypatch.setattr(worker, "_company", lambda: worker.stop() or company())
+    assert deep.encode(["soil"]).n_tokens[0] > 2
