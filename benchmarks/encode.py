@@ -1,4 +1,4 @@
-"""Encoding passages and long documents, three outputs, beside FlagEmbedding in one process.
+"""Encoding passages and long documents, three outputs, in turns with FlagEmbedding.
 
     python benchmarks/encode.py [--passages 64] [--batch 32] [--layers 24] [--long 0] [--save]
 
@@ -10,15 +10,18 @@ of a matrix product is measured after each encoding, of products that go on for 
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 from collections.abc import Callable
-from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import plot
 import torch
 from common import (
     WIDTH,
+    Apart,
     flag_encode,
     flag_model,
     full_size,
@@ -33,6 +36,7 @@ from common import (
 from tuning import markdown
 
 from m3rag import M3Model
+from m3rag.model import Tokenizer
 from m3rag.model.linear import PackedLinear, packable
 
 ROWS, PRODUCTS = 2048, 10  # 0.17 · 10¹² operations
@@ -49,23 +53,21 @@ def main() -> None:
     if given.long:
         lengths, limit = np.linspace(2000, 8000, given.long).astype(int).tolist(), 8192
         what, given.batch = f"{given.long} documents of 2,000 to 8,000 tokens", given.long
-    with full_size(given.layers, given.tokenizer) as folder:
-        theirs = flag_model(folder)
-        ours = {d: M3Model.load(folder, dtype=d, memo_bytes=0) for d in dtypes}
-        texts = texts_of(lengths, ours["float32"].tokenizer)
+    with full_size(given.layers, given.tokenizer) as folder, contextlib.ExitStack() as sides:
+        tokenizer = Tokenizer(folder / "tokenizer.json")
+        texts = texts_of(lengths, tokenizer)
+        flag = sides.enter_context(Apart(theirs, folder, texts, given.batch, limit))
         tasks: dict[str, Callable[[], object]] = {}
-        for dtype, model in ours.items():
-            tasks[dtype] = partial(model.encode, texts, max_length=limit)
-            tasks[f"product {dtype}"] = product(dtype)
-        interleaved(tasks, 1)  # oneDNN compiles
-        tasks["FlagEmbedding"] = partial(flag_encode, theirs, texts, given.batch, limit)
-        times = interleaved(tasks, given.runs)
-        exact = ours["float32"].encode(texts[:8], max_length=limit)
-        flag = flag_encode(theirs, texts[:8], 8, limit)
-        difference = float(np.abs(flag["dense_vecs"] - exact.dense).max())
-        lengths = ours["float32"].encode(texts, max_length=limit).n_tokens.tolist()
-        for model in ours.values():
-            model.close()
+        for dtype in dtypes:
+            model = sides.enter_context(Apart(ours, folder, dtype, texts, limit))
+            rate = sides.enter_context(Apart(products, dtype))
+            tasks |= model.tasks(dtype) | rate.tasks(f"product {dtype}")
+            if dtype == "float32":
+                exact = model.result("first")
+        interleaved(tasks, 2)  # oneDNN compiles
+        times = interleaved(tasks | flag.tasks("FlagEmbedding"), given.runs)
+        difference = float(np.abs(flag.result("first") - exact).max())
+    lengths = [min(len(ids) + 2, limit) for ids in tokenizer.ids(texts)]
     rows, tokens = [], sum(lengths)
     work = flops(lengths, given.layers)
     for name in ["FlagEmbedding", *dtypes]:
@@ -90,7 +92,25 @@ def flops(lengths: list[int], layers: int) -> float:
     return products + layers * sum(4 * n * n * WIDTH for n in lengths)
 
 
-def product(dtype: str) -> Callable[[], None]:
+def theirs(folder: Path, texts: list[str], batch: int, limit: int) -> dict[str, Any]:
+    """FlagEmbedding's tasks: all texts, and the dense vectors of the first eight."""
+    model = flag_model(folder)
+    return {
+        "FlagEmbedding": lambda: flag_encode(model, texts, batch, limit),
+        "first": lambda: flag_encode(model, texts[:8], 8, limit)["dense_vecs"],
+    }
+
+
+def ours(folder: Path, dtype: str, texts: list[str], limit: int) -> dict[str, Any]:
+    """The same tasks for m3rag."""
+    model = M3Model.load(folder, dtype=dtype, memo_bytes=0)
+    return {
+        dtype: lambda: model.encode(texts, max_length=limit),
+        "first": lambda: model.encode(texts[:8], max_length=limit).dense,
+    }
+
+
+def products(dtype: str) -> dict[str, Any]:
     """A task of PRODUCTS products of one shape of the encoder, one after the other."""
     kind = {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
     layer = torch.nn.Linear(WIDTH, 4 * WIDTH, dtype=kind)
@@ -102,7 +122,7 @@ def product(dtype: str) -> Callable[[], None]:
         for _ in range(PRODUCTS):
             layer(rows)
 
-    return task
+    return {f"product {dtype}": task}
 
 
 def shares(work: float, seconds: list[float], products: list[float]) -> str:

@@ -59,8 +59,7 @@ def maxsim(given: SimpleNamespace, rng: np.random.Generator) -> dict[str, list[f
         "MaxSim, float32": partial(colbert_scores, query, stacked),
         "MaxSim, float16": partial(colbert_scores, query, half),
     }
-    interleaved(tasks, 2)
-    return interleaved(tasks, given.runs)
+    return interleaved(tasks, given.runs, warm=3)
 
 
 def sparse(given: SimpleNamespace, rng: np.random.Generator) -> dict[str, list[float]]:
@@ -83,8 +82,7 @@ def sparse(given: SimpleNamespace, rng: np.random.Generator) -> dict[str, list[f
         "sparse_scores": partial(sparse_scores, query, passages),
         "InvertedLists": lambda: lists.scores(*query.rows(0)),
     }
-    interleaved(tasks, 2)
-    return interleaved(tasks, given.runs)
+    return interleaved(tasks, given.runs, warm=3)
 
 
 def unit(rng: np.random.Generator, n: int) -> np.ndarray:

@@ -6,7 +6,7 @@ Shapes: T tokens of all texts together, h heads of k dimensions, n tokens of one
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ PACKED = "m3rag_packed"
 
 _LONG = 512  # tokens of a text from which products by oneDNN are worth their calls
 _ROWS = 128  # queries at a time: their scores, 4 MB for 8,192 keys, stay in cache
+_LANES = 16  # numbers that the softmax of torch's attention on a CPU takes at once
 
 
 def packed_attention(
@@ -34,37 +35,79 @@ def packed_attention(
     dropout: float = 0.0,
     **_unused: Any,
 ) -> tuple[Tensor, None]:
-    """Attend inside each text of a packed row; `runs` are (texts, their common length)."""
-    h, k = query.shape[1], query.shape[3]
-    sizes = [texts * length for texts, length in runs]
+    """`attend` as transformers calls it, with `(1, h, T, k)`; the result is `(1, T, h, k)`."""
+    rows = (x[0].transpose(0, 1) for x in (query, key, value))
+    return attend(*rows, runs=runs, scale=scaling, dropout=dropout)[None], None
+
+
+def attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    runs: Sequence[tuple[int, int]],
+    scale: float,
+    dropout: float = 0.0,
+) -> Tensor:
+    """Attend inside each text of a packed row, all `(T, h, k)`.
+
+    `runs` are (texts, their common length), from left to right.
+    """
+    if query.device.type == "cpu" and not torch.is_grad_enabled():
+        return torch.cat(list(_on_cpu(query, key, value, runs, scale)))
     # Split and joined, never indexed: each slice of a row would cost a gradient as long as the row.
-    rows = (x[0].transpose(0, 1) for x in (query, key, value))  # (T, h, k)
-    parts = zip(*(torch.split(x, sizes) for x in rows), strict=True)
-    by_onednn = _by_onednn(query.device.type, query.dtype) and not torch.is_grad_enabled()
+    sizes = [texts * length for texts, length in runs]
+    parts = zip(*(torch.split(x, sizes) for x in (query, key, value)), strict=True)
     mixed = []
-    for (texts, length), part in zip(runs, parts, strict=True):
-        q, kk, v = (
-            x.reshape(texts, length, h, k).transpose(1, 2)  # (texts, h, length, k)
-            for x in part
-        )
-        if by_onednn and length >= _LONG:
-            attended = _attended(q, kk, v, scaling)
-        else:
-            attended = F.scaled_dot_product_attention(q, kk, v, dropout_p=dropout, scale=scaling)
-        mixed.append(attended.transpose(1, 2).reshape(texts * length, h, k))
-    return torch.cat(mixed)[None], None
+    for run, part in zip(runs, parts, strict=True):
+        q, k, v = (x.unflatten(0, run).transpose(1, 2) for x in part)  # (texts, h, length, k)
+        attended = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=scale)
+        mixed.append(attended.transpose(1, 2).flatten(0, 1))
+    return torch.cat(mixed)
 
 
 AttentionInterface.register(PACKED, packed_attention)
 
 
+def _on_cpu(
+    query: Tensor, key: Tensor, value: Tensor, runs: Sequence[tuple[int, int]], scale: float
+) -> Iterator[Tensor]:
+    """What the texts of each run attend to, `(texts · length, h, k)`.
+
+    torch's softmax works off what is left of a row of scores beside whole lanes one by one: 127
+    keys take twice as long as 128. So the keys of a text go on into those of the next one, in the
+    same memory, and nobody looks at them.
+    """
+    start = 0
+    for texts, length in runs:
+        end = start + texts * length
+        fill = -length % _LANES
+        fill = fill if end + fill <= len(key) else 0
+        q = query[start:end].unfold(0, length, length).mT  # (texts, h, length, k)
+        k, v = (x[start : end + fill].unfold(0, length + fill, length).mT for x in (key, value))
+        if length >= _LONG and _by_onednn(query.dtype):
+            attended = _attended(q, k[:, :, :length], v[:, :, :length], scale)
+        else:
+            unseen = _unseen(length, fill, query.dtype) if fill else None
+            attended = F.scaled_dot_product_attention(q, k, v, unseen, scale=scale)
+        yield attended.transpose(1, 2).flatten(0, 1)
+        start = end
+
+
+def _unseen(length: int, fill: int, dtype: torch.dtype) -> Tensor:
+    """What is added to scores, `(length, length + fill)`, so that the last keys are not seen."""
+    row = torch.zeros(length + fill, dtype=dtype)
+    row[length:] = -torch.inf
+    return row.expand(length, -1)
+
+
 @functools.cache
-def _by_onednn(device: str, dtype: torch.dtype) -> bool:
-    """Whether oneDNN multiplies this type here, and torch's own attention is slow.
+def _by_onednn(dtype: torch.dtype) -> bool:
+    """Whether oneDNN multiplies this type on this CPU, and torch's own attention is slow.
 
     That multiplies with MKL, on AMD at less than half of oneDNN's rate; with AMX it does not.
     """
-    here = device == "cpu" and packable(torch.float32) and packable(dtype)
+    here = packable(torch.float32) and packable(dtype)
     return here and not torch.cpu._is_amx_tile_supported()
 
 

@@ -8,6 +8,7 @@ puts bfloat16 weights in order again at each call, which is a third of the time 
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator
 from typing import cast
 
 import numpy as np
@@ -16,38 +17,32 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 _BLOCK = 1024  # rows of a product whose float32 copies stay in cache: 4 MB at 1024 dimensions
+_LEAST = 64  # rows to which the last ones of a product are filled up
 
 
 class PackedLinear(nn.Module):
-    """What a `nn.Linear` computes, for inference; float32 results differ in their last bits."""
+    """What `nn.Linear`s side by side compute, for inference; float32 differs in its last bits.
 
-    def __init__(self, linear: nn.Linear) -> None:
+    With `gelu`, the exact GELU of it: in the same operation, which spares a pass over memory.
+    """
+
+    def __init__(self, *linear: nn.Linear, gelu: bool = False) -> None:
         super().__init__()
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
-        self.bias = linear.bias
+        weight = torch.cat([one.weight.detach() for one in linear])
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight)
+        self.bias = torch.cat([one.bias.detach() for one in linear])
+        self.then = ("gelu", "none") if gelu else ("none", "")
 
     def forward(self, x: Tensor) -> Tensor:
         """`(…, inputs)` to `(…, outputs)`."""
-        return product(x, self.weight, self.bias)
+        name, kind = self.then
+        found = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, name, [], kind)
+        return cast("Tensor", found)
 
 
-def product(x: Tensor, y: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`x yᵀ + bias`, of `(…, k)` and `(m, k)`; both of one type, and of one that is `packable`."""
-    found = torch.ops.mkldnn._linear_pointwise(x, y, bias, "none", [], "")
-    return cast("Tensor", found)
-
-
-def pack(network: nn.Module, dtype: torch.dtype) -> None:
-    """Replace the linear layers of a network on a CPU, one by one, where oneDNN can do it.
-
-    Those with a single output, as BGE-M3's sparse head, stay: they are no matrix products.
-    """
-    if not packable(dtype):
-        return
-    for module in list(network.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, nn.Linear) and child.out_features > 1:
-                setattr(module, name, PackedLinear(child))
+def product(x: Tensor, y: Tensor) -> Tensor:
+    """`x yᵀ`, of `(…, k)` and `(m, k)`; both of one type, and of one that is `packable`."""
+    return cast("Tensor", torch.ops.mkldnn._linear_pointwise(x, y, None, "none", [], ""))
 
 
 def packable(dtype: torch.dtype) -> bool:
@@ -68,11 +63,22 @@ def inner_products(x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[
     x = x if x.flags.writeable else x.copy()  # torch warns of memory that it may not write
     columns = torch.zeros(-(-len(y) // 16) * 16, y.shape[1])
     columns[: len(y)] = torch.tensor(y)
-    rows = torch.zeros(min(_BLOCK, -(-len(x) // 64) * 64), x.shape[1])
+    rows = torch.zeros(_BLOCK, x.shape[1])
     products = np.empty((len(x), len(y)), np.float32)
-    for start in range(0, len(x), _BLOCK):
-        part = torch.from_numpy(x[start : start + _BLOCK])
-        rows[: len(part)] = part  # torch reads float16 four times as fast as numpy
-        found = product(rows, columns)
-        products[start : start + _BLOCK] = found[: len(part), : len(y)].numpy()
+    for start, size in _blocks(len(x)):
+        part = torch.from_numpy(x[start : start + size])
+        if part.dtype != torch.float32 or len(part) < size:
+            rows[: len(part)] = part  # torch reads float16 four times as fast as numpy
+            part = rows[:size]
+        products[start : start + size] = product(part, columns).numpy()[: len(x) - start, : len(y)]
     return products
+
+
+def _blocks(rows: int) -> Iterator[tuple[int, int]]:
+    """(start, size) of blocks of so many rows, each half as long as the one before or the same."""
+    start, size = 0, _BLOCK
+    while start < rows:
+        while size > _LEAST and size > rows - start:
+            size //= 2
+        yield start, size
+        start += size

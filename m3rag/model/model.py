@@ -19,7 +19,6 @@ from m3rag.model import checkpoint as checkpoints
 from m3rag.model.checkpoint import Checkpoint
 from m3rag.model.context import passes
 from m3rag.model.encoding import Encoding, MultiVectors, SparseVectors
-from m3rag.model.linear import pack
 from m3rag.model.memo import Unit
 from m3rag.model.network import M3Network
 from m3rag.model.request import Progress, Request
@@ -29,8 +28,10 @@ from m3rag.model.worker import Worker
 DEFAULT = "BAAI/bge-m3"
 _SHORTEST = 3  # <s>, one token, </s>
 # Tokens of a pass. On a CPU the products of BGE-M3 gain nothing from more, and the memory of a
-# larger pass goes back to the system each time, which took a tenth of the time (docs/speed.md).
+# larger pass goes back to the system each time, which took a tenth of the time; AMX is so fast that
+# it waits for the weights to come from memory once a pass (docs/speed.md).
 _CPU_TOKENS = 1024
+_AMX_TOKENS = 2048
 _GPU_TOKENS = 32768
 
 
@@ -83,8 +84,8 @@ class M3Model:
         self.colbert_dim = len(checkpoint.heads["colbert_linear"]["weight"])
         network = M3Network.from_checkpoint(checkpoint, device=self.device, dtype=torch_dtype)
         if self.device.type == "cpu":
-            pack(network, torch_dtype)
-        budget = batch_tokens or (_CPU_TOKENS if self.device.type == "cpu" else _GPU_TOKENS)
+            network.pack()
+        budget = batch_tokens or _pass_tokens(self.device)
         self._worker = Worker(network, self.tokenizer, budget=budget, memo_bytes=memo_bytes)
         self._finalizer = weakref.finalize(self, self._worker.stop)
 
@@ -331,3 +332,10 @@ class M3Model:
                 stacklevel=3,
             )
         return encoding
+
+
+def _pass_tokens(device: torch.device) -> int:
+    """The tokens of a pass that are fastest."""
+    if device.type != "cpu":
+        return _GPU_TOKENS
+    return _AMX_TOKENS if torch.cpu._is_amx_tile_supported() else _CPU_TOKENS

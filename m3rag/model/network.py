@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import cast
 
 import numpy as np
 import torch
@@ -18,10 +18,13 @@ import torch.nn.functional as F  # noqa: N812 (its name everywhere)
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import XLMRobertaConfig, XLMRobertaModel
+from transformers.models.xlm_roberta.modeling_xlm_roberta import XLMRobertaLayer
 
 from m3rag.errors import CheckpointError
 from m3rag.model.attention import PACKED
 from m3rag.model.checkpoint import Checkpoint
+from m3rag.model.layer import PackedLayer
+from m3rag.model.linear import PackedLinear, packable
 from m3rag.model.tokenizer import Tokens
 
 _EARLY = 12  # a pass may be given up in the first of so many parts of its layers
@@ -48,10 +51,7 @@ class M3Network(nn.Module):
         self.pad = config.pad_token_id or 0
         self.encoder = XLMRobertaModel(config, add_pooling_layer=False)
         self.sparse_linear = nn.Linear(config.hidden_size, 1)
-        self.colbert_linear = nn.Linear(config.hidden_size, colbert_dim)
-        layers = self.encoder.encoder.layer
-        for layer in layers[: len(layers) // _EARLY]:
-            layer.register_forward_hook(_end_if_asked, with_kwargs=True)
+        self.colbert_linear: nn.Module = nn.Linear(config.hidden_size, colbert_dim)
 
     @classmethod
     def from_checkpoint(
@@ -80,6 +80,14 @@ class M3Network(nn.Module):
                 if buffer.is_meta:
                     setattr(module, name, torch.zeros_like(buffer, device="cpu"))
         return network.to(device).eval().requires_grad_(False)
+
+    def pack(self) -> None:
+        """Make the layers those that are fastest on this CPU, for good; they cannot learn."""
+        if packable(self.sparse_linear.weight.dtype):
+            layers = self.encoder.encoder.layer
+            for i, layer in enumerate(layers):  # one by one: never two copies of all weights
+                layers[i] = PackedLayer(cast("XLMRobertaLayer", layer))
+            self.colbert_linear = PackedLinear(cast("nn.Linear", self.colbert_linear))
 
     def forward(
         self,
@@ -127,14 +135,18 @@ class M3Network(nn.Module):
         lengths = np.array([len(ids) for ids in texts])  # (n,)
         ids = np.concatenate([np.asarray(ids, np.int64) for ids in texts])  # (T,)
         first = np.cumsum(lengths) - lengths  # (n,)
-        hidden = self.encoder(
+        hidden = self.encoder.embeddings(
             input_ids=torch.from_numpy(ids)[None].to(device),
             position_ids=torch.from_numpy(self._positions(ids, first, lengths))[None].to(device),
             token_type_ids=torch.zeros(1, len(ids), dtype=torch.long, device=device),
-            runs=[(len(list(same)), length) for length, same in groupby(lengths.tolist())],
-            give_up=give_up,
-        ).last_hidden_state[0]
-        return hidden, first
+        )
+        runs = [(len(list(same)), length) for length, same in groupby(lengths.tolist())]
+        layers = self.encoder.encoder.layer
+        for done, layer in enumerate(layers, 1):
+            hidden = layer(hidden, None, runs=runs)  # None: no mask
+            if give_up is not None and done <= len(layers) // _EARLY and give_up():
+                raise GivenUp
+        return hidden[0], first
 
     def _positions(
         self, ids: NDArray[np.int64], first: NDArray[np.int64], lengths: NDArray[np.int64]
@@ -144,13 +156,6 @@ class M3Network(nn.Module):
         count = np.cumsum(real)
         before = np.repeat(count[first] - real[first], lengths)
         return np.where(real, count - before, 0) + self.pad
-
-
-def _end_if_asked(_: nn.Module, __: Any, asked: Mapping[str, Any], ___: Any) -> None:
-    """A hook of a layer: all of them get what the encoder was called with."""
-    give_up = asked.get("give_up")
-    if give_up is not None and give_up():
-        raise GivenUp
 
 
 def _mismatches(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:

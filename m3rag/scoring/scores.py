@@ -12,7 +12,8 @@ nothing is padded, so that a passage's best match may be below zero.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Protocol
 
@@ -66,25 +67,35 @@ def sparse_scores(queries: SparseVectors, passages: SparseVectors) -> Floats:
 
 def colbert_scores(query: NDArray[np.floating], passages: MultiVectors) -> Floats:
     """MaxSim `(np,)` of one query's vectors `(t, d)` with each passage's; at least one each."""
-    from m3rag.model.linear import inner_products  # torch, only where it is used
+    from m3rag.model.threads import in_parts  # torch, only where it is used
 
     query = np.ascontiguousarray(query, np.float32)
-    offsets = passages.offsets
-    if len(query) == 0 or (len(passages) and np.diff(offsets).min() == 0):
+    if len(query) == 0 or (len(passages) and np.diff(passages.offsets).min() == 0):
         raise InputError(
             "colbert_scores needs at least one vector in the query and in every passage "
             "(a text always has one, its </s>)."
         )
-    scores = np.empty(len(passages), np.float32)
-    start = 0
-    while start < len(passages):
+    parts = in_parts(partial(_maxsim, query, passages), _spans(passages.offsets))
+    return np.concatenate([np.empty(0, np.float32), *parts])
+
+
+def _spans(offsets: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """The first passage of each part, and the first one after it."""
+    start, last = 0, len(offsets) - 1
+    while start < last:
         limit = offsets[start] + _ROWS
         end = max(start + 1, int(np.searchsorted(offsets, limit, side="right")) - 1)
-        products = inner_products(passages.vectors[offsets[start] : offsets[end]], query)
-        best = np.maximum.reduceat(products, offsets[start:end] - offsets[start], axis=0)
-        scores[start:end] = best.mean(axis=1)
+        yield start, end
         start = end
-    return scores
+
+
+def _maxsim(query: Floats, passages: MultiVectors, span: tuple[int, int]) -> Floats:
+    from m3rag.model.linear import inner_products
+
+    offsets = passages.offsets[span[0] : span[1] + 1]
+    products = inner_products(passages.vectors[offsets[0] : offsets[-1]], query)
+    best: Floats = np.maximum.reduceat(products, offsets[:-1] - offsets[0], axis=0)  # (np, t)
+    return np.asarray(best.mean(axis=1))
 
 
 def compute_score(

@@ -79,7 +79,7 @@ def test_mcls_is_a_plain_forward_with_cls_put_in_by_hand(tiny, reference, step):
 def test_mcls_leaves_texts_within_a_step_as_they_are(tiny):
     texts = [*PARTS, "the " * 16]
     plain, same = tiny.encode(texts), tiny.encode(texts, mcls=16)
-    np.testing.assert_array_equal(plain.dense, same.dense)
+    np.testing.assert_allclose(plain.dense, same.dense, atol=2e-6)
     np.testing.assert_array_equal(plain.n_tokens, same.n_tokens)
     longer = tiny.encode(["the " * 17], mcls=16)
     assert longer.n_tokens[0] == 17 + 2 + 1

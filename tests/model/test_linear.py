@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from m3rag import M3Model
-from m3rag.model import linear, settings
-from m3rag.model.linear import PackedLinear, inner_products, pack, packable
+from m3rag.model import linear, network, settings
+from m3rag.model.linear import PackedLinear, inner_products, packable
 from m3rag.model.settings import choose_dtype
 from tests.conftest import TEXTS
 
@@ -25,16 +25,18 @@ def test_the_same_products(rows):
 
 
 @needs_packing
-def test_layers_are_replaced_except_the_single_output():
-    network = nn.Sequential(nn.Linear(8, 4), nn.Sequential(nn.Linear(4, 4)), nn.Linear(4, 1))
-    pack(network, torch.float32)
-    assert isinstance(network[0], PackedLinear)
-    assert isinstance(network[1][0], PackedLinear)
-    assert isinstance(network[2], nn.Linear)
+@pytest.mark.parametrize("rows", [1, 16, 129])
+def test_products_side_by_side_and_their_gelu(rows):
+    torch.manual_seed(rows)
+    first, second, x = nn.Linear(96, 48), nn.Linear(96, 32), torch.randn(rows, 96)
+    with torch.inference_mode():
+        right = nn.functional.gelu(torch.cat([first(x), second(x)], -1))
+        found = PackedLinear(first, second, gelu=True)(x)
+    torch.testing.assert_close(found, right, atol=1e-5, rtol=1e-5)
 
 
 def test_without_onednn_layers_stay(monkeypatch, tiny):
-    monkeypatch.setattr(linear, "packable", lambda _: False)
+    monkeypatch.setattr(network, "packable", lambda _: False)
     with M3Model.load("tiny", dtype="float32") as plain:
         assert not any(isinstance(m, PackedLinear) for m in plain._worker._network.modules())
         difference = abs(plain.encode(TEXTS).dense - tiny.encode(TEXTS).dense).max()
