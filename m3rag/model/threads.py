@@ -26,6 +26,11 @@ def in_parts(work: Callable[[X], Y], parts: Iterable[X]) -> list[Y]:
     return list(_pool(os.getpid()).map(work, parts))
 
 
+def share(total: int) -> int:
+    """How many of so many things make a part if each thread has one."""
+    return -(-total // torch.get_num_threads())
+
+
 @lru_cache(1)  # threads do not survive a fork
 def _pool(_pid: int) -> ThreadPoolExecutor:
     number = torch.get_num_threads()

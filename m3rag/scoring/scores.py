@@ -25,7 +25,7 @@ from m3rag.model import Encoding, MultiVectors, SparseVectors
 
 Floats = NDArray[np.float32]
 
-_ROWS = 4096  # passage vectors whose similarities are in memory at a time, or one passage's
+_LEAST, _MOST = 1024, 8192  # passage vectors scored at a time, or one passage's
 _TABLE = 1 << 20  # token ids below this are looked up in a table, above it by bisection
 _PAIRS = 64  # pairs encoded at a time by compute_score
 
@@ -67,7 +67,7 @@ def sparse_scores(queries: SparseVectors, passages: SparseVectors) -> Floats:
 
 def colbert_scores(query: NDArray[np.floating], passages: MultiVectors) -> Floats:
     """MaxSim `(np,)` of one query's vectors `(t, d)` with each passage's; at least one each."""
-    from m3rag.model.threads import in_parts  # torch, only where it is used
+    from m3rag.model.threads import in_parts, share  # torch, only where it is used
 
     query = np.ascontiguousarray(query, np.float32)
     if len(query) == 0 or (len(passages) and np.diff(passages.offsets).min() == 0):
@@ -75,15 +75,16 @@ def colbert_scores(query: NDArray[np.floating], passages: MultiVectors) -> Float
             "colbert_scores needs at least one vector in the query and in every passage "
             "(a text always has one, its </s>)."
         )
-    parts = in_parts(partial(_maxsim, query, passages), _spans(passages.offsets))
+    rows = min(_MOST, max(_LEAST, share(len(passages.vectors))))
+    parts = in_parts(partial(_maxsim, query, passages), _spans(passages.offsets, rows))
     return np.concatenate([np.empty(0, np.float32), *parts])
 
 
-def _spans(offsets: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """The first passage of each part, and the first one after it."""
+def _spans(offsets: NDArray[np.int64], rows: int) -> Iterator[tuple[int, int]]:
+    """The first passage, and the first one after it, of parts of at most so many vectors."""
     start, last = 0, len(offsets) - 1
     while start < last:
-        limit = offsets[start] + _ROWS
+        limit = offsets[start] + rows
         end = max(start + 1, int(np.searchsorted(offsets, limit, side="right")) - 1)
         yield start, end
         start = end

@@ -73,7 +73,8 @@ def test_colbert_scores_cross_every_chunk_border(monkeypatch):
     p = MultiVectors.from_rows([unit(n, 8) for n in RNG.integers(1, 40, 60)])
     whole = colbert_scores(q, p)
     for rows in (1, 13, 64):
-        monkeypatch.setattr("m3rag.scoring.scores._ROWS", rows)
+        monkeypatch.setattr("m3rag.scoring.scores._LEAST", 0)
+        monkeypatch.setattr("m3rag.scoring.scores._MOST", rows)
         np.testing.assert_allclose(colbert_scores(q, p), whole, atol=1e-6)
 
 
