@@ -14,7 +14,7 @@ import torch.nn.functional as F  # noqa: N812 (its name everywhere)
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
-from m3rag.model.linear import packable, product
+from m3rag.model.linear import has_amx, packable, product
 
 PACKED = "m3rag_packed"
 
@@ -108,7 +108,7 @@ def _by_onednn(dtype: torch.dtype) -> bool:
     That multiplies with MKL, on AMD at less than half of oneDNN's rate; with AMX it does not.
     """
     here = packable(torch.float32) and packable(dtype)
-    return here and not torch.cpu._is_amx_tile_supported()
+    return here and not has_amx()
 
 
 def _attended(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:

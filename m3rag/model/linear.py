@@ -7,6 +7,7 @@ puts bfloat16 weights in order again at each call, which is a third of the time 
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Iterator
 from typing import cast
@@ -17,6 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 _BLOCK = 1024  # rows of a product whose float32 copies stay in cache: 4 MB at 1024 dimensions
+_WITHOUT_BFLOAT16 = (
+    *("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2"),
+    *("AVX512_CORE", "AVX512_CORE_VNNI"),
+)
 _LEAST = 64  # rows to which the last ones of a product are filled up
 
 
@@ -51,6 +56,23 @@ def packable(dtype: torch.dtype) -> bool:
         return False
     bfloat16 = dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return dtype == torch.float32 or bool(bfloat16)
+
+
+def has_amx() -> bool:
+    """Whether oneDNN multiplies with AMX here."""
+    held = _held_to()
+    return torch.cpu._is_amx_tile_supported() and (held in ("", "ALL", "DEFAULT") or "AMX" in held)
+
+
+def has_bfloat16() -> bool:
+    """Whether oneDNN multiplies bfloat16 in hardware, by AMX or AVX512-BF16; else it is slow."""
+    here = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return here and _held_to() not in _WITHOUT_BFLOAT16
+
+
+def _held_to() -> str:
+    """The instructions to which oneDNN's own variable holds it, "" for all of the CPU."""
+    return os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
 
 
 def inner_products(x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.float32]:

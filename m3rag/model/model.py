@@ -19,6 +19,7 @@ from m3rag.model import checkpoint as checkpoints
 from m3rag.model.checkpoint import Checkpoint
 from m3rag.model.context import passes
 from m3rag.model.encoding import Encoding, MultiVectors, SparseVectors
+from m3rag.model.linear import has_amx
 from m3rag.model.memo import Unit
 from m3rag.model.network import M3Network
 from m3rag.model.request import Progress, Request
@@ -338,4 +339,4 @@ def _pass_tokens(device: torch.device) -> int:
     """The tokens of a pass that are fastest."""
     if device.type != "cpu":
         return _GPU_TOKENS
-    return _AMX_TOKENS if torch.cpu._is_amx_tile_supported() else _CPU_TOKENS
+    return _AMX_TOKENS if has_amx() else _CPU_TOKENS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from m3rag.errors import InputError
+from m3rag.model.linear import has_bfloat16
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -49,15 +50,10 @@ def choose_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
     if dtype == "auto":
         if device.type == "cuda":
             return torch.float16
-        return torch.bfloat16 if device.type == "cpu" and _has_bfloat16() else torch.float32
+        return torch.bfloat16 if device.type == "cpu" and has_bfloat16() else torch.float32
     chosen = _DTYPES.get(str(dtype).removeprefix("torch."))
     if chosen is None:
         raise InputError(f'dtype={dtype!r}: choose "auto", {", ".join(map(repr, _DTYPES))}.')
     if chosen == torch.float16 and device.type == "cpu":
         raise InputError('float16 is emulated on a CPU: use "float32" or "bfloat16".')
     return chosen
-
-
-def _has_bfloat16() -> bool:
-    """Whether the CPU multiplies bfloat16 in hardware: AMX, or AVX512-BF16; else it is slow."""
-    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from m3rag import M3Model
-from m3rag.model import linear, network, settings
+from m3rag.model import linear, network
 from m3rag.model.linear import PackedLinear, inner_products, packable
 from m3rag.model.settings import choose_dtype
 from tests.conftest import TEXTS
@@ -49,17 +49,30 @@ def test_no_bfloat16_packing_where_onednn_has_none(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("amx", "avx512", "dtype"),
+    ("amx", "avx512", "held", "dtype"),
     [
-        (False, False, torch.float32),
-        (True, False, torch.bfloat16),
-        (False, True, torch.bfloat16),
+        (False, False, "", torch.float32),
+        (True, False, "", torch.bfloat16),
+        (False, True, "", torch.bfloat16),
+        (True, True, "AVX2", torch.float32),
+        (True, True, "avx512_core_vnni", torch.float32),
+        (True, True, "AVX512_CORE_BF16", torch.bfloat16),
     ],
 )
-def test_auto_is_bfloat16_only_in_hardware(monkeypatch, amx, avx512, dtype):
-    monkeypatch.setattr(settings.torch.cpu, "_is_amx_tile_supported", lambda: amx)
-    monkeypatch.setattr(settings.torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
+def test_auto_is_bfloat16_only_in_hardware(monkeypatch, amx, avx512, held, dtype):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", held)
     assert choose_dtype("auto", CPU) == dtype
+
+
+@pytest.mark.parametrize(
+    ("held", "amx"), [("", True), ("ALL", True), ("AVX512_CORE_AMX", True), ("AVX2", False)]
+)
+def test_amx_unless_onednn_is_held_to_less(monkeypatch, held, amx):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", held)
+    assert linear.has_amx() == amx
 
 
 def vectors(n, dtype=np.float32):
