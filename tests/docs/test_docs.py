@@ -16,7 +16,7 @@ from m3rag.cli.app import app
 from m3rag.index.edge import QUANTIZE_FROM
 from m3rag.index.manifest import NAME
 from m3rag.index.question import CANDIDATES
-from m3rag.model.model import _CPU_TOKENS, _GPU_TOKENS
+from m3rag.model.model import _AMX_TOKENS, _CPU_TOKENS, _GPU_TOKENS
 from m3rag.model.worker import _SHORT
 from m3rag.scoring import BM25, PRESETS
 from tests.docs.blocks import PAGES, ROOT, blocks, commands, python_outputs
@@ -120,6 +120,7 @@ def test_numbers_are_those_of_the_code():
     assert f"up to {memo >> 20} MiB (`memo_bytes`)" in how
     assert f"A request of up to {_SHORT} texts goes first" in how
     assert f"A pass takes about {_CPU_TOKENS:,} tokens on a CPU and {_GPU_TOKENS:,} on a GPU" in how
+    assert f"{_AMX_TOKENS:,} on a CPU with AMX" in how
     assert f"best `candidates` passages ({CANDIDATES}," in how
     assert f"k1 = {BM25().k1}, b = {BM25().b}, L = {BM25().average_length:.0f} tokens" in how
     for name, weights in PRESETS.items():
