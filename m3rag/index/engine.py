@@ -37,19 +37,19 @@ def config(dim: int, colbert_dim: int | None, *, quantized: bool = False) -> Any
     """The shard's vectors.
 
     Dense is float32 and scanned exactly (no graph: building one takes minutes where the scan
-    takes milliseconds), so that scores are the model's own; large indexes add a copy at 8 bits
-    that is scanned instead, three times as fast, and whose best are scored exactly. ColBERT,
-    99 % of the size, has 8 bits a dimension, which in measurements left the order of the top 10
-    as it was.
+    takes milliseconds), so that scores are the model's own; large indexes add a copy of 2 bits
+    a dimension (TurboQuant, which rotates first) that is scanned instead, four times as fast as
+    one of 8 bits, and whose best are scored exactly. ColBERT, 99 % of the size, has 8 bits a
+    dimension, which in measurements left the order of the top 10 as it was.
     """
-    int8 = qe.ScalarQuantizationConfig(qe.ScalarType.Int8)
+    two_bits = qe.TurboQuantQuantizationConfig(bits=qe.TurboQuantBitSize.Bits2)
     exact = qe.HnswIndexConfig(m=0, ef_construct=4, full_scan_threshold=10)
     vectors = {
         "dense": qe.EdgeVectorParams(
             size=dim,
             distance=qe.Distance.Dot,
             hnsw_config=exact,
-            quantization_config=int8 if quantized else None,
+            quantization_config=two_bits if quantized else None,
         )
     }
     if colbert_dim is not None:
@@ -76,11 +76,19 @@ def points(payloads: Sequence[dict[str, Any]], arrays: Sequence[NDArray[Any]]) -
     sparse, bm25 = _sparse_rows(*arrays[1:4]), _sparse_rows(*arrays[4:7])
     offsets, colbert = arrays[7:] if len(arrays) > 7 else (None, None)
     for i, (payload, terms, tokens) in enumerate(zip(payloads, sparse, bm25, strict=True)):
-        vectors = {"dense": dense[i], "sparse": terms, "bm25": tokens}
+        vectors = {"dense": floats(dense[i]), "sparse": terms, "bm25": tokens}
         if offsets is not None and colbert is not None:
-            vectors["colbert"] = _rows(colbert[offsets[i] : offsets[i + 1]])
+            vectors["colbert"] = floats(colbert[offsets[i] : offsets[i + 1]])
         metadata = {key: filterable(value) for key, value in payload["metadata"].items()}
         yield qe.Point(point_id(payload["id"]), vectors, {**payload, "metadata": metadata})
+
+
+def floats(numbers: NDArray[Any]) -> Any:
+    """A vector, or the rows of a matrix, as the bindings read them fastest: ×3 of numpy's own."""
+    numbers = numbers.astype(np.float32, copy=False)
+    if numbers.ndim == 1:
+        return array("f", numbers.tobytes())
+    return [array("f", row.tobytes()) for row in numbers]
 
 
 def sparse_vector(weights: Mapping[str, float]) -> Any:
@@ -134,11 +142,6 @@ def _condition(tree: Filter) -> Any:
 
 def _path(field: str) -> str:
     return field if field in ("id", "document_id") else f'metadata."{field}"'
-
-
-def _rows(matrix: NDArray[Any]) -> list[array[float]]:
-    """A matrix as the bindings read it fastest: four times as fast as an array of numpy's."""
-    return [array("f", row.tobytes()) for row in matrix.astype(np.float32, copy=False)]
 
 
 def _sparse_rows(

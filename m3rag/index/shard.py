@@ -17,7 +17,8 @@ from m3rag.index.filters import Filter, parse_filter
 from m3rag.index.wire import Message
 
 _FLUSH_BYTES = 64 << 20  # the log to replay after a crash stays below this: a second or two
-_OVERSAMPLING = 2.0  # quantised dense search rescores this many times the candidates exactly
+_RESCORED = 512  # quantised dense search scores at least so many of its best exactly,
+_OVERSAMPLING = 10.0  # and so many times the candidates that are wanted
 
 
 class Shard:
@@ -135,7 +136,7 @@ class Shard:
         answers: list[NDArray[Any]] = []
         ids = []
         for plan in body["plans"]:
-            queries = {c: arrays[at] for c, at in plan["arrays"].items()}
+            queries = {c: engine.floats(arrays[at]) for c, at in plan["arrays"].items()}
             queries |= {c: engine.sparse_vector(w) for c, w in plan["weights"].items()}
             found, scores = self._candidates(plan, queries)
             ids.append(found)
@@ -180,8 +181,9 @@ class Shard:
         if channel == "bm25":  # idf over what exists now, not over what a segment once held
             params = qe.SearchParams(idf=qe.IdfParams(engine.EVERYTHING))
         elif channel == "dense":
-            rescored = qe.QuantizationSearchParams(rescore=True, oversampling=_OVERSAMPLING)
-            params = qe.SearchParams(quantization=rescored)
+            often = max(_OVERSAMPLING, _RESCORED / limit)
+            exactly = qe.QuantizationSearchParams(rescore=True, oversampling=often)
+            params = qe.SearchParams(quantization=exactly)
         found = self._shard.query(
             qe.QueryRequest(
                 limit=limit,
