@@ -39,6 +39,7 @@ def main() -> None:
     given.runs *= 20  # questions, each asked once
     sizes = [n for n in (1000, 10_000, 100_000, 1_000_000) if n <= given.most]
     rows, medians = [], {"dense": [], "sparse": [], "dense + sparse": []}
+    space: dict[str, list[float]] = {"disk": [], "engine's memory": []}
     rng = np.random.default_rng(0)
     centres, kept, since = unit(rng, 64), [], time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -56,17 +57,20 @@ def main() -> None:
             times, recall = asked(store, dense, centres, rng, given.runs)
             for name, seconds in times.items():
                 medians[name].append(1000 * float(np.median(seconds)))
-            took = [f"{added:.1f}", f"{optimized:.1f}", megabytes(Path(folder)), resident(store)]
+            for name, megabytes in (("disk", disk(folder)), ("engine's memory", resident(store))):
+                space[name].append(megabytes)
+            took = [f"{added:.1f}", f"{optimized:.1f}", *(f"{m[-1]:,.0f}" for m in space.values())]
             rows.append([f"{size:,}", *map(shown, times.values()), f"{recall:.3f}", *took])
         store.close()
     channels = [f"{name}, ms" for name in medians]
     head = ["passages", *channels, "recall@10 of dense", "adding the last, s", "optimize, s"]
-    head += ["disk, MB", "engine's memory, MB"]
+    head += [f"{name}, MB" for name in space]
     title = "### Search in a folder, dense and sparse, the best 10"
     text = f"{title}\n\n{markdown(head, rows)}\n\n{all_channels(given, rng, centres)}"
     report("search", text, given)
     if given.save:
         plot.lines("search", "Time of a search in a folder, by passages", sizes, medians, "ms")
+        plot.lines("search-space", "What a folder takes, by passages", sizes, space, "MB")
 
 
 def points_of(rng: np.random.Generator, centres: np.ndarray, start: int, tokens: int) -> Points:
@@ -143,15 +147,15 @@ def timed(task: Callable[[], object]) -> tuple[object, float]:
     return result, time.perf_counter() - start
 
 
-def megabytes(folder: Path) -> str:
-    """What the files take on the disk; they have holes."""
-    blocks = sum(file.stat().st_blocks for file in folder.rglob("*") if file.is_file())
-    return f"{blocks * 512 / 1e6:,.0f}"
+def disk(folder: str) -> float:
+    """Megabytes that the files take on the disk; they have holes."""
+    files = [file for file in Path(folder).rglob("*") if file.is_file()]
+    return sum(file.stat().st_blocks for file in files) * 512 / 1e6
 
 
-def resident(store: EdgeStore) -> str:
-    """The engine's memory, mapped files included."""
-    return f"{status('VmRSS', store.process.pid) / 1000:,.0f}"
+def resident(store: EdgeStore) -> float:
+    """Megabytes of the engine's memory, mapped files included."""
+    return status("VmRSS", store.process.pid) / 1000
 
 
 if __name__ == "__main__":
