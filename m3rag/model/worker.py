@@ -23,6 +23,7 @@ from m3rag.model.encoding import Encoding
 from m3rag.model.memo import Memo, TextViews, Unit
 from m3rag.model.network import GivenUp, M3Network, sparse_rows
 from m3rag.model.request import Request
+from m3rag.model.threads import give_way
 from m3rag.model.tokenizer import Tokenizer, Tokens
 
 _SHORT = 8  # units; a request this small goes first
@@ -84,6 +85,7 @@ class Worker:
             self._thread.join()
 
     def _run(self) -> None:
+        give_way()  # to those who are about to leave a request
         with torch.inference_mode():
             while self._receive():
                 batch = self._next_batch()
