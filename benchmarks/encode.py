@@ -6,11 +6,13 @@ FlagEmbedding's batch is half of the passages, so that it runs batches as it doe
 (its default of 256 would make one padded batch of them). `--long 8` takes documents of 2,000 to
 8,000 tokens instead. A full run takes FlagEmbedding minutes; use fewer `--layers` there. The rate
 of a matrix product is measured after each encoding, of products that go on for about a second.
+Older CPUs: set ONEDNN_MAX_CPU_ISA, MKL_ENABLE_INSTRUCTIONS and ATEN_CPU_CAPABILITY (docs/speed.md).
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -79,6 +81,7 @@ def main() -> None:
     text = f"{title}\n\n{markdown(head, rows)}\n\n"
     text += f"Largest difference of dense values, float32: {difference:.1e}."
     name = "encode-long" if given.long else "encode"
+    name += f"-{held.lower()}" if (held := os.environ.get("ONEDNN_MAX_CPU_ISA")) else ""
     report(name, text, given)
     if given.save:
         speeds = {n: tokens / statistics.median(times[n]) for n in ["FlagEmbedding", *dtypes]}
