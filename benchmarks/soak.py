@@ -3,11 +3,12 @@
     python benchmarks/soak.py [--minutes 10]
 
 Each searches questions whose answers were taken down before, and adds passages again that are there
-already, so that answers must not change. Before that, a packed row of each size is encoded: oneDNN
-keeps compiled code for every size, of tiny 66 MB in all, and would come across the rarer ones for
-minutes. A line each five seconds; memory is read then, of this process and of the engine's: its
-median in the last third of the time may be 5 % over that in the second third. Exits with 1 if
-something is wrong. Linux only.
+already, so that answers must not change. The model computes in float32, as in 16 bits a text's
+vectors depend a little on what it shares a pass with. Before that, a packed row of each size is
+encoded: oneDNN keeps compiled code for every size, of tiny 66 MB in all, and would come across the
+rarer ones for minutes. A line each five seconds; memory is read then, of this process and of the
+engine's: its median in the last third of the time may be 5 % over that in the second third. Exits
+with 1 if something is wrong. Linux only.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Sequence
 from statistics import median
 
@@ -27,6 +29,7 @@ from proc import status
 
 from m3rag import Hit, M3Index, M3Model, split
 from m3rag.documents import read
+from m3rag.errors import TruncationWarning
 from m3rag.index.edge import EdgeStore
 
 THREADS, TASKS, GROWTH, EVERY = 16, 4, 1.05, 5.0
@@ -94,7 +97,7 @@ def main() -> None:
     print("Indexing, and taking down the answers", flush=True)
     with (
         tempfile.TemporaryDirectory() as kb,
-        M3Model.load("tiny", memo_bytes=1 << 22) as model,
+        M3Model.load("tiny", dtype="float32", memo_bytes=1 << 22) as model,
         M3Index.open(kb, model=model) as index,
     ):
         for file in sorted(LESSONS.glob("*.md")):
@@ -106,6 +109,7 @@ def main() -> None:
 
 def warm_up(model: M3Model) -> None:
     """Encode so many tokens at once as a packed row has after it is rounded up, each number."""
+    warnings.simplefilter("ignore", TruncationWarning)  # as each text is cut to the size wanted
     text = " ".join(file.read_text("utf-8") for file in sorted(LESSONS.glob("*.md"))[:1])
     for tokens in (*range(16, 256, 16), *range(256, 2049, 64)):
         n = -(-tokens // 512)
