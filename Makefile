@@ -22,8 +22,8 @@ $(READY): pyproject.toml constraints.txt
 demo: setup  ## Index lessons in eight languages, ask questions in other ones
 	$(BIN)/python examples/demo.py
 
-test: setup  ## Run the tests
-	$(BIN)/python -m pytest
+test: setup  ## Run the tests, a file of them at a time in each of two processes
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: setup  ## Style, types, layers
 	$(BIN)/ruff check

@@ -245,7 +245,7 @@ def start_long_run(tmp_path):
     docs, kb = tmp_path / "docs", tmp_path / "kb"
     docs.mkdir()
     for i in range(40):
-        lines = (f"Plant {i}.{j} needs water every {j} days and likes shade." for j in range(400))
+        lines = (f"Plant {i}.{j} needs water every {j} days and likes shade." for j in range(200))
         (docs / f"{i:02}.txt").write_text("\n\n".join(lines))
     command = [sys.executable, "-m", "m3rag", "index", docs, "--to", kb, "--model", "tiny"]
     environment = os.environ | {"COLUMNS": "200"}
@@ -259,7 +259,7 @@ def start_long_run(tmp_path):
     deadline = time.monotonic() + 60
     while not (kb / "m3rag.json").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    time.sleep(1.5)
+    time.sleep(0.7)
     return process, command
 
 
