@@ -39,7 +39,7 @@ docs: setup  ## Build the documentation into site/
 notebooks: setup  ## Execute the notebooks and keep their outputs
 	$(BIN)/python notebooks/execute.py
 
-bench: setup  ## Measure; minutes (BENCH=--quick: one)
+bench: setup  ## Measure; minutes (BENCH=--quick: one to three)
 	$(BIN)/python benchmarks/lessons.py $(filter --quick,$(BENCH))
 	$(BIN)/python benchmarks/rerank.py $(BENCH)
 	$(BIN)/python benchmarks/query.py $(BENCH)
