@@ -29,6 +29,7 @@ import torch
 from transformers import XLMRobertaConfig, XLMRobertaModel
 
 from m3rag.model import Tokenizer, checkpoint
+from m3rag.model.linear import has_amx
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.md"
@@ -234,8 +235,15 @@ def _read(path: str) -> str:
     return ""
 
 
-def report(name: str, text: str, given: argparse.Namespace) -> None:
-    """Print a section; with `--save`, put it in the place of the one of that name in RESULTS."""
+def report(name: str, text: str, given: argparse.Namespace) -> str:
+    """Print a section; with `--save`, put it in the place of the one of that name in RESULTS.
+
+    Returns:
+        The name, with the instructions if AMX does not multiply, so that no kind of machine takes
+        the place of another; its plots have it too.
+    """
+    if not has_amx():
+        name += f"-{os.environ.get('ONEDNN_MAX_CPU_ISA', 'without-amx').lower()}"
     load = f"load average {os.getloadavg()[0]:.1f} at the end"
     n = f"n = {given.runs}" + ", median (lowest–highest)" * (given.runs > 1)
     text = f"{text}\n\n{machine(given.threads)}; {n}, {load}."
@@ -246,3 +254,4 @@ def report(name: str, text: str, given: argparse.Namespace) -> None:
         found = re.compile(f"<!-- {name} -->.*?<!-- end -->", re.DOTALL)
         page = found.sub(lambda _: block, page) if found.search(page) else f"{page}\n{block}\n"
         RESULTS.write_text(page, "utf-8")
+    return name

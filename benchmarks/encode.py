@@ -12,7 +12,6 @@ Older CPUs: set ONEDNN_MAX_CPU_ISA, MKL_ENABLE_INSTRUCTIONS and ATEN_CPU_CAPABIL
 from __future__ import annotations
 
 import contextlib
-import os
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -80,9 +79,7 @@ def main() -> None:
     title = f"### {what}: {tokens:,} tokens, {given.layers} layers"
     text = f"{title}\n\n{markdown(head, rows)}\n\n"
     text += f"Largest difference of dense values, float32: {difference:.1e}."
-    name = "encode-long" if given.long else "encode"
-    name += f"-{held.lower()}" if (held := os.environ.get("ONEDNN_MAX_CPU_ISA")) else ""
-    report(name, text, given)
+    name = report("encode-long" if given.long else "encode", text, given)
     if given.save:
         speeds = {n: tokens / statistics.median(times[n]) for n in ["FlagEmbedding", *dtypes]}
         plot.bars(name, f"{what}, {given.layers} layers", speeds, "tokens/s")

@@ -56,9 +56,9 @@ def main() -> None:
         f"### Memory: {given.passages:,} passages, {sum(lengths):,} tokens, ColBERT vectors kept; "
         f"one layer of a narrow feed-forward; FlagEmbedding's batch {given.batch}"
     )
-    report("memory", f"{title}\n\n{markdown(head, rows)}", given)
+    name = report("memory", f"{title}\n\n{markdown(head, rows)}", given)
     if given.save:
-        plot.bars("memory", "Memory that encoding adds", most, "MB")
+        plot.bars(name, "Memory that encoding adds", most, "MB")
 
 
 def encoded(name: str, folder: Path, texts: Sequence[str], given: Namespace) -> tuple[int, int]:

@@ -56,10 +56,10 @@ def main() -> None:
         times = interleaved(tasks, given.runs, warm=1)
     rows = [[name, shown(times[name]), against(times, name)] for name in times]
     title = f"### Queries of 12 tokens, {given.layers} layers"
-    report("query", f"{title}\n\n{markdown(('', 'ms', 'against'), rows)}", given)
+    name = report("query", f"{title}\n\n{markdown(('', 'ms', 'against'), rows)}", given)
     if given.save:
         medians = {name: 1000 * float(np.median(t)) for name, t in times.items()}
-        plot.bars("query", f"Queries of 12 tokens, {given.layers} layers", medians, "ms")
+        plot.bars(name, f"Queries of 12 tokens, {given.layers} layers", medians, "ms")
 
 
 def theirs(folder: Path, queries: list[str]) -> dict[str, Any]:

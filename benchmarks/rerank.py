@@ -40,10 +40,10 @@ def main() -> None:
         f"vectors; sparse against {given.passages:,} passages of 100 tokens"
     )
     head = ("", "ms", "times FlagEmbedding")
-    report("rerank", f"{title}\n\n{markdown(head, rows)}", given)
+    name = report("rerank", f"{title}\n\n{markdown(head, rows)}", given)
     if given.save:
         medians = {name: 1000 * float(np.median(t)) for name, t in times.items()}
-        plot.bars("rerank", "Scoring candidates", medians, "ms")
+        plot.bars(name, "Scoring candidates", medians, "ms")
 
 
 def maxsim(given: SimpleNamespace, rng: np.random.Generator) -> dict[str, list[float]]:

@@ -71,10 +71,10 @@ def main() -> None:
     head += [f"{name}, MB" for name in space]
     title = "### Search in a folder, dense and sparse, the best 10"
     text = f"{title}\n\n{markdown(head, rows)}\n\n{all_channels(given, rng, centres)}"
-    report("search", text, given)
+    name = report("search", text, given)
     if given.save:
-        plot.lines("search", "Time of a search in a folder, by passages", sizes, medians, "ms")
-        plot.lines("search-space", "What a folder takes, by passages", sizes, space, "MB")
+        plot.lines(name, "Time of a search in a folder, by passages", sizes, medians, "ms")
+        plot.lines(f"{name}-space", "What a folder takes, by passages", sizes, space, "MB")
 
 
 def points_of(rng: np.random.Generator, centres: np.ndarray, start: int, tokens: int) -> Points:

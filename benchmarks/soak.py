@@ -109,11 +109,12 @@ def main() -> None:
 
 def warm_up(model: M3Model) -> None:
     """Encode so many tokens at once as a packed row has after it is rounded up, each number."""
-    warnings.simplefilter("ignore", TruncationWarning)  # as each text is cut to the size wanted
-    text = " ".join(file.read_text("utf-8") for file in sorted(LESSONS.glob("*.md"))[:1])
-    for tokens in (*range(16, 256, 16), *range(256, 2049, 64)):
-        n = -(-tokens // 512)
-        model.encode([f"{tokens} {i} {text[:6000]}" for i in range(n)], max_length=tokens // n)
+    text = min(LESSONS.glob("*.md")).read_text("utf-8")[:6000]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TruncationWarning)  # each text is cut to the size wanted
+        for tokens in (*range(16, 256, 16), *range(256, 2049, 64)):
+            n = -(-tokens // 512)
+            model.encode([f"{tokens} {i} {text}" for i in range(n)], max_length=tokens // n)
 
 
 def run(soak: Soak, minutes: float) -> int:
