@@ -16,7 +16,7 @@ import numpy as np
 from tuning import markdown
 
 from m3rag import M3Index, M3Model
-from m3rag.evaluation import RetrievalSet, Slice
+from m3rag.evaluation import Slice, read_set
 from m3rag.evaluation.metrics import measure_rankings, top
 from m3rag.evaluation.slices import Splitter, cut
 
@@ -32,12 +32,12 @@ def main() -> None:
     parser.add_argument("--weights", default="cross-lingual")
     parser.add_argument("--candidates", type=int, nargs="+", default=[100])
     given = parser.parse_args()
-    data = RetrievalSet.read(given.set).sample(given.every)
+    data = read_set(given.set).sample(given.every)
     spoken = {document.id: document.language for document in data.corpus}
     rows = []
     with M3Model.load(given.model) as model, M3Index.open(model=model) as index:
         splitter = Splitter(model.tokenizer)
-        [one] = cut(data, pairs="pooled", level="page", splitter=splitter)
+        [one] = cut(data, pairs="pooled", level="document", splitter=splitter)
         index.add(replace(p, metadata={"lang": spoken[p.document_id]}) for p in one.passages)
         for candidates in given.candidates:
             cells = [str(candidates)]

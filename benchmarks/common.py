@@ -29,7 +29,8 @@ import torch
 from transformers import XLMRobertaConfig, XLMRobertaModel
 
 from m3rag.model import Tokenizer, checkpoint
-from m3rag.model.linear import has_amx
+from m3rag.model.kernels.device import has_amx
+from m3rag.model.lookup import BUNDLED
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.md"
@@ -72,7 +73,7 @@ def full_size(layers: int, tokenizer: Path | None, *, inner: int = 4096) -> Iter
         name: {"weight": torch.randn(n, WIDTH) / 32, "bias": torch.zeros(n)}
         for name, n in (("sparse_linear", 1), ("colbert_linear", WIDTH))
     }
-    words = Tokenizer((tokenizer or checkpoint.TINY) / "tokenizer.json")
+    words = Tokenizer((tokenizer or BUNDLED["tiny"]) / "tokenizer.json")
     made = checkpoint.Checkpoint(config.to_dict(), words, encoder, heads)
     with tempfile.TemporaryDirectory() as folder:
         checkpoint.write(made, Path(folder))
@@ -224,7 +225,7 @@ def machine(threads: int) -> str:
     capped = os.environ.get("ONEDNN_MAX_CPU_ISA")
     return (
         f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores, {threads} threads, "
-        f"{', '.join(has)}{f', oneDNN held to {capped}' if capped else ''}; "
+        f"{', '.join(has)}{f', oneDNN limited to {capped}' if capped else ''}; "
         f"m3rag {version('m3rag')}, {', '.join(packages)}, Python {platform.python_version()}"
     )
 

@@ -6,7 +6,8 @@ FlagEmbedding's batch is half of the passages, so that it runs batches as it doe
 (its default of 256 would make one padded batch of them). `--long 8` takes documents of 2,000 to
 8,000 tokens instead. A full run takes FlagEmbedding minutes; use fewer `--layers` there. The rate
 of a matrix product is measured after each encoding, of products that go on for about a second.
-Older CPUs: set ONEDNN_MAX_CPU_ISA, MKL_ENABLE_INSTRUCTIONS and ATEN_CPU_CAPABILITY (docs/speed.md).
+Older CPUs: set ONEDNN_MAX_CPU_ISA, MKL_ENABLE_INSTRUCTIONS and ATEN_CPU_CAPABILITY
+(speed-notes.md).
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ from tuning import markdown
 
 from m3rag import M3Model
 from m3rag.model import Tokenizer
-from m3rag.model.linear import PackedLinear, packable
+from m3rag.model.kernels.device import packable
+from m3rag.model.kernels.onednn import PackedLinear
 
 ROWS, PRODUCTS = 2048, 10  # 0.17 · 10¹² operations
 
@@ -75,14 +77,15 @@ def main() -> None:
         share = shares(work, times[name], times[f"product {name}"]) if name in dtypes else ""
         speed = f"{tokens / statistics.median(times[name]):,.0f}"
         rows.append([name, shown(times[name]), speed, ratio(times, "FlagEmbedding", name), share])
-    head = ("", "ms", "tokens/s", "times FlagEmbedding", "of the matrix product's rate")
-    title = f"### {what}: {tokens:,} tokens, {given.layers} layers"
+    head = ("", "ms", "tokens/s", "speed-up over FlagEmbedding", "share of the matrix-product rate")
+    layers = f"{given.layers} layer{'s' * (given.layers > 1)}"
+    title = f"### {what}: {tokens:,} tokens, {layers}"
     text = f"{title}\n\n{markdown(head, rows)}\n\n"
-    text += f"Largest difference of dense values, float32: {difference:.1e}."
+    text += f"Largest difference from FlagEmbedding's dense values in float32: {difference:.1e}."
     name = report("encode-long" if given.long else "encode", text, given)
     if given.save:
         speeds = {n: tokens / statistics.median(times[n]) for n in ["FlagEmbedding", *dtypes]}
-        plot.bars(name, f"{what}, {given.layers} layers", speeds, "tokens/s")
+        plot.bars(name, f"{what}, {layers}", speeds, "tokens/s")
 
 
 def flops(lengths: list[int], layers: int) -> float:

@@ -23,7 +23,7 @@ import torch
 
 from m3rag import M3Index, M3Model, __version__
 from m3rag.documents import find
-from m3rag.index.folder import sync
+from m3rag.index.sync import sync
 
 LESSONS = Path(__file__).parent.parent / "examples" / "lessons"
 QUESTIONS = Path(__file__).parent / "questions.tsv"
@@ -90,17 +90,18 @@ def report(
         "machine": f"{machine}, {torch.backends.cpu.get_cpu_capability()}",
         "versions": f"m3rag {__version__}, {versions}",
         "model": f"{model.name}, {model.dtype}, {model.device}",
-        "documents": f"{len(files)}: {words:,} words by white space, {tokens:,} tokens in passages",
+        "documents": f"{len(files)}: {words:,} words separated by spaces, "
+        f"{tokens:,} tokens in passages",
         "passages": f"{len(texts):,}",
         "indexing, s": f"median {median:.1f} of {len(seconds)} runs ({runs})",
         "rate": f"{len(texts) / median:.0f} passages/s, {tokens / median:,.0f} tokens/s",
-        "peak memory, MiB": f"{ours:.0f} this process, {engine:.0f} the engine's",
-        "question, ms": f"median {statistics.median(latencies):.1f}, "
+        "peak memory, MiB": f"{ours:.0f} in this process, {engine:.0f} in the engine process",
+        "query, ms": f"median {statistics.median(latencies):.1f}, "
         f"90th percentile {statistics.quantiles(latencies, n=10)[-1]:.1f}, of {len(latencies)}",
     }
     if folder.resolve() == LESSONS.resolve():
-        rows["right lesson first"] = f"{right} of {len(latencies) // 2} questions, no lesson in "
-        rows["right lesson first"] += "their language"
+        rows["right lesson first"] = f"{right} of {len(latencies) // 2} questions; no lesson is in "
+        rows["right lesson first"] += "the language of the question"
     print("| what | measured |\n|---|---|")
     for name, value in rows.items():
         print(f"| {name} | {value} |")

@@ -51,10 +51,10 @@ def main() -> None:
             most[name] = highest - before
             share = f"{most[name] / most['FlagEmbedding']:.2f}"
             rows.append([name, *(f"{x:,}" for x in (before, highest, most[name])), share])
-    head = ("", "loaded, MB", "peak, MB", "encoding, MB", "of FlagEmbedding's")
+    head = ("", "loaded, MB", "peak, MB", "encoding, MB", "relative to FlagEmbedding")
     title = (
         f"### Memory: {given.passages:,} passages, {sum(lengths):,} tokens, ColBERT vectors kept; "
-        f"one layer of a narrow feed-forward; FlagEmbedding's batch {given.batch}"
+        f"one layer with a narrow feed-forward block; FlagEmbedding's batch {given.batch}"
     )
     name = report("memory", f"{title}\n\n{markdown(head, rows)}", given)
     if given.save:

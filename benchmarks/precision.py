@@ -20,7 +20,7 @@ from common import report
 from tuning import markdown
 
 from m3rag import M3Model
-from m3rag.evaluation import RetrievalSet, Scores, measure, score
+from m3rag.evaluation import Scores, measure, read_set, score
 from m3rag.model import Encoding, MultiVectors
 
 SYSTEMS = ("dense", "sparse", "colbert")
@@ -72,7 +72,7 @@ def main() -> None:
             "bfloat16, 8-bit ColBERT": EightBit(half),
         }
         for name in given.sets:
-            data = RetrievalSet.read(given.data / name)
+            data = read_set(given.data / name)
             base: Scores | None = None
             for how, model in models.items():
                 scores = score(cast("M3Model", model), data, channels=SYSTEMS, every=given.every)
@@ -80,7 +80,7 @@ def main() -> None:
                 rows.append([name, how, *cells(scores, base)])
     names = [*SYSTEMS, FUSION]
     head = ["set", "precision", *names, *(f"largest change, {c}" for c in SYSTEMS)]
-    title = f'### nDCG@10 of "tiny", each {given.every}th question; in brackets points lost'
+    title = f'### nDCG@10 of "tiny", every {given.every}th question; points lost in parentheses'
     report("precision", f"{title}\n\n{markdown(head, rows)}", given)
 
 

@@ -1,10 +1,11 @@
-"""The tables of docs/quality.md: what a model's channels and fusions are worth on public sets.
+"""Renew the tables of quality-notes.md: the quality of a model's channels and fusions.
 
-    python benchmarks/quality.py DATA [--every 4] [--output docs/quality.md]
+    python benchmarks/quality.py DATA [--every 4] [--output benchmarks/quality-notes.md]
 
-DATA is a folder with the sets `xquad`, `longdocs_react` and `tatoeba`, each in BEIR form; one that
-is absent is skipped, and its tables disappear. Every set is scored once, and all tables are made of
-these scores. What stands between the page's markers is replaced, all else stays.
+DATA is a folder with the sets `xquad`, `longdocs_react` and `tatoeba`, each in BEIR form. A set
+that is missing is skipped, and its tables are removed. Each set is scored once, and all tables are
+made from these scores. Only the text between the page's markers is replaced. docs/quality.md quotes
+some of the figures; update it by hand.
 """
 
 from __future__ import annotations
@@ -16,20 +17,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 from tuning import languages_table, markdown, tuning_table
 
 from m3rag import M3Model, __version__
-from m3rag.cli.evaluation import progress_bars
-from m3rag.evaluation import Report, RetrievalSet, Scores, Slice, SliceScores, measure, score
+from m3rag.cli.common import progress_bars
+from m3rag.encoding import CHANNELS
+from m3rag.evaluation import (
+    Report,
+    RetrievalSet,
+    Scores,
+    Slice,
+    SliceScores,
+    measure,
+    read_set,
+    score,
+)
+from m3rag.evaluation.matrices import RRF
 from m3rag.evaluation.report import Table
-from m3rag.evaluation.scores import RRF, Progress
-from m3rag.evaluation.slices import POOLED
-from m3rag.model.encoding import CHANNELS
+from m3rag.evaluation.slices import LEVELS, POOLED, Context
+from m3rag.progress import Progress
 from m3rag.scoring import PRESETS, Weights
 
-PAGE = Path(__file__).parent.parent / "docs" / "quality.md"
+PAGE = Path(__file__).parent / "quality-notes.md"
 SETS = ("xquad", "longdocs_react", "tatoeba")
 SUMS: Mapping[str, Weights] = {
     **dict(zip(PRESETS, PRESETS, strict=True)),
@@ -42,11 +54,22 @@ LONG_SET = "longdocs_react"
 LONG_PAIRS = [
     f"{asked}-{told}" for told in ("en", "es") for asked in ("en", "es", "zh", "ru", "tr")
 ]
-LONG_MODES = {
+
+
+class LongOptions(TypedDict, total=False):
+    """The arguments of `score` that differ between the ways to encode long documents."""
+
+    context: Context
+    mcls: int
+    max_tokens: int
+    overlap: int
+
+
+LONG_MODES: dict[str, LongOptions] = {
     "passages": {},
-    "passages in context": {"long": "context"},
+    "passages in context": {"context": "document"},
     "2,048 tokens": {"max_tokens": 2048, "overlap": 0},
-    "2,048 tokens, MCLS": {"long": "mcls", "max_tokens": 2048, "overlap": 0},
+    "2,048 tokens, MCLS": {"mcls": 256, "max_tokens": 2048, "overlap": 0},
 }
 
 _BLOCK = "(<!-- quality: {name} -->\n).*?(<!-- end -->)"
@@ -58,12 +81,12 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--dtype", default="float32", help="the same figures on every machine")
-    parser.add_argument("--every", type=int, default=1, help="each so-manieth question only")
+    parser.add_argument("--every", type=int, default=1, help="use only every N-th question")
     parser.add_argument("--seeds", type=int, default=3, help="draws for each number of questions")
     parser.add_argument("--output", type=Path, default=PAGE)
     given = parser.parse_args()
     text = given.output.read_text(encoding="utf-8")
-    filled(text, dict.fromkeys(("run", *TABLES), ""))  # a page without markers is told first
+    filled(text, dict.fromkeys(("run", *TABLES), ""))  # fail before the work if a marker is missing
     sets = [name for name in SETS if (given.data / name).is_dir()]
     for absent in sorted(set(SETS) - set(sets)):
         print(f"{given.data} has no set {absent}: skipped.", file=sys.stderr)
@@ -72,7 +95,7 @@ def main() -> None:
     runs, tables = [], dict.fromkeys(TABLES, "")
     with M3Model.load(given.model, dtype=given.dtype) as model, progress_bars() as tell:
         for name in sets:
-            data = RetrievalSet.read(given.data / name)
+            data = read_set(given.data / name)
             told = partial(_tell, tell, name)
             scores = score(model, data, every=given.every, progress=told)
             runs.append(run_row(data, scores, given.every))
@@ -84,7 +107,7 @@ def main() -> None:
     given.output.write_text(filled(text, tables), encoding="utf-8")
 
 
-def _tell(progress: Progress, name: str, stage: str, done: int, total: int) -> None:
+def _tell(progress: Progress, name: str, stage: str, done: int, total: int | None) -> None:
     progress(f"{name}: {stage}", done, total)
 
 
@@ -126,9 +149,9 @@ def set_tables(
 def long_table(
     model: M3Model, data: RetrievalSet, every: int, progress: Progress | None = None
 ) -> str:
-    """nDCG@10 of each way to encode long documents, by page and where it is fair by passage."""
+    """nDCG@10 of each way to encode long documents, by document and, where fair, by passage."""
     rows = []
-    for level in ("page", "passage"):
+    for level in LEVELS:
         for mode, options in LONG_MODES.items():
             if level == "passage" and "max_tokens" in options:
                 continue  # longer passages are easier to hit

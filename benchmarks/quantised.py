@@ -25,13 +25,13 @@ from common import report, shown
 from tuning import markdown
 
 from m3rag import M3Model, Passage
-from m3rag.evaluation import CorpusDocument, RetrievalSet, Slice
+from m3rag.evaluation import CorpusDocument, RetrievalSet, Slice, read_set
 from m3rag.evaluation.beir import rows
 from m3rag.evaluation.metrics import measure_rankings, top
 from m3rag.evaluation.slices import cut
-from m3rag.index.edge import EdgeStore
-from m3rag.index.plan import Points, QueryPlan
 from m3rag.model import SparseVectors
+from m3rag.stores.base import Points, QueryPlan
+from m3rag.stores.edge.store import EdgeStore
 
 STEP = 5000
 
@@ -45,8 +45,8 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=8)
     parser.add_argument("--save", action="store_true")
     given = parser.parse_args()
-    data = filled(RetrievalSet.read(given.set).sample(given.every), given.fill, given.passages)
-    [one] = cut(data, pairs="pooled", level="page", splitter=None)
+    data = filled(read_set(given.set).sample(given.every), given.fill, given.passages)
+    [one] = cut(data, pairs="pooled", level="document", splitter=None)
     with M3Model.load("tiny") as model, tempfile.TemporaryDirectory() as folder:
         texts = {document.id: document.text for document in data.corpus}
         dense = encoded(model, [texts[unit] for unit in one.units])
@@ -56,15 +56,15 @@ def main() -> None:
             store.add(points(dense[start : start + STEP], start))
         store.optimize()
         exact = queries @ dense.T
-        lines = [line("all, exactly", one, exact, exact, [])]
+        lines = [line("exact, all passages", one, exact, exact, [])]
         for limit in (10, 100):
             found, seconds = asked(store, queries, limit, exact.shape)
-            lines.append(line(f"the best {limit} of the folder", one, found, exact, seconds))
+            lines.append(line(f"the folder's top {limit}", one, found, exact, seconds))
         store.close()
     head = ("dense search", "nDCG@10", "recall@10 of exact", "recall@100 of exact", "ms")
     title = (
         f'### The 2-bit copy: {len(dense):,} passages, {given.set.name} among them, "tiny", '
-        f"{dense.shape[1]} dimensions, {len(queries):,} questions in all languages"
+        f"{dense.shape[1]} dimensions, {len(queries):,} queries in all languages"
     )
     given.runs, given.threads = len(queries), torch.get_num_threads()
     report("quantised", f"{title}\n\n{markdown(head, lines)}", given)

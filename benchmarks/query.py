@@ -34,7 +34,7 @@ from tuning import markdown
 
 from m3rag import M3Model
 from m3rag.model import Tokenizer
-from m3rag.model.linear import packable
+from m3rag.model.kernels.device import packable
 
 HOW = ("one", "8 one by one", "8 threads", "8 in asyncio", "32 one by one", "32 by 8 threads")
 
@@ -56,7 +56,7 @@ def main() -> None:
         times = interleaved(tasks, given.runs, warm=1)
     rows = [[name, shown(times[name]), against(times, name)] for name in times]
     title = f"### Queries of 12 tokens, {given.layers} layers"
-    name = report("query", f"{title}\n\n{markdown(('', 'ms', 'against'), rows)}", given)
+    name = report("query", f"{title}\n\n{markdown(('', 'ms', 'compared with'), rows)}", given)
     if given.save:
         medians = {name: 1000 * float(np.median(t)) for name, t in times.items()}
         plot.bars(name, f"Queries of 12 tokens, {given.layers} layers", medians, "ms")

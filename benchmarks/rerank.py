@@ -39,7 +39,7 @@ def main() -> None:
         f"### Scores: {given.candidates} candidates × {given.tokens} tokens × {WIDTH}, 32 query "
         f"vectors; sparse against {given.passages:,} passages of 100 tokens"
     )
-    head = ("", "ms", "times FlagEmbedding")
+    head = ("", "ms", "speed-up over FlagEmbedding")
     name = report("rerank", f"{title}\n\n{markdown(head, rows)}", given)
     if given.save:
         medians = {name: 1000 * float(np.median(t)) for name, t in times.items()}

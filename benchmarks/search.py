@@ -28,9 +28,9 @@ from rerank import unit, weights
 from tuning import markdown
 
 from m3rag import Passage
-from m3rag.index.edge import EdgeStore
-from m3rag.index.plan import Points, QueryPlan
 from m3rag.model import MultiVectors, SparseVectors
+from m3rag.stores.base import Points, QueryPlan
+from m3rag.stores.edge.store import EdgeStore
 
 STEP, TOKENS = 1000, 150
 
@@ -67,9 +67,10 @@ def main() -> None:
             rows.append([f"{size:,}", *map(both, times.values()), f"{recall:.3f}", *took])
         store.close()
     channels = [f"{name}, ms" for name in medians]
-    head = ["passages", *channels, "recall@10 of dense", "adding the last, s", "optimize, s"]
+    head = ["passages", *channels, "recall@10 of dense"]
+    head += ["adding since the row above, s", "optimize, s"]
     head += [f"{name}, MB" for name in space]
-    title = "### Search in a folder, dense and sparse, the best 10"
+    title = "### Search in a folder, dense and sparse, the 10 best hits"
     text = f"{title}\n\n{markdown(head, rows)}\n\n{all_channels(given, rng, centres)}"
     name = report("search", text, given)
     if given.save:
@@ -132,7 +133,8 @@ def all_channels(given: argparse.Namespace, rng: np.random.Generator, centres: n
     found = "; ".join(f"{n} of each, {both(taken)} ms" for n, taken in times.items())
     return (
         f"All channels, {given.colbert:,} passages with {TOKENS} ColBERT vectors each, the union "
-        f"of the candidates of dense and sparse scored by MaxSim: {found}."
+        f"of the candidates of dense and sparse scored by MaxSim: {found}. "
+        '"Again" is the same queries a second time.'
     )
 
 

@@ -30,7 +30,7 @@ from proc import status
 from m3rag import Hit, M3Index, M3Model, split
 from m3rag.documents import read
 from m3rag.errors import TruncationWarning
-from m3rag.index.edge import EdgeStore
+from m3rag.stores.edge.store import EdgeStore
 
 THREADS, TASKS, GROWTH, EVERY = 16, 4, 1.05, 5.0
 

@@ -24,7 +24,7 @@ import torch.nn.functional as F  # noqa: N812 (its name everywhere)
 from proc import peak
 from torch import Tensor
 
-from m3rag.training.scores import colbert_scores, sparse_scores
+from m3rag.training.similarity import colbert_scores, sparse_scores
 
 NUMBER = 4  # bytes of a float32
 

@@ -19,13 +19,13 @@ from dataclasses import replace
 import numpy as np
 
 from m3rag import M3Model
-from m3rag.evaluation import RetrievalSet, Scores, SliceScores, score
+from m3rag.evaluation import RetrievalSet, Scores, SliceScores, read_set, score
 from m3rag.evaluation.metrics import top
-from m3rag.evaluation.scores import Progress
-from m3rag.evaluation.tuning import balance, tune
-from m3rag.evaluation.tuning.objective import Objective
 from m3rag.index.presets import Preset
+from m3rag.progress import Progress
 from m3rag.scoring import PRESETS, Weights, parse_weights
+from m3rag.tuning import balance, tune
+from m3rag.tuning.objective import Objective
 
 SIZES = (10, 20, 40, 80, 160, 320)
 Row = Sequence[str]
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--pooled", action="store_true")
     given = parser.parse_args()
-    data = RetrievalSet.read(given.set)
+    data = read_set(given.set)
     with M3Model.load(given.model) as model:
         pairs = "pooled" if given.pooled else "all"
         scores = score(model, data, pairs=pairs, every=given.every)

@@ -1,13 +1,13 @@
-"""A chat over long documents with LangChain: it remembers what was said, and cites what it read.
+"""Chat about long documents with LangChain, with memory and citations.
 
 Run it with `python examples/rag_chat_langchain.py`. It works offline: the documents are the lessons
-beside it, each in another language, the retrieval model is "tiny", and a fake chat model plays back
-prepared answers. For a chat of your own pass any LangChain chat model:
+in `lessons/`, each in a different language, the retrieval model is "tiny", and a fake chat model
+returns prepared answers. For your own chat, pass any LangChain chat model:
 
     chat = Chat(LESSONS, ChatOllama(model="llama3.2"), model="BAAI/bge-m3")
     print(chat.ask("How is a device kept secure?").text)
 
-Needs `pip install "m3rag[langchain]"`.
+Needs `pip install "m3rag[langchain]"`, and the extra `documents` for HTML, PDF and Word files.
 """
 
 from __future__ import annotations
@@ -49,19 +49,19 @@ ANSWER = ChatPromptTemplate.from_messages(
 
 @dataclass(frozen=True)
 class Answer:
-    """What the chat model said, and the passages that it cites, by their numbers."""
+    """The text from the chat model and the passages it cites, by number."""
 
     text: str
     cited: dict[int, Document]
 
 
 class Chat:
-    """A conversation about the documents of a folder.
+    """A conversation about the documents in a folder.
 
     Args:
-        folder: Markdown, text, HTML, PDF and Word files.
-        llm: Any chat model.
-        model: What finds passages, or its name.
+        folder: The folder with Markdown, text, HTML, PDF and Word files.
+        llm: Any LangChain chat model.
+        model: The retrieval model, or its name.
     """
 
     def __init__(self, folder: Path, llm: BaseChatModel, model: M3Model | str) -> None:
@@ -76,7 +76,7 @@ class Chat:
         self._answer = ANSWER | llm | StrOutputParser()
 
     def ask(self, question: str) -> Answer:
-        """Answer a question, which may refer to what was said before."""
+        """Answer a question, which may refer to earlier questions and answers."""
         said = {"history": self.history, "question": question}
         alone = self._alone.invoke(said) if self.history else question
         found = self.reranker.compress_documents(self.retriever.invoke(alone), alone)
@@ -89,24 +89,24 @@ class Chat:
 
 
 def load(path: Path) -> Document:
-    """A file as a LangChain document."""
+    """Load a file as a LangChain document."""
     document = read(path, id=path.name)
     return Document(id=document.id, page_content=document.text, metadata=dict(document.metadata))
 
 
 def citation(passage: Document) -> str:
-    """Where a passage stands: document, headings, character span."""
+    """Return the location of a passage: document, headings, character span."""
     at = passage.metadata
     place = " › ".join([at["document_id"], *at.get("headings", ())])
     return f"{place}, characters {at['start']:,} to {at['end']:,}"
 
 
 def main() -> None:
-    """A short conversation with prepared answers, the citations looked up for real."""
+    """Run a short conversation with prepared answers and real citations."""
     prepared = [
         "Mit einem symmetrischen Schlüssel wird eine Nachricht ver- und auch entschlüsselt; ihn "
         "müssen beide Seiten kennen [1].",
-        "How does an X.509 certificate secure the connection of a device?",  # the follow-up, alone
+        "How does an X.509 certificate secure the connection of a device?",  # follow-up, rewritten
         "Each side keeps a private key and gives away only the public one, in its certificate "
         "[2]; the file with the private key must be kept safe [1].",
     ]

@@ -1,13 +1,13 @@
-"""A chat over long documents with LlamaIndex: it remembers what was said, and cites what it read.
+"""Chat about long documents with LlamaIndex, with memory and citations.
 
 Run it with `python examples/rag_chat_llama_index.py`. It works offline: the documents are the
-lessons beside it, each in another language, the retrieval model is "tiny", and a mock language
-model plays back prepared answers. For a chat of your own pass any LlamaIndex language model:
+lessons in `lessons/`, each in a different language, the retrieval model is "tiny", and a mock
+language model returns prepared answers. For your own chat, pass any LlamaIndex language model:
 
     chat = Chat(LESSONS, Ollama(model="llama3.2"), model="BAAI/bge-m3")
     print(chat.ask("How is a device kept secure?").text)
 
-Needs `pip install "m3rag[llama-index]"`.
+Needs `pip install "m3rag[llama-index]"`, and the extra `documents` for HTML, PDF and Word files.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ SYSTEM = (
 
 @dataclass(frozen=True)
 class Answer:
-    """What the language model said, and the passages that it cites, by their numbers."""
+    """The text from the language model and the passages it cites, by number."""
 
     text: str
     cited: dict[int, NodeWithScore]
 
 
 class Chat:
-    """A conversation about the documents of a folder.
+    """A conversation about the documents in a folder.
 
     Args:
-        folder: Markdown, text, HTML, PDF and Word files.
-        llm: Any language model.
-        model: What finds passages, or its name.
+        folder: The folder with Markdown, text, HTML, PDF and Word files.
+        llm: Any LlamaIndex language model.
+        model: The retrieval model, or its name.
     """
 
     def __init__(self, folder: Path, llm: LLM, model: M3Model | str) -> None:
@@ -72,7 +72,7 @@ class Chat:
         )
 
     def ask(self, question: str) -> Answer:
-        """Answer a question, which may refer to what was said before."""
+        """Answer a question, which may refer to earlier questions and answers."""
         response = self.engine.chat(question)
         numbered = dict(enumerate(response.source_nodes, 1))
         text = str(response)
@@ -81,7 +81,7 @@ class Chat:
 
 
 class Number(BaseNodePostprocessor):
-    """Shows the language model a number with each passage, and nothing else of its metadata."""
+    """Show the language model each passage's number, and hide the rest of its metadata."""
 
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
@@ -90,7 +90,7 @@ class Number(BaseNodePostprocessor):
 
 
 def numbered(found: NodeWithScore, number: int) -> NodeWithScore:
-    """A copy that shows its number to whoever is to cite it."""
+    """Return a copy of a node that shows its number to the language model."""
     changes = {
         "metadata": {**found.metadata, "passage": f"[{number}]"},
         "excluded_llm_metadata_keys": list(found.metadata),
@@ -99,20 +99,20 @@ def numbered(found: NodeWithScore, number: int) -> NodeWithScore:
 
 
 def load(path: Path) -> Document:
-    """A file as a LlamaIndex document."""
+    """Load a file as a LlamaIndex document."""
     document = read(path, id=path.name)
     return Document(id_=document.id, text=document.text, metadata=dict(document.metadata))
 
 
 def citation(found: NodeWithScore) -> str:
-    """Where a passage stands: document, headings, character span."""
+    """Return the location of a passage: document, headings, character span."""
     node = found.node
     place = " › ".join([node.ref_doc_id, *node.metadata.get("headings", ())])
     return f"{place}, characters {node.start_char_idx:,} to {node.end_char_idx:,}"
 
 
 class Prepared(MockLLM):
-    """Says what was prepared, one answer after the other."""
+    """A mock language model that returns prepared answers in order."""
 
     _answers: Iterator[str] = PrivateAttr()
 
@@ -121,22 +121,22 @@ class Prepared(MockLLM):
         self._answers = iter(answers)
 
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
-        """The next answer."""
+        """Return the next answer."""
         return CompletionResponse(text=next(self._answers))
 
     def stream_complete(
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponseGen:
-        """The next answer, in one piece."""
+        """Yield the next answer in one piece."""
         yield self.complete(prompt)
 
 
 def main() -> None:
-    """A short conversation with prepared answers, the citations looked up for real."""
+    """Run a short conversation with prepared answers and real citations."""
     prepared = [
         "Mit einem symmetrischen Schlüssel wird eine Nachricht ver- und auch entschlüsselt; ihn "
         "müssen beide Seiten kennen [1].",
-        "How does an X.509 certificate secure the connection of a device?",  # the follow-up, alone
+        "How does an X.509 certificate secure the connection of a device?",  # follow-up, rewritten
         "Each side keeps a private key and gives away only the public one, in its certificate "
         "[2]; the file with the private key must be kept safe [1].",
     ]

@@ -1,34 +1,37 @@
 """One BGE-M3 model, three views of a text, one index.
 
-Names are imported when first used, so that `import m3rag` costs no torch and no framework.
+Names are imported on first use, so that `import m3rag` loads neither torch nor a framework.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from m3rag.extras import lazy
 
 if TYPE_CHECKING:
     from m3rag.documents import Document, Heading, Passage, read, split
+    from m3rag.encoding import Encoding, MultiVectors, SparseVectors
     from m3rag.errors import M3Error
-    from m3rag.index import Explanation, Hit, M3Index, explain
-    from m3rag.model import Encoding, M3Model, MultiVectors, SparseVectors, shared_model
+    from m3rag.explanation import Explanation, explain
+    from m3rag.index import Hit, M3Index
+    from m3rag.model import M3Model, shared_model
     from m3rag.scoring import compute_score
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Document": "m3rag.documents",
-    "Encoding": "m3rag.model",
-    "Explanation": "m3rag.index",
+    "Encoding": "m3rag.encoding",
+    "Explanation": "m3rag.explanation",
     "Heading": "m3rag.documents",
     "Hit": "m3rag.index",
     "M3Error": "m3rag.errors",
     "M3Index": "m3rag.index",
     "M3Model": "m3rag.model",
-    "MultiVectors": "m3rag.model",
+    "MultiVectors": "m3rag.encoding",
     "Passage": "m3rag.documents",
-    "SparseVectors": "m3rag.model",
+    "SparseVectors": "m3rag.encoding",
     "compute_score": "m3rag.scoring",
-    "explain": "m3rag.index",
+    "explain": "m3rag.explanation",
     "read": "m3rag.documents",
     "shared_model": "m3rag.model",
     "split": "m3rag.documents",
@@ -53,11 +56,11 @@ __all__ = [
     "split",
 ]
 
+_get = lazy(__name__, _HOMES)
+
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
+    value = _get(name)
     globals()[name] = value
     return value
 

@@ -10,11 +10,12 @@
     ├── MissingExtraError    an optional dependency is not installed           (also ImportError)
     └── KnowledgeBaseError   an index cannot be opened or used                 (also RuntimeError)
         ├── FormatError      not an index, or one of a newer format
-        ├── ModelMismatchError   the index was made by another model
+        ├── ModelMismatchError   the index was built by another model
         ├── InUseError       another process has the index open
-        └── StorageError     the engine could not write or read (disk full, …)
+        └── StorageError     the engine cannot write or read (disk full, …)
+            └── ClosedError  a closed model or index was used              (also InputError)
 
-Each message says what was found, with the number, and what to do about it.
+Each message says what was found, with the number, and how to fix it.
 """
 
 
@@ -67,7 +68,15 @@ class InUseError(KnowledgeBaseError):
 
 
 class StorageError(KnowledgeBaseError):
-    """The storage engine failed to read or write (disk full, damaged files, a closed index)."""
+    """The storage engine cannot read or write: the disk is full or files are damaged."""
+
+
+class ClosedError(InputError, StorageError):
+    """A model or an index was used after it was closed.
+
+    It is an `InputError` and a `StorageError` as well, because a closed model and a closed index
+    raised those in the past.
+    """
 
 
 class TruncationWarning(UserWarning):

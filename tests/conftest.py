@@ -10,7 +10,7 @@ import pytest
 
 from m3rag import M3Model
 from m3rag.cli import main
-from m3rag.model import checkpoint
+from m3rag.model.lookup import BUNDLED
 
 TEXTS = [
     "What is BGE M3?",
@@ -67,7 +67,7 @@ def tiny() -> M3Model:
 
 @pytest.fixture(scope="session")
 def tiny_folder() -> Path:
-    return checkpoint.TINY
+    return BUNDLED["tiny"]
 
 
 @pytest.fixture

@@ -1,8 +1,21 @@
-"""Written answers: a language model reads what was found, its citations are checked."""
+"""Written answers: a language model answers from the hits, and its citations are checked."""
 
-from m3rag.answers.answering import Answer, answer, score_needed, write
 from m3rag.answers.citations import Quote
-from m3rag.answers.loading import load_llm
-from m3rag.answers.server import ChatServer
+from m3rag.answers.generation import Answer, answer, needed_score, score_needed, write
+from m3rag.answers.llms import load_llm
+from m3rag.answers.openai_chat import OpenAIChat
 
-__all__ = ["Answer", "ChatServer", "Quote", "answer", "load_llm", "score_needed", "write"]
+ChatServer = OpenAIChat
+"""The name of `OpenAIChat` in 0.1."""
+
+__all__ = [
+    "Answer",
+    "ChatServer",
+    "OpenAIChat",
+    "Quote",
+    "answer",
+    "load_llm",
+    "needed_score",
+    "score_needed",
+    "write",
+]

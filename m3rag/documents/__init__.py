@@ -1,8 +1,30 @@
 """Long texts to passages: reading files, splitting at the document's own structure."""
 
-from m3rag.documents.document import Document, Heading, Metadata, Passage
+from m3rag.documents.document import (
+    Document,
+    Heading,
+    Metadata,
+    Passage,
+    as_passage,
+    check_passage,
+    passage_from_dict,
+    passage_to_dict,
+)
 from m3rag.documents.reading import find, read
 from m3rag.documents.sentences import sentences
 from m3rag.documents.splitting import split
 
-__all__ = ["Document", "Heading", "Metadata", "Passage", "find", "read", "sentences", "split"]
+__all__ = [
+    "Document",
+    "Heading",
+    "Metadata",
+    "Passage",
+    "as_passage",
+    "check_passage",
+    "find",
+    "passage_from_dict",
+    "passage_to_dict",
+    "read",
+    "sentences",
+    "split",
+]

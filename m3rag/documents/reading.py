@@ -10,24 +10,13 @@ from __future__ import annotations
 import codecs
 import os
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 
 from m3rag.documents.document import Document
 from m3rag.documents.formats.content import Content
-from m3rag.errors import DocumentError
+from m3rag.documents.formats.registry import BY_SUFFIX, Format
+from m3rag.errors import DocumentError, MissingExtraError
 
-# Parsers are imported with the first file of their format: they are slow to import.
-_FORMATS = {
-    ".md": "markdown",
-    ".markdown": "markdown",
-    ".txt": "text",
-    ".html": "html",
-    ".htm": "html",
-    ".pdf": "pdf",
-    ".docx": "docx",
-}
-_BINARY = ("pdf", "docx")
 # Longest first: the mark of UTF-32 begins with that of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -36,7 +25,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_KNOWN = " ".join(_FORMATS)
+_KNOWN = " ".join(BY_SUFFIX)
 
 
 def read(path: str | os.PathLike[str], *, id: str | None = None) -> Document:
@@ -55,10 +44,12 @@ def read(path: str | os.PathLike[str], *, id: str | None = None) -> Document:
             is damaged or encrypted, or has no text.
     """
     path = Path(path)
-    form = _FORMATS.get(path.suffix.lower())
-    data = _bytes(path, form)
+    form = _format(path)
+    data = _bytes(path)
     try:
-        content = _parse(data, str(form))
+        content = _parse(data, form)
+    except MissingExtraError:
+        raise
     except DocumentError as error:
         raise DocumentError(f"{path} cannot be read: {error}") from error
     except Exception as error:  # parsers raise anything on a damaged file
@@ -68,7 +59,7 @@ def read(path: str | os.PathLike[str], *, id: str | None = None) -> Document:
         ) from error
     if not content.text.strip():
         raise DocumentError(f"{path} has no text: remove it, or fill it.")
-    metadata = {"source": path.as_posix(), "format": str(form)}
+    metadata = {"source": path.as_posix(), "format": form.name}
     if content.title:
         metadata["title"] = content.title
     name = path.as_posix() if id is None else id
@@ -93,7 +84,7 @@ def _walk(folder: Path) -> Iterator[Path]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
             path = Path(parent, name)
-            if not name.startswith(".") and path.suffix.lower() in _FORMATS:
+            if not name.startswith(".") and path.suffix.lower() in BY_SUFFIX:
                 yield path
 
 
@@ -101,13 +92,21 @@ def _refuse(error: OSError) -> None:
     raise DocumentError(f"{error.filename} cannot be listed: {error.strerror}.") from error
 
 
-def _bytes(path: Path, form: str | None) -> bytes:
-    """Reads a file whole, with an error of our own for each way in which that can fail."""
+def _format(path: Path) -> Format:
+    """Return the format that a file's suffix names."""
     if path.is_dir():
         raise DocumentError(f"{path} is a folder: list its documents with find().")
-    if form is None and path.exists():
-        what = f"of the unknown format {path.suffix!r}" if path.suffix else "without a suffix"
-        raise DocumentError(f"{path} is a file {what}: convert it to one of {_KNOWN}.")
+    form = BY_SUFFIX.get(path.suffix.lower())
+    if form is not None:
+        return form
+    if not path.exists():
+        raise DocumentError(f"{path} does not exist.")
+    what = f"of the unknown format {path.suffix!r}" if path.suffix else "without a suffix"
+    raise DocumentError(f"{path} is a file {what}: convert it to one of {_KNOWN}.")
+
+
+def _bytes(path: Path) -> bytes:
+    """Read a whole file; every failure becomes an error of our own."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -121,14 +120,11 @@ def _bytes(path: Path, form: str | None) -> bytes:
     return data
 
 
-def _parse(data: bytes, form: str) -> Content:
-    if form not in _BINARY:
-        text = _decode(data, _declared(data) if form == "html" else None)
-        if form == "text":
-            return Content(text)
-    module = import_module(f"m3rag.documents.formats.{form}")
-    content: Content = module.parse(data if form in _BINARY else text)
-    return content
+def _parse(data: bytes, form: Format) -> Content:
+    form.check()
+    if form.binary:
+        return form.parse(data)
+    return form.parse(_decode(data, _declared(data) if form.name == "html" else None))
 
 
 def _declared(data: bytes) -> str | None:

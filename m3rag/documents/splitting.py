@@ -25,8 +25,8 @@ _FULL = 3.0  # a passage filled to the target is worth a cut three ranks better
 Span = tuple[int, int]
 
 
-class Tokenizer(Protocol):
-    """What splitting needs of a tokenizer."""
+class SpanTokenizer(Protocol):
+    """A tokenizer that reports where its tokens are in a text."""
 
     def spans(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
         """For each text, the character span in it of every token, without `<s>` and `</s>`."""
@@ -34,7 +34,7 @@ class Tokenizer(Protocol):
 
 
 def split(
-    document: Document, tokenizer: Tokenizer, *, max_tokens: int = 512, overlap: int = 64
+    document: Document, tokenizer: SpanTokenizer, *, max_tokens: int = 512, overlap: int = 64
 ) -> list[Passage]:
     """Splits a document into passages of at most `max_tokens` tokens.
 
@@ -83,7 +83,7 @@ def _check(document: Document, max_tokens: int, overlap: int) -> None:
         ) from error
 
 
-def _token_ends(text: str, tokenizer: Tokenizer) -> NDArray[np.int64]:
+def _token_ends(text: str, tokenizer: SpanTokenizer) -> NDArray[np.int64]:
     """Returns where each token of a text ends, ascending."""
     starts = [0]
     while (end := starts[-1] + _BLOCK) < len(text):
@@ -99,7 +99,7 @@ def _token_ends(text: str, tokenizer: Tokenizer) -> NDArray[np.int64]:
     return np.sort(np.concatenate(ends))  # normalisation may swap two marks of one letter
 
 
-def _tokenise(texts: Sequence[str], tokenizer: Tokenizer) -> Iterator[list[Span]]:
+def _tokenise(texts: Sequence[str], tokenizer: SpanTokenizer) -> Iterator[list[Span]]:
     """Yields the tokens of each text, calling the tokenizer with bounded batches."""
     batch: list[str] = []
     size = 0
@@ -191,7 +191,7 @@ class _Filling:
         return start
 
 
-def _within(text: str, spans: Iterable[Span], tokenizer: Tokenizer, limit: int) -> list[Span]:
+def _within(text: str, spans: Iterable[Span], tokenizer: SpanTokenizer, limit: int) -> list[Span]:
     """Counts the tokens of every passage on its own, and halves the few that are too long.
 
     Segmentation depends on what stands around a piece of text, so only this count is the true one.

@@ -1,11 +1,13 @@
-"""How good is retrieval: sets with known answers, exact scores, metrics, statistics, reports."""
+"""Retrieval quality: sets with known answers, exact scores, metrics, statistics, reports."""
 
-from m3rag.evaluation.data import CorpusDocument, Query, RetrievalSet
-from m3rag.evaluation.evaluating import evaluate, measure
+from m3rag.evaluation.dataset import CorpusDocument, Query, RetrievalSet
+from m3rag.evaluation.evaluator import evaluate, measure, named_systems
+from m3rag.evaluation.matrices import Scores, SliceScores, aggregate, balance
 from m3rag.evaluation.metrics import METRICS
+from m3rag.evaluation.reading import read_set
 from m3rag.evaluation.report import Difference, Report
 from m3rag.evaluation.runs import read_run, score_run, write_runs
-from m3rag.evaluation.scores import Scores, SliceScores, aggregate, score
+from m3rag.evaluation.scorer import score
 from m3rag.evaluation.slices import Slice
 
 __all__ = [
@@ -19,9 +21,12 @@ __all__ = [
     "Slice",
     "SliceScores",
     "aggregate",
+    "balance",
     "evaluate",
     "measure",
+    "named_systems",
     "read_run",
+    "read_set",
     "score",
     "score_run",
     "write_runs",

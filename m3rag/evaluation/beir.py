@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from m3rag import packed
+from m3rag import files
 from m3rag.errors import InputError
-from m3rag.evaluation.data import UNDETERMINED, CorpusDocument, Qrels, Query
+from m3rag.evaluation.dataset import UNDETERMINED, CorpusDocument, Qrels, Query
 
 _ENDINGS = ("", ".zst", ".gz")
 _QRELS = ("qrels.tsv", "qrels/test.tsv")
@@ -79,7 +79,7 @@ def opened(path: Path) -> Iterator[TextIO]:
         InputError: the file is damaged, or not UTF-8.
         MissingExtraError: a .zst file, without the library that reads it.
     """
-    with packed.opened(path, extra="evaluate") as file:
+    with files.opened(path, extra="evaluate") as file:
         yield io.TextIOWrapper(file, encoding="utf-8")
 
 

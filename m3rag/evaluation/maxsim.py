@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from m3rag.model import MultiVectors
+from m3rag.encoding import MultiVectors
 
 _PASSAGES = 16  # of similar length, multiplied together
 _ROWS = 1024  # query vectors a product; its result stays near the cache

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from m3rag.errors import InputError
-from m3rag.evaluation.slices import POOLED
+from m3rag.evaluation.slices import POOLED, Level
 from m3rag.evaluation.statistics import Layout, Values
 
 Table = dict[str, dict[str, float]]
@@ -62,7 +62,7 @@ class Report:
     Attributes:
         set: the set's name.
         model: the model's name, or the run file's.
-        level: "page" or "passage".
+        level: "document" or "passage".
         metrics: what the tables show.
         keys: (query id, subset, language of documents) of each observation.
         cells: what the observations are averaged over first.
@@ -74,7 +74,7 @@ class Report:
 
     set: str
     model: str
-    level: str
+    level: Level
     metrics: tuple[str, ...]
     keys: list[tuple[str, str, str]]
     cells: list[Cell]

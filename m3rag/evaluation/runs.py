@@ -14,11 +14,11 @@ import numpy as np
 
 from m3rag.errors import InputError
 from m3rag.evaluation.beir import opened
-from m3rag.evaluation.data import RetrievalSet
-from m3rag.evaluation.evaluating import named_systems
+from m3rag.evaluation.dataset import RetrievalSet
+from m3rag.evaluation.evaluator import named_systems
+from m3rag.evaluation.matrices import Scores, SliceScores
 from m3rag.evaluation.metrics import top
-from m3rag.evaluation.scores import Scores, SliceScores
-from m3rag.evaluation.slices import Pairs, Slice, cut
+from m3rag.evaluation.slices import Level, Pairs, Slice, cut
 from m3rag.scoring import Weights
 from m3rag.scoring.fusion import Floats
 
@@ -105,8 +105,9 @@ def score_run(
         InputError: the run names queries, documents or passages that are not there.
     """
     if like is None:
-        slices = cut(data.sample(every), pairs=pairs, level="page", splitter=None)
-        level, pooled = "page", pairs == "pooled"
+        level: Level = "document"
+        slices = cut(data.sample(every), pairs=pairs, level=level, splitter=None)
+        pooled = pairs == "pooled"
     else:
         slices, level, pooled = [one.slice for one in like.slices], like.level, like.pooled
     units = {document.id for document in data.corpus}

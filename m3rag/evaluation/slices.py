@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from m3rag.documents import Document, Passage, split
-from m3rag.documents.splitting import Tokenizer
+from m3rag.documents.splitting import SpanTokenizer
 from m3rag.errors import InputError
-from m3rag.evaluation.data import CorpusDocument, Query, RetrievalSet
+from m3rag.evaluation.dataset import CorpusDocument, Query, RetrievalSet
 
+Level = Literal["document", "passage"]
+LEVELS: tuple[Level, ...] = get_args(Level)
+Context = Literal["passage", "document"]
 Pairs = str | Sequence[str]
 """"all" languages of documents each on its own, the whole corpus "pooled", or pairs as "es-en"."""
 
@@ -23,7 +27,7 @@ POOLED = "all"  # the language of the documents of a whole corpus
 class Splitter:
     """How documents become passages; the limits are those of `m3rag.split`."""
 
-    tokenizer: Tokenizer
+    tokenizer: SpanTokenizer
     max_tokens: int = 512
     overlap: int = 64
 
@@ -59,14 +63,16 @@ class Slice:
     left_out: int
 
 
-def cut(data: RetrievalSet, *, pairs: Pairs, level: str, splitter: Splitter | None) -> list[Slice]:
+def cut(
+    data: RetrievalSet, *, pairs: Pairs, level: Level, splitter: Splitter | None
+) -> list[Slice]:
     """Slice a set: by subset, and unless it is pooled by the documents' language.
 
     Args:
         data: the set.
         pairs: which languages of queries meet which languages of documents.
         level: whether documents or passages are ranked.
-        splitter: makes the passages; without one only pages can be judged.
+        splitter: makes the passages; without one only documents can be judged.
 
     Raises:
         InputError: an unknown language or level, no spans to judge passages by, or no query with
@@ -103,11 +109,11 @@ def _slice(
     language: str,
     documents: Sequence[CorpusDocument],
     queries: Sequence[Query],
-    level: str,
+    level: Level,
     splitter: Splitter | None,
 ) -> Slice:
     split_up = {d.id: splitter(d) if splitter else [] for d in documents}
-    if level == "page":
+    if level == "document":
         units, sizes = list(split_up), [len(passages) for passages in split_up.values()]
         passages = [passage for some in split_up.values() for passage in some]
     else:
@@ -148,16 +154,16 @@ def _overlapping(
                 yield passage.id, grade
 
 
-def _check_level(data: RetrievalSet, level: str, splitter: Splitter | None) -> None:
-    if level not in ("page", "passage"):
-        raise InputError(f'level must be "page" or "passage", got {level!r}.')
+def _check_level(data: RetrievalSet, level: Level, splitter: Splitter | None) -> None:
+    if level not in LEVELS:
+        raise InputError(f'level must be "document" or "passage", got {level!r}.')
     if level == "passage" and not any(query.spans for query in data.queries):
         raise InputError(
             f"The set {data.name!r} has no spans, so that no passage is known to be relevant: "
-            'use level "page".'
+            'use level "document".'
         )
     if level == "passage" and splitter is None:
-        raise InputError('Without a model nothing is split: use level "page".')
+        raise InputError('Without a model nothing is split: use level "document".')
 
 
 def _parse_pairs(pairs: Sequence[str], data: RetrievalSet) -> set[tuple[str, str]]:

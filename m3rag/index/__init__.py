@@ -1,31 +1,20 @@
-"""Passages to hits: the index and its stores.
+"""The index: passages in, hits out.
 
-Names are imported when first used: the engine process lives in this package, and needs no model.
+Names are imported on first use, so that importing the package loads no model.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from m3rag.extras import lazy
+
 if TYPE_CHECKING:
-    from m3rag.index.explanation import Explanation, explain
-    from m3rag.index.filters import Filter, matches, parse_filter
+    from m3rag.explanation import Explanation, explain
     from m3rag.index.hit import Hit
     from m3rag.index.index import M3Index
-    from m3rag.index.plan import Candidates, Points, QueryPlan, Store
-
-_HOMES = {
-    "Candidates": "m3rag.index.plan",
-    "Explanation": "m3rag.index.explanation",
-    "Filter": "m3rag.index.filters",
-    "Hit": "m3rag.index.hit",
-    "M3Index": "m3rag.index.index",
-    "Points": "m3rag.index.plan",
-    "QueryPlan": "m3rag.index.plan",
-    "Store": "m3rag.index.plan",
-    "explain": "m3rag.index.explanation",
-    "matches": "m3rag.index.filters",
-    "parse_filter": "m3rag.index.filters",
-}
+    from m3rag.index.presets import Preset
+    from m3rag.index.settings import SearchSettings
+    from m3rag.stores.base import Candidates, Points, QueryPlan, Store
+    from m3rag.stores.filters import Filter, matches, parse_filter
 
 __all__ = [
     "Candidates",
@@ -34,15 +23,30 @@ __all__ = [
     "Hit",
     "M3Index",
     "Points",
+    "Preset",
     "QueryPlan",
+    "SearchSettings",
     "Store",
     "explain",
     "matches",
     "parse_filter",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = lazy(
+    __name__,
+    {
+        "Candidates": "m3rag.stores.base",
+        "Explanation": "m3rag.explanation",
+        "Filter": "m3rag.stores.filters",
+        "Hit": "m3rag.index.hit",
+        "M3Index": "m3rag.index.index",
+        "Points": "m3rag.stores.base",
+        "Preset": "m3rag.index.presets",
+        "QueryPlan": "m3rag.stores.base",
+        "SearchSettings": "m3rag.index.settings",
+        "Store": "m3rag.stores.base",
+        "explain": "m3rag.explanation",
+        "matches": "m3rag.stores.filters",
+        "parse_filter": "m3rag.stores.filters",
+    },
+)

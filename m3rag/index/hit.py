@@ -1,75 +1,34 @@
-"""A passage that was found, and why."""
+"""A passage that a search found."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from m3rag.documents import Passage
+from m3rag.documents import Passage, passage_to_dict
 from m3rag.errors import InputError
+from m3rag.explanation import Explanation
 from m3rag.scoring import Match
-
-if TYPE_CHECKING:
-    from m3rag.index.explanation import Explanation
-    from m3rag.index.recipe import Recipe
-    from m3rag.index.views import Model
-
-
-class Origin:
-    """The search a hit comes from, kept for `Hit.explain`.
-
-    No dataclass: `dataclasses.asdict` of a hit would look into the model.
-
-    Attributes:
-        model: what encoded the query.
-        query: what was asked.
-        recipe: how scores became one.
-        scores: of all n candidates, `(n,)` a channel, balanced if the search was; the hits of a
-            search share them.
-        row: which of the candidates the hit is.
-    """
-
-    __slots__ = ("model", "query", "recipe", "row", "scores")
-
-    def __init__(
-        self,
-        model: Model,
-        query: str,
-        recipe: Recipe,
-        scores: Mapping[str, NDArray[np.float32]],
-        row: int,
-    ) -> None:
-        self.model = model
-        self.query = query
-        self.recipe = recipe
-        self.scores = scores
-        self.row = row
-
-    def __reduce__(self) -> tuple[type[None], tuple[()]]:
-        """None: a hit that is copied deeply or sent to another process leaves the model here."""
-        return type(None), ()
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
     """One result of a search.
 
-    Equal hits have equal scores and passages, whichever search they come from.
+    Hits are equal if their scores and passages are, whichever search they come from.
 
     Attributes:
-        score: the fused score, what hits are sorted by; of balanced scores, if the search asked
-            for that. The channels' scores are never balanced.
-        passage: what was found.
-        dense: inner product of the unit vectors, -1 to 1; None if the search did not ask for it.
-        sparse: sum of weight products over common tokens; 0.0 if there is none.
-        colbert: mean over the query's vectors of the best match in the passage, -1 to 1.
+        score: The fused score, which hits are sorted by. A balanced search fuses balanced scores;
+            the channel scores below are never balanced.
+        passage: The passage.
+        dense: The inner product of the unit vectors, -1 to 1. Like the next three, it is None if
+            the search did not score that channel.
+        sparse: The sum of weight products over common tokens; 0.0 if there are none.
+        colbert: The mean over the query's vectors of the best match in the passage, -1 to 1.
         bm25: BM25 over the model's tokens.
-        matched: (token id, weight in the query, weight in the passage) of the tokens that make
-            up `sparse`, the largest product first; empty if the search did not ask for sparse.
+        matched: (token id, weight in the query, weight in the passage) of the tokens that make up
+            `sparse`, the largest product first; empty if the search did not score sparse.
     """
 
     score: float
@@ -79,28 +38,29 @@ class Hit:
     colbert: float | None = None
     bm25: float | None = None
     matched: tuple[Match, ...] = ()
-    _origin: Origin | None = field(default=None, repr=False, compare=False, kw_only=True)
+    _explain: Callable[[Hit], Explanation] | None = field(
+        default=None, repr=False, compare=False, kw_only=True
+    )
 
     def explain(self) -> Explanation:
-        """Why it was found: shares of the score, matched tokens, alignment, best sentence.
+        """Explain the hit: shares of the score, matched tokens, alignment, best sentence.
 
-        The passage is encoded again, unless the model's memo still has it.
+        Encodes the passage again, unless the model's memo still has it.
 
         Raises:
-            InputError: no search for a text made this hit: it was found by a vector, copied
-                deeply, or built by hand; or its model is closed.
+            InputError: The hit does not come from a search for a text: it was found by a vector,
+                deep-copied, sent to another process, or built by hand.
+            ClosedError: The model is closed.
         """
-        if self._origin is None:
+        if self._explain is None:
             raise InputError(
                 f"The hit {self.passage.id!r} does not know its question and its model. "
                 "Use m3rag.explain(model, query, hit.passage)."
             )
-        from m3rag.index.explanation import explain_hit  # the engine process needs no model
-
-        return explain_hit(self, self._origin)
+        return self._explain(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """The hit as JSON values."""
+        """Return the hit as JSON values."""
         return {
             "score": self.score,
             "dense": self.dense,
@@ -110,21 +70,3 @@ class Hit:
             "passage": passage_to_dict(self.passage),
             "matched": [list(match) for match in self.matched],
         }
-
-
-def passage_to_dict(passage: Passage) -> dict[str, Any]:
-    """The passage as JSON values; `passage_from_dict` undoes it."""
-    return {
-        "id": passage.id,
-        "text": passage.text,
-        "metadata": dict(passage.metadata),
-        "document_id": passage.document_id,
-        "start": passage.start,
-        "end": passage.end,
-        "headings": list(passage.headings),
-    }
-
-
-def passage_from_dict(values: dict[str, Any]) -> Passage:
-    """The passage that `passage_to_dict` described."""
-    return Passage(**{**values, "headings": tuple(values["headings"])})

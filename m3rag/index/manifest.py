@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
+from m3rag.encoder import Model
 from m3rag.errors import FormatError, ModelMismatchError
-from m3rag.index.views import Model
-from m3rag.index.whole import write_json
 from m3rag.scoring import BM25
+from m3rag.stores.base import MANIFEST as NAME
+from m3rag.stores.base import Location
 
 FORMAT = 1
-NAME = "m3rag.json"
-COLBERT_MODES = ("stored", "on-demand", "off")
-CONTEXTS = ("passage", "document")
+
+ColbertMode = Literal["stored", "on-demand", "off"]
+ContextMode = Literal["passage", "document"]
+AnalyzerKind = Literal["model", "custom"]
+COLBERT_MODES: tuple[ColbertMode, ...] = get_args(ColbertMode)
+CONTEXTS: tuple[ContextMode, ...] = get_args(ContextMode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +44,22 @@ class Manifest:
     dim: int
     colbert_dim: int
     vocab_size: int
-    colbert: str
-    context: str = "passage"
-    analyzer: str = "model"
+    colbert: ColbertMode
+    context: ContextMode = "passage"
+    analyzer: AnalyzerKind = "model"
     bm25: BM25 = field(default_factory=BM25)
     created: str = ""
 
     @classmethod
-    def of(cls, model: Model, *, colbert: str, context: str, analyzer: str, bm25: BM25) -> Manifest:
+    def of(
+        cls,
+        model: Model,
+        *,
+        colbert: ColbertMode,
+        context: ContextMode,
+        analyzer: AnalyzerKind,
+        bm25: BM25,
+    ) -> Manifest:
         """The manifest of a new index."""
         return cls(
             model=model.name,
@@ -79,56 +90,58 @@ class Manifest:
             )
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Put it into the folder, whole or not at all."""
-    model = {
-        "name": manifest.model,
-        "fingerprint": manifest.fingerprint,
-        "dim": manifest.dim,
-        "colbert_dim": manifest.colbert_dim,
-        "vocab_size": manifest.vocab_size,
-    }
+def write_manifest(location: Location, manifest: Manifest) -> None:
+    """Write the manifest atomically."""
     content = {
         "format": FORMAT,
-        "engine": "qdrant-edge",
-        "model": model,
+        "engine": location.engine,
+        "model": {
+            "name": manifest.model,
+            "fingerprint": manifest.fingerprint,
+            "dim": manifest.dim,
+            "colbert_dim": manifest.colbert_dim,
+            "vocab_size": manifest.vocab_size,
+        },
         "colbert": manifest.colbert,
         "context": manifest.context,
         "bm25": {"analyzer": manifest.analyzer, **asdict(manifest.bm25)},
         "created": manifest.created,
     }
-    write_json(folder / NAME, content)
+    location.write(NAME, json.dumps(content, ensure_ascii=False, indent=2).encode())
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """What the folder says it is.
+def read_manifest(location: Location) -> Manifest:
+    """Read the manifest.
 
     Raises:
-        FormatError: it says nothing, nonsense, or that a newer m3rag made it.
+        FormatError: There is none, it is damaged, or a newer m3rag wrote it.
     """
-    path = folder / NAME
     try:
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise FormatError(f"{folder} is not an m3rag index: it has no {NAME}.") from None
+        content = location.read(NAME)
+        if content is None:
+            raise FormatError(f"{location} is not an m3rag index: it has no {NAME}.")
+        values = json.loads(content)
     except (OSError, ValueError) as error:
-        raise FormatError(f"{path} cannot be read: {error}. Index into a new folder.") from None
-    version = content.get("format") if isinstance(content, dict) else None
+        raise FormatError(
+            f"{location.label(NAME)} cannot be read: {error}. Index into a new folder."
+        ) from None
+    version = values.get("format") if isinstance(values, dict) else None
     if isinstance(version, int) and version > FORMAT:
         raise FormatError(
-            f"{folder} has format {version}, this m3rag reads up to {FORMAT}. "
+            f"{location} has format {version}, this m3rag reads up to {FORMAT}. "
             "Upgrade it: pip install -U m3rag."
         )
     try:
-        return _parsed(content)
+        return _parsed(values, location.engine)
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(
-            f"{path} is damaged ({type(error).__name__}: {error}). Index into a new folder."
+            f"{location.label(NAME)} is damaged ({type(error).__name__}: {error}). Index into a "
+            "new folder."
         ) from None
 
 
-def _parsed(content: dict[str, Any]) -> Manifest:
-    if content["format"] != FORMAT or content["engine"] != "qdrant-edge":
+def _parsed(content: dict[str, Any], engine: str) -> Manifest:
+    if content["format"] != FORMAT or content["engine"] != engine:
         raise ValueError(f"format {content['format']!r} of engine {content['engine']!r}")
     if content["colbert"] not in COLBERT_MODES:
         raise ValueError(f"colbert {content['colbert']!r}")
@@ -145,7 +158,7 @@ def _parsed(content: dict[str, Any]) -> Manifest:
         vocab_size=int(model["vocab_size"]),
         colbert=content["colbert"],
         context=context,
-        analyzer=str(bm25.pop("analyzer")),
+        analyzer=bm25.pop("analyzer"),
         bm25=BM25(**bm25),
         created=str(content["created"]),
     )

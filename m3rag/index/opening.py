@@ -1,135 +1,150 @@
-"""Finding, checking and making an index's folder."""
+"""Opening an index: an existing one with its own settings, or a new one."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
 
-from m3rag.errors import FormatError, InputError
-from m3rag.index.edge import EdgeStore
+from m3rag.encoder import Model
+from m3rag.errors import InputError
 from m3rag.index.manifest import (
     COLBERT_MODES,
     CONTEXTS,
-    NAME,
+    AnalyzerKind,
+    ColbertMode,
+    ContextMode,
     Manifest,
     read_manifest,
     write_manifest,
 )
-from m3rag.index.views import Model
 from m3rag.scoring import BM25
+from m3rag.stores.base import Location, Store
 
 
-def new_manifest(
-    model: Model | None,
-    colbert: str | None,
-    context: str | None,
-    custom_analyzer: bool,
-    bm25: BM25 | None,
-) -> tuple[Model, Manifest]:
-    """The settings of an index that does not exist yet."""
+@dataclass(frozen=True, slots=True)
+class StoredIndex:
+    """An open index without its model: enough to read and delete passages.
+
+    Attributes:
+        location: where it is.
+        manifest: which model built it, and with which settings.
+        store: its passages, with their vectors.
+    """
+
+    location: Location
+    manifest: Manifest
+    store: Store
+
+    def close(self) -> None:
+        """Close the store; a second call does nothing."""
+        self.store.close()
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSettings:
+    """What the caller asks of an index; None leaves the choice to the index.
+
+    Raises:
+        InputError: A mode that does not exist.
+    """
+
+    colbert: ColbertMode | None = None
+    context: ContextMode | None = None
+    analyzer: AnalyzerKind = "model"
+    bm25: BM25 | None = None
+
+    def __post_init__(self) -> None:
+        if self.colbert not in (None, *COLBERT_MODES):
+            modes = ", ".join(f'"{mode}"' for mode in COLBERT_MODES)
+            raise InputError(f"No colbert mode is called {self.colbert!r}; there are {modes}.")
+        if self.context not in (None, *CONTEXTS):
+            names = " and ".join(f'"{name}"' for name in CONTEXTS)
+            raise InputError(f"No context is called {self.context!r}; there are {names}.")
+
+
+def open_index(
+    location: Location, model: Model | None, settings: IndexSettings, *, create: bool
+) -> tuple[StoredIndex, Model]:
+    """Open the index at a location with its model, or create one.
+
+    Args:
+        location: Where it is.
+        model: What built it or is to build it; None loads an existing index's own by name.
+        settings: What the caller asks for.
+        create: Whether to create an index where there is none.
+
+    Raises:
+        FormatError: The place holds something else, or an index of a newer format.
+        ModelMismatchError: Another model built it.
+        InUseError: Another process has it open.
+        InputError: It was built with other settings, or a new one has no model.
+    """
+    if location.exists():
+        manifest = read_manifest(location)
+        _check_settings(location, manifest, settings)
+        if model is None:
+            from m3rag.model import M3Model  # imports torch
+
+            model = M3Model.load(manifest.model)
+        manifest.check_model(model, str(location))
+    else:
+        location.check_new(create=create)
+        model, manifest = _new(model, settings)
+        write_manifest(location, manifest)
+    return _opened(location, manifest), model
+
+
+def open_stored(location: Location) -> StoredIndex:
+    """Open an existing index without its model.
+
+    Raises:
+        FormatError: There is no index, or it is damaged.
+        InUseError: Another process has it open.
+    """
+    return _opened(location, read_manifest(location))
+
+
+def _opened(location: Location, manifest: Manifest) -> StoredIndex:
+    colbert_dim = manifest.colbert_dim if manifest.colbert == "stored" else None
+    store = location.open_store(dim=manifest.dim, colbert_dim=colbert_dim)
+    return StoredIndex(location, manifest, store)
+
+
+def _new(model: Model | None, settings: IndexSettings) -> tuple[Model, Manifest]:
+    """Return the model and the manifest of a new index."""
     if model is None:
         raise InputError(
             'A new index needs a model: M3Index.open(path, model=M3Model.load("BAAI/bge-m3")).'
         )
-    if check_mode(colbert) == "on-demand" and check_context(context) == "document":
+    if settings.colbert == "on-demand" and settings.context == "document":
         raise InputError(
             'colbert="on-demand" encodes a found passage alone, and context="document" all of a '
             'document together: use colbert="stored" or "off" with it.'
         )
     manifest = Manifest.of(
         model,
-        colbert=colbert or "stored",
-        context=check_context(context) or "passage",
-        analyzer="custom" if custom_analyzer else "model",
-        bm25=bm25 or BM25(),
+        colbert=settings.colbert or "stored",
+        context=settings.context or "passage",
+        analyzer=settings.analyzer,
+        bm25=settings.bm25 or BM25(),
     )
     return model, manifest
 
 
-def check_mode(colbert: str | None) -> str | None:
-    """Refuse a ColBERT mode that does not exist."""
-    if colbert is not None and colbert not in COLBERT_MODES:
-        modes = ", ".join(f'"{mode}"' for mode in COLBERT_MODES)
-        raise InputError(f"No colbert mode is called {colbert!r}; there are {modes}.")
-    return colbert
-
-
-def check_context(context: str | None) -> str | None:
-    """Refuse a context that does not exist."""
-    if context is not None and context not in CONTEXTS:
-        names = " and ".join(f'"{name}"' for name in CONTEXTS)
-        raise InputError(f"No context is called {context!r}; there are {names}.")
-    return context
-
-
-def old_manifest(
-    folder: Path,
-    model: Model | None,
-    colbert: str | None,
-    context: str | None,
-    custom_analyzer: bool,
-    bm25: BM25 | None,
-) -> tuple[Model, Manifest]:
-    """The settings of an index that exists, and its model, which is loaded by name if not given.
-
-    Raises:
-        FormatError: the folder is not an index, or one of a newer format.
-        ModelMismatchError: it was made by another model.
-        InputError: it was made with other settings than those that are asked for.
-    """
-    manifest = read_manifest(folder)
-    if check_mode(colbert) not in (None, manifest.colbert):
+def _check_settings(location: Location, manifest: Manifest, settings: IndexSettings) -> None:
+    """Check that an existing index has the settings that the caller asks for."""
+    for name in ("colbert", "context"):
+        has, wanted = getattr(manifest, name), getattr(settings, name)
+        if wanted not in (None, has):
+            raise InputError(
+                f"{location} was made with {name}={has!r} and cannot become {wanted!r}: leave "
+                f"{name} out, or index the documents into a new folder."
+            )
+    if settings.bm25 not in (None, manifest.bm25):
         raise InputError(
-            f"{folder} was made with colbert={manifest.colbert!r} and cannot become "
-            f"{colbert!r}: leave colbert out, or index the documents into a new folder."
+            f"{location} was made with {manifest.bm25}, and cannot become {settings.bm25}."
         )
-    if check_context(context) not in (None, manifest.context):
+    if settings.analyzer != manifest.analyzer:
         raise InputError(
-            f"{folder} was made with context={manifest.context!r} and cannot become "
-            f"{context!r}: leave context out, or index the documents into a new folder."
-        )
-    if bm25 not in (None, manifest.bm25):
-        raise InputError(f"{folder} was made with {manifest.bm25}, and cannot become {bm25}.")
-    if custom_analyzer != (manifest.analyzer == "custom"):
-        raise InputError(
-            f"{folder} was made with the {manifest.analyzer} analyzer: open it "
+            f"{location} was made with the {manifest.analyzer} analyzer: open it "
             + ("with the same analyzer=…" if manifest.analyzer == "custom" else "without one.")
         )
-    if model is None:
-        from m3rag.model import M3Model
-
-        model = M3Model.load(manifest.model)
-    manifest.check_model(model, str(folder))
-    return model, manifest
-
-
-def is_new(folder: Path, *, create: bool) -> bool:
-    """Whether an index is to be made there.
-
-    Raises:
-        FormatError: there is none and `create` is False, or something else is in its place.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise FormatError(f"{folder} is a file, not the folder of an index.")
-    if (folder / NAME).exists():
-        return False
-    if not create:
-        state = "holds no index" if folder.exists() else "does not exist"
-        raise FormatError(f"{folder} {state}, and create=False asks for one that exists.")
-    strangers = (
-        [p.name for p in folder.iterdir() if p.name != f"{NAME}.new"] if folder.exists() else []
-    )
-    if strangers:
-        raise FormatError(
-            f"{folder} is not an m3rag index ({NAME} is missing) and not empty: it has "
-            f"{sorted(strangers)[0]!r}. Choose a new folder."
-        )
-    return True
-
-
-def open_store(folder: Path, manifest: Manifest, *, new: bool) -> EdgeStore:
-    """The store of a checked folder; a new one is made."""
-    if new:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_manifest(folder, manifest)
-    stored = manifest.colbert == "stored"
-    return EdgeStore(folder, dim=manifest.dim, colbert_dim=manifest.colbert_dim if stored else None)

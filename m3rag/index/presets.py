@@ -6,21 +6,19 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from m3rag.errors import FormatError, InputError
-from m3rag.index.whole import write_json
-from m3rag.scoring import PRESETS, parse_weights
+from m3rag.scoring import FUSIONS, PRESETS, Fusion, parse_weights
 from m3rag.scoring.fusion import RRF_K
+from m3rag.stores.base import Location
 
 NAME = "presets.json"
-FUSIONS = ("weighted", "rrf")
 _RESERVED = (*PRESETS, "rrf")
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """How scores become one, as `m3rag.evaluation.tuning.tune` learned it.
+    """How scores become one, as `m3rag.tuning.tune` learned it.
 
     Attributes:
         weights: a weight for each channel, 0 for those that do not count; may be given as for
@@ -29,7 +27,7 @@ class Preset:
         k: the constant of reciprocal rank fusion.
         learned_from: for people: how many questions of which kind.
         min_score: the fused score below which nothing in the index answers, as `calibrate` of
-            `m3rag.evaluation.tuning` chose it; None if nobody did. Ranks have none.
+            `m3rag.tuning` chose it; None if nobody did. Ranks have none.
 
     Raises:
         InputError: weights that are unknown or all zero, an unknown fusion, k not above 0, or
@@ -37,7 +35,7 @@ class Preset:
     """
 
     weights: Mapping[str, float]
-    fusion: str = "weighted"
+    fusion: Fusion = "weighted"
     k: float = RRF_K
     learned_from: str = ""
     min_score: float | None = None
@@ -72,36 +70,36 @@ def check_name(name: str) -> str:
     return name
 
 
-def write_presets(folder: Path, presets: Mapping[str, Preset]) -> None:
-    """Put them into the folder, whole or not at all."""
-    write_json(folder / NAME, {name: asdict(preset) for name, preset in presets.items()})
+def write_presets(location: Location, presets: Mapping[str, Preset]) -> None:
+    """Replace the presets of an index atomically."""
+    values = {name: asdict(preset) for name, preset in presets.items()}
+    location.write(NAME, json.dumps(values, ensure_ascii=False, indent=2).encode())
 
 
-def read_presets(folder: Path) -> dict[str, Preset]:
-    """What the folder has; nothing if it has no such file.
+def read_presets(location: Location) -> dict[str, Preset]:
+    """Read the presets of an index; none if it has no such record.
 
     Raises:
-        FormatError: the file is damaged.
+        FormatError: The record is damaged.
     """
-    path = folder / NAME
     try:
-        content = json.loads(path.read_bytes())
+        content = location.read(NAME)
+        if content is None:
+            return {}
         return {
             name: Preset(
                 weights=values["weights"],
-                fusion=str(values["fusion"]),
+                fusion=values["fusion"],
                 k=float(values["k"]),
                 learned_from=str(values["learned_from"]),
                 min_score=_number(values.get("min_score")),
             )
-            for name, values in content.items()
+            for name, values in json.loads(content).items()
         }
-    except FileNotFoundError:
-        return {}
     except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise FormatError(
-            f"{path} is damaged ({type(error).__name__}: {error}). Delete it, and learn the "
-            "weights again: m3rag tune."
+            f"{location.label(NAME)} is damaged ({type(error).__name__}: {error}). Delete it, and "
+            "learn the weights again: m3rag tune."
         ) from None
 
 

@@ -1,120 +1,64 @@
-"""Scores of texts that somebody else found: from stored vectors where there are some."""
+"""Scores of texts that were found elsewhere, from stored vectors where the index has the text."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from m3rag.errors import InputError
+from m3rag.encoder import Model
 from m3rag.index.hit import Hit
-from m3rag.index.index import M3Index
-from m3rag.index.views import Model
-from m3rag.model import Encoding
-from m3rag.scoring import (
-    PRESETS,
-    Weights,
-    colbert_scores,
-    dense_scores,
-    parse_weights,
-    sparse_scores,
-    weighted_sum,
-)
+from m3rag.scoring import Weights, weighted_sum
+from m3rag.scoring.fusion import Floats
+from m3rag.scoring.texts import channel_scores, check_query, text_weights
 
-Floats = NDArray[np.float32]
-
-_BATCH = 64  # texts whose ColBERT vectors are in memory at a time
+Search = Callable[[list[str], Mapping[str, float]], Sequence[Hit]]
+"""Scores the stored passages with these ids on the channels of these weights."""
 
 
 def rescore(
     query: str,
     texts: Sequence[str],
-    weights: Weights = "default",
+    weights: Weights,
+    ids: Sequence[str | None],
     *,
     model: Model,
-    ids: Sequence[str | None] = (),
-    index: M3Index | None = None,
+    search: Search | None,
 ) -> tuple[Floats, dict[str, Floats]]:
-    """Score texts against a query on every channel that has a weight.
-
-    A text whose id is in `index` with the very same text is scored by its stored vectors; all
-    others are encoded, each once.
+    """Score texts against a query; see `M3Index.rescore`.
 
     Args:
-        query: encoded as it is.
+        query: Encoded as it is.
         texts: n of them.
-        weights: as for `M3Index.search`, without bm25, which only an index can score.
-        model: what encodes; the index's own, if there is one.
-        ids: of the texts, as far as they have one.
-        index: where they may be stored.
-
-    Returns:
-        The weighted sum over the weights' sum, `(n,)`, and each channel's scores, `(n,)`.
-
-    Raises:
-        InputError: an empty query, weights without effect or for bm25, or a model that did not
-            make the index.
+        weights: As for `M3Index.rescore`.
+        ids: The ids of the texts, as far as they have one.
+        model: Encodes the query, and the texts that are not stored.
+        search: Scores stored passages; None if the stored vectors cannot be used.
     """
-    every = {**PRESETS, **model.presets}
-    counted = {c: w for c, w in parse_weights(weights, every).items() if w > 0}
-    if not counted or "bm25" in counted:
-        raise InputError(
-            "Texts are rescored by dense, sparse and colbert, and one of them needs a weight above "
-            f"0, got weights={weights!r}."
-        )
-    if not query.strip():
-        raise InputError(f"The query is empty ({query!r}). Ask something.")
-    if index is not None:
-        index.manifest.check_model(model, "the index")
-    known = {} if index is None else _stored(query, texts, ids, counted, index)
-    columns = {c: np.zeros(len(texts), np.float32) for c in counted}
+    counted = text_weights(weights, model.presets)
+    check_query(query)
+    known = {} if search is None else _stored(texts, ids, counted, search)
+    missing = [row for row in range(len(texts)) if row not in known]
+    columns = {channel: np.zeros(len(texts), np.float32) for channel in counted}
     for row, hit in known.items():
         for channel in counted:
             columns[channel][row] = getattr(hit, channel)
-    missing = [row for row in range(len(texts)) if row not in known]
-    for start in range(0, len(missing), _BATCH):
-        rows = missing[start : start + _BATCH]
-        views = model.encode(
-            [query, *(texts[row] for row in rows)],
-            dense="dense" in counted,
-            sparse="sparse" in counted,
-            colbert="colbert" in counted,
-        )
-        for channel, scores in _scores(views[0], views[1:]).items():
-            columns[channel][rows] = scores
+    found = channel_scores(model, query, [texts[row] for row in missing], counted)
+    for channel, scores in found.items():
+        columns[channel][missing] = scores
     return weighted_sum(columns, counted), columns
 
 
 def _stored(
-    query: str,
-    texts: Sequence[str],
-    ids: Sequence[str | None],
-    weights: Mapping[str, float],
-    index: M3Index,
+    texts: Sequence[str], ids: Sequence[str | None], weights: Mapping[str, float], search: Search
 ) -> dict[int, Hit]:
-    """The hits of the texts that are stored, by their position."""
+    """Return the hits of the texts that are stored unchanged, by their position."""
     wanted = list(dict.fromkeys(i for i in ids if i))
-    if not wanted or ("colbert" in weights and index.manifest.colbert != "stored"):
+    if not wanted:
         return {}
-    hits = index.search(
-        query, len(wanted), weights=weights, filter={"id": wanted}, candidates=len(wanted)
-    )
-    found = {hit.passage.id: hit for hit in hits}
+    found = {hit.passage.id: hit for hit in search(wanted, weights)}
     return {
         row: found[i]
         for row, (i, text) in enumerate(zip(ids, texts, strict=True))
         if i in found and found[i].passage.text == text
     }
-
-
-def _scores(query: Encoding, passages: Encoding) -> dict[str, Floats]:
-    """One query's scores `(n,)` of n passages, for each view they have."""
-    scores = {}
-    if "dense" in query.channels:
-        scores["dense"] = dense_scores(query.dense, passages.dense)[0]
-    if "sparse" in query.channels:
-        scores["sparse"] = sparse_scores(query.sparse, passages.sparse)[0]
-    if "colbert" in query.channels:
-        scores["colbert"] = colbert_scores(query.colbert[0], passages.colbert)
-    return scores

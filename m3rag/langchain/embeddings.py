@@ -6,7 +6,7 @@ from pathlib import Path
 
 from langchain_core.embeddings import Embeddings
 
-from m3rag.index.views import Model
+from m3rag.encoder import Model
 from m3rag.model.shared import model_of
 
 

@@ -10,7 +10,7 @@ require("langchain_milvus", "milvus")
 
 from langchain_milvus.utils.sparse import BaseSparseEmbedding
 
-from m3rag.index.views import Model
+from m3rag.encoder import Model
 from m3rag.model.shared import model_of
 
 

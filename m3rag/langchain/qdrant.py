@@ -10,8 +10,8 @@ require("langchain_qdrant", "qdrant")
 
 from langchain_qdrant import SparseEmbeddings, SparseVector
 
-from m3rag.index.views import Model
-from m3rag.model import Encoding
+from m3rag.encoder import Model
+from m3rag.encoding import Encoding
 from m3rag.model.shared import model_of
 
 

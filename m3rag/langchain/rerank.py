@@ -10,10 +10,9 @@ from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import ConfigDict, Field
 
 from m3rag.index import M3Index
-from m3rag.index.rescoring import rescore
-from m3rag.langchain.convert import with_scores
+from m3rag.langchain.documents import with_scores
 from m3rag.model.shared import model_of
-from m3rag.scoring import Weights
+from m3rag.scoring import Weights, score_texts
 
 
 class M3Reranker(BaseDocumentCompressor):
@@ -66,14 +65,12 @@ class M3Reranker(BaseDocumentCompressor):
         if not documents:
             return []
         weights: Weights = {"colbert": 1.0} if self.mode == "colbert" else self.weights
-        fused, channels = rescore(
-            query,
-            [document.page_content for document in documents],
-            weights,
-            model=self.model,
-            ids=[document.id or document.metadata.get("_id") for document in documents],
-            index=self.index,
-        )
+        texts = [document.page_content for document in documents]
+        if self.index is None:
+            fused, channels = score_texts(self.model, query, texts, weights)
+        else:
+            ids = [document.id or document.metadata.get("_id") for document in documents]
+            fused, channels = self.index.rescore(query, texts, weights, ids=ids, model=self.model)
         best = (-fused).argsort(kind="stable")[: self.top_n]
         return [
             with_scores(documents[i], fused[i], {c: column[i] for c, column in channels.items()})

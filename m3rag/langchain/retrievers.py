@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -15,10 +16,12 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableConfig
 from pydantic import ConfigDict, Field
 
+from m3rag.encoder import Model
 from m3rag.errors import M3Error
 from m3rag.index import Hit, M3Index
-from m3rag.index.views import Model
-from m3rag.langchain.convert import documents_of, scored_document, to_passage
+from m3rag.index.manifest import ColbertMode
+from m3rag.index.settings import SearchSettings
+from m3rag.langchain.documents import documents_of, scored_document, to_passage
 from m3rag.model.shared import model_of
 
 Configs = RunnableConfig | list[RunnableConfig] | None
@@ -29,7 +32,7 @@ class _IndexRetriever(BaseRetriever):
     """What both retrievers do: ask the index, and give documents with scores back."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
-    _new_colbert: ClassVar[str | None] = None  # what an index in memory keeps for ColBERT
+    _new_colbert: ClassVar[ColbertMode | None] = None  # what an index in memory keeps for ColBERT
 
     index: M3Index = Field(repr=False)
     k: int = 4
@@ -42,7 +45,7 @@ class _IndexRetriever(BaseRetriever):
         *,
         model: Model | str | None = None,
         path: str | Path | None = None,
-        colbert: str | None = None,
+        colbert: ColbertMode | None = None,
         **settings: Any,
     ) -> Self:
         """A retriever over these documents, each encoded once.
@@ -79,11 +82,15 @@ class _IndexRetriever(BaseRetriever):
     def model_post_init(self, context: Any, /) -> None:
         """Refuse settings that the index cannot serve now, not at the first question."""
         super().model_post_init(context)
-        self.index.check(**self._settings())
+        self.index.check(self.k, settings=self._settings())
 
-    def _settings(self) -> dict[str, Any]:
-        """The keyword arguments of `M3Index.search`."""
-        return {"k": self.k, "filter": self.filter}
+    def _settings(self) -> SearchSettings:
+        """Return how the index is searched."""
+        return SearchSettings(filter=self.filter)
+
+    def _search_with(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments of a search; those of this call override the fields."""
+        return {"k": self.k, "settings": self._settings(), **options}
 
     def _get_relevant_documents(
         self,
@@ -95,7 +102,7 @@ class _IndexRetriever(BaseRetriever):
     ) -> list[Document]:
         """The best documents; `settings` of this call (k, filter, …) go before the fields."""
         if answers is None:
-            hits = self.index.search(query, **self._settings() | settings)
+            hits = self.index.search(query, **self._search_with(settings))
         else:
             hits = answers[query]
         return [scored_document(hit) for hit in hits]
@@ -109,7 +116,7 @@ class _IndexRetriever(BaseRetriever):
         **settings: Any,
     ) -> list[Document]:
         if answers is None:
-            hits = await self.index.asearch(query, **self._settings() | settings)
+            hits = await self.index.asearch(query, **self._search_with(settings))
         else:
             hits = answers[query]
         return [scored_document(hit) for hit in hits]
@@ -124,7 +131,7 @@ class _IndexRetriever(BaseRetriever):
     ) -> list[list[Document]]:
         """`invoke` for each query, with all of them encoded together."""
         try:
-            found = self.index.search_many(inputs, **self._settings() | settings)
+            found = self.index.search_many(inputs, **self._search_with(settings))
             settings["answers"] = dict(zip(inputs, found, strict=True))
         except M3Error:  # one by one, so that only the query it comes from has the error
             pass
@@ -140,7 +147,7 @@ class _IndexRetriever(BaseRetriever):
     ) -> list[list[Document]]:
         """`ainvoke` for each query, with all of them encoded together."""
         try:
-            found = await self.index.asearch_many(inputs, **self._settings() | settings)
+            found = await self.index.asearch_many(inputs, **self._search_with(settings))
             settings["answers"] = dict(zip(inputs, found, strict=True))
         except M3Error:
             pass
@@ -172,24 +179,19 @@ class M3EnsembleRetriever(_IndexRetriever):
         channels: what is scored and reported; by default what has a weight.
         candidates: how many documents each channel proposes, before all channels score all.
         balance: a field of the metadata no value of which is favoured, such as "lang".
-        filter: only documents that match; see `m3rag.index.filters`.
+        filter: only documents that match; see `m3rag.stores.filters`.
     """
 
     weights: str | Sequence[float] | Mapping[str, float] = "default"
-    fusion: str = "weighted"
+    fusion: Any = "weighted"  # checked by the index, whose error lists the choices
     channels: Sequence[str] | None = None
     candidates: int | None = None
     balance: str | None = None
 
-    def _settings(self) -> dict[str, Any]:
-        own = {
-            "weights": self.weights,
-            "fusion": self.fusion,
-            "channels": self.channels,
-            "candidates": self.candidates,
-            "balance": self.balance,
-        }
-        return super()._settings() | own
+    def _settings(self) -> SearchSettings:
+        return SearchSettings(
+            **{field.name: getattr(self, field.name) for field in fields(SearchSettings)}
+        )
 
 
 class M3SparseRetriever(_IndexRetriever):
@@ -206,10 +208,10 @@ class M3SparseRetriever(_IndexRetriever):
     Attributes:
         index: what is searched; `from_documents` and `from_texts` make one.
         k: how many documents a query gets at most; `invoke(query, k=…)` for one query.
-        filter: only documents that match; see `m3rag.index.filters`.
+        filter: only documents that match; see `m3rag.stores.filters`.
     """
 
     _new_colbert = "off"
 
-    def _settings(self) -> dict[str, Any]:
-        return super()._settings() | {"channels": ["sparse"]}
+    def _settings(self) -> SearchSettings:
+        return super()._settings().changed(channels=["sparse"])

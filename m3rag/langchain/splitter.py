@@ -10,7 +10,7 @@ from langchain_core.documents import BaseDocumentTransformer, Document
 
 from m3rag import documents as core
 from m3rag.documents.formats import markdown
-from m3rag.langchain.convert import digest, documents_of, to_document
+from m3rag.langchain.documents import digest, documents_of, to_document
 from m3rag.model import M3Model
 from m3rag.model.shared import model_of
 

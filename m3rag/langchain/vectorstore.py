@@ -12,10 +12,10 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
 
+from m3rag.encoder import Model
 from m3rag.errors import InputError
 from m3rag.index import M3Index
-from m3rag.index.views import Model
-from m3rag.langchain.convert import documents_of, to_document, to_passage
+from m3rag.langchain.documents import documents_of, to_document, to_passage
 from m3rag.langchain.embeddings import M3Embeddings
 from m3rag.model.shared import model_of
 from m3rag.scoring import Weights
@@ -30,7 +30,7 @@ class M3VectorStore(VectorStore):
 
     Searches by dense vectors like any other, with scores from -1 to 1; other `weights` make it
     a hybrid store. Documents come back as they were added. A filter is a dict (see
-    `m3rag.index.filters`) or a function of a document, which is called for all of them.
+    `m3rag.stores.filters`) or a function of a document, which is called for all of them.
 
     Example:
         >>> store = M3VectorStore.from_texts(["Ferns like shade.", "Cacti like sun."], model="tiny")

@@ -9,8 +9,8 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.base.embeddings.base_sparse import BaseSparseEmbedding, SparseEmbedding
 from llama_index.core.bridge.pydantic import Field
 
-from m3rag.llama_index.model import ModelLike, UsesModel
-from m3rag.model import Encoding
+from m3rag.encoding import Encoding
+from m3rag.llama_index.component import ModelLike, UsesModel
 from m3rag.model.shared import model_of
 
 SparseEncoder = Callable[[list[str]], tuple[list[list[int]], list[list[float]]]]

@@ -10,7 +10,7 @@ require("llama_index.vector_stores.milvus", "llama-index-milvus")
 
 from llama_index.vector_stores.milvus.utils import BaseSparseEmbeddingFunction
 
-from m3rag.llama_index.model import ModelLike
+from m3rag.llama_index.component import ModelLike
 from m3rag.model.shared import model_of
 
 

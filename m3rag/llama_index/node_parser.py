@@ -21,7 +21,7 @@ from llama_index.core.utils import get_tqdm_iterable
 
 from m3rag import documents
 from m3rag.documents.formats import markdown
-from m3rag.llama_index.model import ModelLike, UsesModel
+from m3rag.llama_index.component import ModelLike, UsesModel
 from m3rag.llama_index.nodes import HEADINGS
 
 _NAMESPACE = uuid.UUID("2f0d6a52-5a0e-5b39-9a53-0f6f3b1f7a44")  # fixed for good: ids depend on it

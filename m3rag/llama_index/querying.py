@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from m3rag.errors import InputError
 from m3rag.index import Hit, M3Index
-from m3rag.llama_index.filters import where_of_query
+from m3rag.llama_index.metadata_filters import where_of_query
 from m3rag.scoring import Weights
 
 OPTIONS = ("weights", "fusion", "candidates", "mmr_threshold", "mmr_prefetch_k")

@@ -13,9 +13,9 @@ from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 
 from m3rag.errors import InputError
 from m3rag.index import M3Index
-from m3rag.index.rescoring import rescore
-from m3rag.llama_index.model import ModelLike, UsesModel
+from m3rag.llama_index.component import ModelLike, UsesModel
 from m3rag.llama_index.nodes import M3NodeWithScore
+from m3rag.scoring import Weights, score_texts
 
 dispatcher = get_dispatcher(__name__)
 
@@ -91,14 +91,13 @@ class M3Reranker(UsesModel, BaseNodePostprocessor):
         return best
 
     def _reranked(self, query: str, nodes: list[NodeWithScore]) -> list[NodeWithScore]:
-        fused, columns = rescore(
-            query,
-            [found.get_content(MetadataMode.EMBED) for found in nodes],
-            {"colbert": 1.0} if self.mode == "colbert" else self.weights,
-            model=self.model,
-            ids=[found.node_id for found in nodes],
-            index=self._index,
-        )
+        texts = [found.get_content(MetadataMode.EMBED) for found in nodes]
+        weights: Weights = {"colbert": 1.0} if self.mode == "colbert" else self.weights
+        if self._index is None:
+            fused, columns = score_texts(self.model, query, texts, weights)
+        else:
+            ids = [found.node_id for found in nodes]
+            fused, columns = self._index.rescore(query, texts, weights, ids=ids, model=self.model)
         best = sorted(range(len(nodes)), key=lambda row: -fused[row])[: self.top_n]
         return [
             M3NodeWithScore(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, Unpack
 
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.callbacks import CallbackManager
@@ -13,12 +13,12 @@ from llama_index.core.schema import BaseNode, Document, IndexNode, NodeWithScore
 from llama_index.core.vector_stores.types import MetadataFilters
 
 from m3rag.index import M3Index
-from m3rag.index.question import Settings
-from m3rag.llama_index.filters import where_of
-from m3rag.llama_index.model import ModelLike, open_index
+from m3rag.index.manifest import ColbertMode
+from m3rag.index.settings import DEFAULTS, SearchOptions, SearchSettings
+from m3rag.llama_index.component import ModelLike, open_index
+from m3rag.llama_index.metadata_filters import all_of, where_of
 from m3rag.llama_index.node_parser import M3NodeParser
 from m3rag.llama_index.nodes import passage_of, scored
-from m3rag.scoring import Weights
 
 
 class _IndexRetriever(BaseRetriever):
@@ -28,9 +28,10 @@ class _IndexRetriever(BaseRetriever):
         index: what is searched.
         similarity_top_k: how many nodes a query gets at most.
         filters: which nodes may be found.
+        settings: how the index is searched.
     """
 
-    _colbert: ClassVar[str | None] = None  # what an index in memory keeps for ColBERT
+    _colbert: ClassVar[ColbertMode | None] = None  # what an index in memory keeps for ColBERT
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class _IndexRetriever(BaseRetriever):
         *,
         similarity_top_k: int = 4,
         filters: MetadataFilters | None = None,
+        settings: SearchSettings = DEFAULTS,
         callback_manager: CallbackManager | None = None,
         **kwargs: Any,
     ) -> None:
@@ -45,6 +47,9 @@ class _IndexRetriever(BaseRetriever):
         self.index = index
         self.similarity_top_k = similarity_top_k
         self.filters = filters
+        self.settings = settings
+        # Settings that the index cannot serve are an error now, not at the first query.
+        self.index.check(self.similarity_top_k, settings=self._settings())
 
     @classmethod
     def from_nodes(
@@ -53,7 +58,7 @@ class _IndexRetriever(BaseRetriever):
         *,
         model: ModelLike = None,
         path: str | Path | None = None,
-        colbert: str | None = None,
+        colbert: ColbertMode | None = None,
         **settings: Any,
     ) -> Self:
         """A retriever over these nodes.
@@ -91,21 +96,19 @@ class _IndexRetriever(BaseRetriever):
         nodes = parser.get_nodes_from_documents(documents)
         return cls.from_nodes(nodes, model=model, **settings)
 
-    def _settings(self) -> Settings:
-        """How the index is to be searched."""
-        raise NotImplementedError
-
-    def _check(self) -> None:
-        """Refuse settings that the index cannot serve now, not at the first question."""
-        self.index.check(self.similarity_top_k, **self._settings())
+    def _settings(self) -> SearchSettings:
+        """Return how the index is searched, with the filters as they are now."""
+        return self.settings.changed(filter=all_of(where_of(self.filters), self.settings.filter))
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        hits = self.index.search(query_bundle.query_str, self.similarity_top_k, **self._settings())
+        hits = self.index.search(
+            query_bundle.query_str, self.similarity_top_k, settings=self._settings()
+        )
         return [scored(hit) for hit in hits]
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         hits = await self.index.asearch(
-            query_bundle.query_str, self.similarity_top_k, **self._settings()
+            query_bundle.query_str, self.similarity_top_k, settings=self._settings()
         )
         return [scored(hit) for hit in hits]
 
@@ -142,14 +145,13 @@ class M3EnsembleRetriever(_IndexRetriever):
     Args:
         index: What is searched; `from_nodes` and `from_documents` make one.
         similarity_top_k: How many nodes a query gets at most.
-        weights: A preset ("default", "long-document", "cross-lingual"), numbers for (dense,
-            sparse, colbert[, bm25]), or a mapping.
-        fusion: "weighted" or "rrf".
-        channels: What is scored and reported; by default what has a weight.
-        candidates: How many nodes each channel proposes, before all channels score all of them.
-        balance: A field of the metadata no value of which is favoured, such as "lang".
         filters: Which nodes may be found.
-        settings: `BaseRetriever`'s own arguments.
+        settings: How to search.
+        callback_manager: `BaseRetriever`'s own, like `object_map`, `objects` and `verbose`.
+        object_map: `BaseRetriever`'s own.
+        objects: `BaseRetriever`'s own.
+        verbose: `BaseRetriever`'s own.
+        options: Fields of `SearchSettings` that differ from `settings`.
     """
 
     def __init__(
@@ -157,30 +159,23 @@ class M3EnsembleRetriever(_IndexRetriever):
         index: M3Index,
         *,
         similarity_top_k: int = 4,
-        weights: Weights = "default",
-        fusion: str = "weighted",
-        channels: Sequence[str] | None = None,
-        candidates: int | None = None,
-        balance: str | None = None,
         filters: MetadataFilters | None = None,
-        **settings: Any,
+        settings: SearchSettings = DEFAULTS,
+        callback_manager: CallbackManager | None = None,
+        object_map: dict[str, Any] | None = None,
+        objects: list[IndexNode] | None = None,
+        verbose: bool = False,
+        **options: Unpack[SearchOptions],
     ) -> None:
-        super().__init__(index, similarity_top_k=similarity_top_k, filters=filters, **settings)
-        self.weights = weights
-        self.fusion = fusion
-        self.channels = channels
-        self.candidates = candidates
-        self.balance = balance
-        self._check()
-
-    def _settings(self) -> Settings:
-        return Settings(
-            weights=self.weights,
-            fusion=self.fusion,
-            channels=self.channels,
-            filter=where_of(self.filters),
-            candidates=self.candidates,
-            balance=self.balance,
+        super().__init__(
+            index,
+            similarity_top_k=similarity_top_k,
+            filters=filters,
+            settings=settings.changed(**options),
+            callback_manager=callback_manager,
+            object_map=object_map,
+            objects=objects,
+            verbose=verbose,
         )
 
 
@@ -206,11 +201,7 @@ class M3SparseRetriever(_IndexRetriever):
     _colbert = "off"
 
     def __init__(self, index: M3Index, **settings: Any) -> None:
-        super().__init__(index, **settings)
-        self._check()
-
-    def _settings(self) -> Settings:
-        return Settings(channels=["sparse"], filter=where_of(self.filters))
+        super().__init__(index, settings=SearchSettings(channels=["sparse"]), **settings)
 
 
 def _leads_on(nodes: Sequence[NodeWithScore]) -> bool:

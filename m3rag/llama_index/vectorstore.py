@@ -19,9 +19,10 @@ from llama_index.core.vector_stores.types import (
 
 from m3rag.errors import InputError
 from m3rag.index import M3Index
+from m3rag.index.manifest import ColbertMode
+from m3rag.llama_index.component import ModelLike, open_index
 from m3rag.llama_index.embeddings import M3Embedding
-from m3rag.llama_index.filters import Where, all_of, where_of
-from m3rag.llama_index.model import ModelLike, open_index
+from m3rag.llama_index.metadata_filters import Where, all_of, where_of
 from m3rag.llama_index.nodes import node_of, passage_of
 from m3rag.llama_index.querying import OPTIONS, hits_of
 
@@ -81,7 +82,7 @@ class M3VectorStore(BasePydanticVectorStore):
         *,
         model: ModelLike = None,
         path: str | Path | None = None,
-        colbert: str | None = None,
+        colbert: ColbertMode | None = None,
         **settings: Any,
     ) -> Self:
         """A store with these nodes, in a folder or in memory; see `M3Index.open`."""

@@ -1,32 +1,36 @@
-"""Text to three views: the one shared model.
+"""Texts to three views: the shared model.
 
-The model is imported when first used: the containers need no torch.
+Names are imported on first use, so that importing the package does not load torch.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-from m3rag.model.encoding import CHANNELS, Encoding, MultiVectors, SparseVectors
+from m3rag.encoding import CHANNELS, Encoding, MultiVectors, SparseVectors
+from m3rag.extras import lazy
 
 if TYPE_CHECKING:
     from m3rag.model.model import M3Model
     from m3rag.model.shared import shared_model
+    from m3rag.model.spec import ModelSpec
     from m3rag.model.tokenizer import Tokenizer
 
 __all__ = [
     "CHANNELS",
     "Encoding",
     "M3Model",
+    "ModelSpec",
     "MultiVectors",
     "SparseVectors",
     "Tokenizer",
     "shared_model",
 ]
 
-_HOMES = {"M3Model": "model", "Tokenizer": "tokenizer", "shared_model": "shared"}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"m3rag.model.{_HOMES[name]}"), name)
+__getattr__ = lazy(
+    __name__,
+    {
+        "M3Model": "m3rag.model.model",
+        "ModelSpec": "m3rag.model.spec",
+        "Tokenizer": "m3rag.model.tokenizer",
+        "shared_model": "m3rag.model.shared",
+    },
+)

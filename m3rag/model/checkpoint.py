@@ -1,4 +1,4 @@
-"""A BGE-M3 folder: finding it, reading it, checking it, writing it.
+"""A BGE-M3 checkpoint folder: reading it, checking it, writing it.
 
 The layout is BAAI/bge-m3's own: `config.json`, `tokenizer.json`, the encoder as `model.safetensors`
 or `pytorch_model.bin` (one file or shards with an index), and the two heads `colbert_linear.pt` and
@@ -24,8 +24,6 @@ from torch import Tensor
 from m3rag.errors import CheckpointError
 from m3rag.model.tokenizer import Tokenizer
 
-TINY = Path(__file__).parent.parent / "bundled" / "tiny"
-_HUB_FILES = ["*.json", "*.pt", "model*.safetensors", "pytorch_model*.bin"]
 _ENCODER_FILES = ("model.safetensors", "pytorch_model.bin")
 _HEADS = ("sparse_linear", "colbert_linear")
 _PRESETS = "presets.json"
@@ -76,28 +74,6 @@ class Checkpoint:
         return digest.hexdigest()[:16]
 
 
-def locate(name_or_path: str | Path, *, revision: str | None = None) -> Path:
-    """The folder of a model: "tiny", a local folder, or a hub id (cache first when offline).
-
-    Raises:
-        CheckpointError: There is no such folder, or the hub cannot provide the model.
-    """
-    if name_or_path == "tiny":
-        return TINY
-    path = Path(name_or_path).expanduser()
-    if path.is_dir():
-        return path
-    if path.exists():
-        raise CheckpointError(f"{path} is a file; a model is a folder in the BGE-M3 layout.")
-    name = str(name_or_path)
-    if isinstance(name_or_path, Path) or name.startswith(("/", ".", "~")) or name.count("/") != 1:
-        raise CheckpointError(
-            f"There is no model folder {name!r}. Pass a folder in the BGE-M3 layout, "
-            'a hub id such as "BAAI/bge-m3", or "tiny" (bundled, for tests and demos).'
-        )
-    return _download(name, revision)
-
-
 def read(folder: Path) -> Checkpoint:
     """Read and check a model folder.
 
@@ -143,18 +119,6 @@ def write(checkpoint: Checkpoint, folder: Path) -> None:
     for name, content in _side_files(checkpoint).items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-
-
-def _download(name: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=_HUB_FILES))
-    except Exception as error:  # network, authorisation, unknown names: one family of causes to us
-        raise CheckpointError(
-            f"The hub cannot provide {name!r} ({type(error).__name__}: {error}) and no copy is "
-            'cached. Pass a folder, check the name and the network, or use "tiny" for a first try.'
-        ) from error
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import warnings
 import weakref
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,26 +13,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from m3rag.errors import InputError, TruncationWarning
+from m3rag.encoding import Encoding, MultiVectors, SparseVectors
+from m3rag.errors import InputError
 from m3rag.model import checkpoint as checkpoints
 from m3rag.model.checkpoint import Checkpoint
-from m3rag.model.context import passes
-from m3rag.model.encoding import Encoding, MultiVectors, SparseVectors
-from m3rag.model.linear import has_amx
+from m3rag.model.grouping import units_of
+from m3rag.model.kernels.device import choose_device, choose_dtype, pass_tokens
+from m3rag.model.lookup import DEFAULT, locate
 from m3rag.model.memo import Unit
 from m3rag.model.network import M3Network
-from m3rag.model.request import Progress, Request
-from m3rag.model.settings import check_text, choose_device, choose_dtype
-from m3rag.model.worker import Worker
+from m3rag.model.request import EncodingRequest, warn_truncated
+from m3rag.model.spec import ModelSpec
+from m3rag.model.worker import EncodingThread
+from m3rag.progress import Progress
 
-DEFAULT = "BAAI/bge-m3"
 _SHORTEST = 3  # <s>, one token, </s>
-# Tokens of a pass. On a CPU the products of BGE-M3 gain nothing from more, and the memory of a
-# larger pass goes back to the system each time, which took a tenth of the time; AMX is so fast that
-# it waits for the weights to come from memory once a pass (docs/speed.md).
-_CPU_TOKENS = 1024
-_AMX_TOKENS = 2048
-_GPU_TOKENS = 32768
 
 
 class M3Model:
@@ -66,6 +60,7 @@ class M3Model:
         checkpoint: Checkpoint,
         *,
         name: str = "unnamed",
+        revision: str | None = None,
         device: str | torch.device = "auto",
         dtype: str | torch.dtype = "auto",
         max_length: int | None = None,
@@ -75,6 +70,7 @@ class M3Model:
         self.device = choose_device(device)
         torch_dtype = choose_dtype(dtype, self.device)
         self.name = name
+        self.revision = revision
         self.dtype = str(torch_dtype).removeprefix("torch.")
         self.fingerprint = checkpoint.fingerprint()
         self.tokenizer = checkpoint.tokenizer
@@ -86,8 +82,8 @@ class M3Model:
         network = M3Network.from_checkpoint(checkpoint, device=self.device, dtype=torch_dtype)
         if self.device.type == "cpu":
             network.pack()
-        budget = batch_tokens or _pass_tokens(self.device)
-        self._worker = Worker(network, self.tokenizer, budget=budget, memo_bytes=memo_bytes)
+        budget = batch_tokens or pass_tokens(self.device)
+        self._worker = EncodingThread(network, self.tokenizer, budget=budget, memo_bytes=memo_bytes)
         self._finalizer = weakref.finalize(self, self._worker.stop)
 
     @classmethod
@@ -120,12 +116,13 @@ class M3Model:
             CheckpointError: No such model, or one that is incomplete, damaged or of another kind.
             InputError: A device, dtype or max_length that does not exist here.
         """
-        folder = checkpoints.locate(name_or_path, revision=revision)
+        folder = locate(name_or_path, revision=revision)
 
         def build() -> M3Model:
             return cls(
                 checkpoints.read(folder),
                 name=str(name_or_path),
+                revision=revision,
                 device=device,
                 dtype=dtype,
                 max_length=max_length,
@@ -163,8 +160,8 @@ class M3Model:
             documents: For each text the document that it is a part of, or None. Neighbours of one
                 document are read together, up to `max_length` tokens a pass: each text keeps its
                 own views, and they have seen the others. By default each text is read alone.
-            progress: Called with 1 for each text that is done, from the model's thread; for example
-                `tqdm(total=len(texts)).update`.
+            progress: Called with the stage "encoding" for each text that is done, from the model's
+                thread.
 
         Raises:
             InputError: Not a sequence of strings, no view asked for, a max_length or mcls out of
@@ -182,7 +179,7 @@ class M3Model:
         except BaseException:  # Ctrl-C: the worker drops what nobody waits for
             future.cancel()
             raise
-        return self._checked(encoding, request)
+        return warn_truncated(encoding, request)
 
     async def aencode(
         self,
@@ -200,7 +197,7 @@ class M3Model:
         units = self._units(texts, max_length, mcls, documents)
         request = self._request(units, dense, sparse, colbert, progress)
         encoding = await asyncio.wrap_future(self._submit(request))
-        return self._checked(encoding, request)
+        return warn_truncated(encoding, request)
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """The token ids of whole texts, special tokens left out: what BM25 counts."""
@@ -216,12 +213,24 @@ class M3Model:
         `encode`.
         """
         request = self._request(self._units(texts, None, None, documents), False, True, False, None)
-        self._checked(self._submit(request).result(), request)
+        warn_truncated(self._submit(request).result(), request)
         return [views.weights[1:-1].copy() for views in request.gathered]
 
     def tokens(self, ids: Iterable[int]) -> list[str]:
         """The vocabulary's piece for each token id; "▁" marks the beginning of a word."""
         return self.tokenizer.tokens(ids)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """A picklable description, from which another process can load an equal model."""
+        return ModelSpec(
+            name=self.name,
+            revision=self.revision,
+            device=str(self.device),
+            dtype=self.dtype,
+            max_length=self.max_length,
+            fingerprint=self.fingerprint,
+        )
 
     @property
     def vocab_size(self) -> int:
@@ -263,24 +272,8 @@ class M3Model:
         mcls: int | None,
         documents: Sequence[str | None] | None,
     ) -> list[Unit]:
-        """What is read together: each text alone, or neighbours of one document, checked."""
-        if isinstance(texts, str):
-            raise InputError("texts is one string; pass a list: model.encode([text]).")
-        texts = list(texts)
-        for i, text in enumerate(texts):
-            check_text(i, text)
         limit = self.max_length if max_length is None else self._limit(max_length)
-        if mcls is not None and (isinstance(mcls, bool) or not isinstance(mcls, int) or mcls < 1):
-            raise InputError(f"mcls is a number of tokens from 1, such as 256, got {mcls!r}.")
-        if documents is None:
-            return [Unit((text,), limit, mcls) for text in texts]
-        if isinstance(documents, str) or len(documents) != len(texts):
-            raise InputError(
-                f"documents names one document, or None, for each of the {len(texts)} texts, got "
-                f"{documents!r}."
-            )
-        lengths = [len(cut.ids) for cut in self.tokenizer.cut(texts, limit, mcls)]
-        return [Unit(tuple(texts[a:b]), limit, mcls) for a, b in passes(lengths, documents, limit)]
+        return units_of(texts, limit, mcls, documents, self.tokenizer)
 
     def _request(
         self,
@@ -289,12 +282,12 @@ class M3Model:
         sparse: bool,
         colbert: bool,
         progress: Progress | None,
-    ) -> Request:
+    ) -> EncodingRequest:
         if not (dense or sparse or colbert):
             raise InputError("Nothing to encode: dense, sparse and colbert are all False.")
-        return Request(units, dense, sparse, colbert, progress)
+        return EncodingRequest(units, dense, sparse, colbert, progress)
 
-    def _submit(self, request: Request) -> Future[Encoding]:
+    def _submit(self, request: EncodingRequest) -> Future[Encoding]:
         if request.units:
             return self._worker.submit(request)
         nothing: Future[Encoding] = Future()
@@ -318,25 +311,3 @@ class M3Model:
                 f"{self._longest:,} tokens a pass. Split longer texts with m3rag.split."
             )
         return max_length
-
-    def _checked(self, encoding: Encoding, request: Request) -> Encoding:
-        """Say loudly what was cut off."""
-        if cut := int(encoding.truncated.sum()):
-            views = request.gathered
-            i = max(encoding.truncated.nonzero()[0].tolist(), key=lambda i: views[i].total_tokens)
-            warnings.warn(
-                f"{cut} of {len(encoding)} texts cut to {request.units[0].limit:,} tokens; the "
-                f"longest, text {i}, has {len(request.texts[i]):,} characters and at least "
-                f"{views[i].total_tokens:,} tokens. Its end was not encoded: split long "
-                "texts with m3rag.split, or raise max_length.",
-                TruncationWarning,
-                stacklevel=3,
-            )
-        return encoding
-
-
-def _pass_tokens(device: torch.device) -> int:
-    """The tokens of a pass that are fastest."""
-    if device.type != "cpu":
-        return _GPU_TOKENS
-    return _AMX_TOKENS if has_amx() else _CPU_TOKENS

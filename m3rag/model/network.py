@@ -21,10 +21,11 @@ from transformers import XLMRobertaConfig, XLMRobertaModel
 from transformers.models.xlm_roberta.modeling_xlm_roberta import XLMRobertaLayer
 
 from m3rag.errors import CheckpointError
-from m3rag.model.attention import PACKED
 from m3rag.model.checkpoint import Checkpoint
-from m3rag.model.layer import PackedLayer
-from m3rag.model.linear import PackedLinear, packable
+from m3rag.model.kernels.attention import PACKED
+from m3rag.model.kernels.device import filler_tokens, packable
+from m3rag.model.kernels.layer import PackedLayer
+from m3rag.model.kernels.onednn import PackedLinear
 from m3rag.model.tokenizer import Tokens
 
 _EARLY = 12  # a pass may be given up in the first of so many parts of its layers
@@ -36,11 +37,11 @@ class Views:
 
     dense: NDArray[np.float32]  # (n, d)
     weights: NDArray[np.float32]  # (T,)
-    colbert: NDArray[np.floating] | None  # (T - heads, c)
+    colbert: NDArray[np.floating] | None  # (T - number of <s>, c)
 
 
-class GivenUp(Exception):  # noqa: N818 (nothing went wrong)
-    """A pass was ended on request when it had hardly begun."""
+class PassRestarted(Exception):  # noqa: N818 (a signal, not an error)
+    """A pass ended on request in one of its first layers, to start again with more texts."""
 
 
 class M3Network(nn.Module):
@@ -102,27 +103,27 @@ class M3Network(nn.Module):
         the positions go on from text to text. `give_up` is asked after each of the first layers.
 
         Raises:
-            GivenUp: it said so.
+            PassRestarted: it said so.
         """
         device, dtype = self.sparse_linear.weight.device, self.sparse_linear.weight.dtype
         texts = [tokens for unit in units for tokens in unit]
         lengths = np.array([len(tokens.ids) for tokens in texts])  # (n,)
         T, starts = int(lengths.sum()), np.cumsum(lengths) - lengths  # noqa: N806
         rows = [[id_ for tokens in unit for id_ in tokens.ids] for unit in units]
-        filler = _filler(T) if device.type == "cpu" else 0
+        filler = filler_tokens(T, device)
         hidden, _ = self.hidden([*rows, [self.pad] * filler] if filler else rows, give_up)
 
-        heads = np.concatenate([a + np.array(t.heads) for a, t in zip(starts, texts, strict=True)])
-        owner = np.repeat(np.arange(len(texts)), [len(tokens.heads) for tokens in texts])
+        cls = np.concatenate([a + np.array(t.cls) for a, t in zip(starts, texts, strict=True)])
+        owner = np.repeat(np.arange(len(texts)), [len(tokens.cls) for tokens in texts])
         sums = hidden.new_zeros(len(texts), hidden.shape[1], dtype=torch.float32)
-        sums.index_add_(0, torch.from_numpy(owner).to(device), hidden[heads].float())
+        sums.index_add_(0, torch.from_numpy(owner).to(device), hidden[cls].float())
         dense = F.normalize(sums, dim=-1)  # (n, d); of a sum as of the mean
         weights = torch.relu(self.sparse_linear(hidden)).float()[:T, 0]  # (T,)
         if not colbert:
             return Views(dense.cpu().numpy(), weights.cpu().numpy(), None)
         vectors = F.normalize(self.colbert_linear(hidden).float(), dim=-1)  # (T, c)
-        content = torch.from_numpy(np.delete(np.arange(T), heads))  # all but each <s>
-        vectors = vectors[content.to(device)]  # (T - heads, c)
+        content = torch.from_numpy(np.delete(np.arange(T), cls))  # all but each <s>
+        vectors = vectors[content.to(device)]  # (T - number of <s>, c)
         if dtype != torch.float32:
             vectors = vectors.half()  # finer than the bfloat16 they come from, half the memory
         return Views(dense.cpu().numpy(), weights.cpu().numpy(), vectors.cpu().numpy())
@@ -145,7 +146,7 @@ class M3Network(nn.Module):
         for done, layer in enumerate(layers, 1):
             hidden = layer(hidden, None, runs=runs)  # None: no mask
             if give_up is not None and done <= len(layers) // _EARLY and give_up():
-                raise GivenUp
+                raise PassRestarted
         return hidden[0], first
 
     def _positions(
@@ -167,16 +168,6 @@ def _mismatches(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> 
             shapes = f"{tuple(found[name].shape)}, not {tuple(expected[name].shape)}"
             problems.append(f"{name} is {shapes}")
     return sorted(problems)
-
-
-def _filler(tokens: int) -> int:
-    """How many tokens to add to a packed row on a CPU.
-
-    oneDNN compiles its matrix product anew for each number of rows and keeps about a megabyte of
-    every one (measured: 350 MB after 300 row counts). Rounding up leaves some fifty of them; the
-    multiplication unit takes 16 rows at a time, so that much is free.
-    """
-    return -tokens % (16 if tokens <= 256 else 64)
 
 
 def sparse_rows(

@@ -1,22 +1,25 @@
-"""What somebody wants encoded, and what of it is there already."""
+"""A request to encode texts, and the views that are there already."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from m3rag.model.encoding import Encoding, GrowingMultiVectors, SparseVectors
+from m3rag.encoding import Encoding, GrowingMultiVectors, SparseVectors
+from m3rag.errors import TruncationWarning
 from m3rag.model.memo import TextViews, Unit
 from m3rag.model.tokenizer import Tokens
+from m3rag.progress import Progress
 
-Progress = Callable[[int], object]
+STAGE = "encoding"
 
 
 @dataclass(eq=False, slots=True)
-class Request:
+class EncodingRequest:
     """Units of texts to encode, and where their views gather."""
 
     units: list[Unit]
@@ -31,6 +34,11 @@ class Request:
     vectors: GrowingMultiVectors = field(default_factory=GrowingMultiVectors)
     settled: int = 0  # units from the first on whose ColBERT vectors lie there
     failure: BaseException | None = None
+    done: int = 0  # texts that have their views
+    total: int = field(init=False)  # texts
+
+    def __post_init__(self) -> None:
+        self.total = sum(len(unit.texts) for unit in self.units)
 
     @property
     def texts(self) -> list[str]:
@@ -51,9 +59,10 @@ class Request:
     def give(self, row: int, views: Sequence[TextViews]) -> None:
         """Take in the views of one unit."""
         self.views[row] = views
+        self.done += len(views)
         if self.progress is not None and self.failure is None:
             try:
-                self.progress(len(views))
+                self.progress(STAGE, self.done, self.total)
             except BaseException as error:  # the caller's own code: the caller's own error
                 self.failure = error
         self._settle()
@@ -87,3 +96,19 @@ class Request:
             sparse=SparseVectors.from_rows([v.sparse for v in views]) if self.sparse else None,
             colbert=self.vectors.complete() if self.colbert else None,
         )
+
+
+def warn_truncated(encoding: Encoding, request: EncodingRequest) -> Encoding:
+    """Warn about texts that were cut, and return the encoding; called by what the user calls."""
+    if cut := int(encoding.truncated.sum()):
+        views = request.gathered
+        i = max(encoding.truncated.nonzero()[0].tolist(), key=lambda i: views[i].total_tokens)
+        warnings.warn(
+            f"{cut} of {len(encoding)} texts cut to {request.units[0].limit:,} tokens; the "
+            f"longest, text {i}, has {len(request.texts[i]):,} characters and at least "
+            f"{views[i].total_tokens:,} tokens. Its end was not encoded: split long "
+            "texts with m3rag.split, or raise max_length.",
+            TruncationWarning,
+            stacklevel=3,
+        )
+    return encoding

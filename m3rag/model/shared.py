@@ -1,4 +1,4 @@
-"""One model a process: whoever names no model object gets the same one."""
+"""One model per process: callers that name a model share the same object."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
-from m3rag.model.model import DEFAULT, M3Model
+from m3rag.errors import ModelMismatchError
+from m3rag.model.lookup import DEFAULT
+from m3rag.model.model import M3Model
+from m3rag.model.spec import ModelSpec
 
 M = TypeVar("M")
 
-_door = threading.Lock()
+_lock = threading.Lock()
 
 
 def shared_model(
@@ -23,19 +26,45 @@ def shared_model(
     dtype: str = "auto",
     max_length: int | None = None,
 ) -> M3Model:
-    """`M3Model.load`, once a process for the same arguments.
+    """Return the process's model for these arguments; the first call loads it.
 
-    A forked process loads its own: a model's thread does not survive a fork.
+    A forked process loads its own model, since threads do not survive a fork. The arguments are
+    those of `M3Model.load`.
     """
-    with _door:
+    with _lock:
         return _loaded(os.getpid(), str(name_or_path), revision, device, dtype, max_length)
 
 
-def model_of(model: M | str | Path | None) -> M | M3Model:
-    """The model itself, the process's shared one of that name, or the shared default."""
+def model_of(model: M | ModelSpec | str | Path | None) -> M | M3Model:
+    """Return a model itself, or the shared model of a description or name; None is BGE-M3.
+
+    Raises:
+        ModelMismatchError: The description's name stands for other weights in this process.
+    """
     if model is None:
         return shared_model()
-    return shared_model(model) if isinstance(model, str | Path) else model
+    if isinstance(model, str | Path):
+        return shared_model(model)
+    if isinstance(model, ModelSpec):
+        return _described(model)
+    return model
+
+
+def _described(spec: ModelSpec) -> M3Model:
+    model = shared_model(
+        spec.name,
+        revision=spec.revision,
+        device=spec.device,
+        dtype=spec.dtype,
+        max_length=spec.max_length,
+    )
+    if spec.fingerprint not in (None, model.fingerprint):
+        raise ModelMismatchError(
+            f"{spec.name!r} has the fingerprint {model.fingerprint} here, and {spec.fingerprint} "
+            "where it was described: name the model by something that stands for the same weights "
+            "everywhere, and set its revision."
+        )
+    return model
 
 
 @cache
@@ -46,9 +75,9 @@ def _loaded(
 
 
 def _after_fork() -> None:
-    """The lock may have been held by a thread that does not exist here."""
-    global _door
-    _door = threading.Lock()
+    """Replace the lock: the thread that held it may not exist in the child."""
+    global _lock
+    _lock = threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):

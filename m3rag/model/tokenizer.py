@@ -29,12 +29,12 @@ class Tokens:
     Attributes:
         ids: `<s> … </s>`, at most the limit; a cut text keeps its `</s>`.
         total: how many ids the whole text has; of a cut text, a lower bound.
-        heads: where the `<s>`s stand that were put in, ascending; one typed by hand is none.
+        cls: positions of the `<s>` that were inserted, ascending; one in the text does not count.
     """
 
     ids: list[int]
     total: int
-    heads: tuple[int, ...] = (0,)
+    cls: tuple[int, ...] = (0,)
 
     @property
     def truncated(self) -> bool:
@@ -83,7 +83,7 @@ class Tokenizer:
         """
         step = mcls or limit
         room = limit - 2 - (limit - 2) // (step + 1)  # each further <s> takes a place
-        return [self._headed(ids, room, step) for ids in self._ids(texts, enough=room)]
+        return [self._with_special(ids, room, step) for ids in self._ids(texts, enough=room)]
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """The content ids of whole texts, without `<s>` and `</s>`."""
@@ -102,13 +102,13 @@ class Tokenizer:
         """The vocabulary's piece for each id; "▁" marks the beginning of a word."""
         return [self._backend.id_to_token(int(i)) or "<unk>" for i in ids]
 
-    def _headed(self, ids: list[int], room: int, step: int) -> Tokens:
+    def _with_special(self, ids: list[int], room: int, step: int) -> Tokens:
         kept = ids[:room]
         starts = range(0, len(kept), step) or range(1)
-        headed = [id_ for start in starts for id_ in (self.bos, *kept[start : start + step])]
-        heads = tuple(start + i for i, start in enumerate(starts))
+        content = [id_ for start in starts for id_ in (self.bos, *kept[start : start + step])]
+        cls = tuple(start + i for i, start in enumerate(starts))
         total = len(ids) + max(1, -(-len(ids) // step)) + 1
-        return Tokens([*headed, self.eos], total, heads)
+        return Tokens([*content, self.eos], total, cls)
 
     def _ids(self, texts: Sequence[str], enough: int | None = None) -> Iterator[list[int]]:
         short = [text for text in texts if len(text) <= _BLOCK]

@@ -18,13 +18,13 @@ from concurrent.futures import Future
 import numpy as np
 import torch
 
-from m3rag.errors import ForkError, InputError
-from m3rag.model.encoding import Encoding
+from m3rag.encoding import Encoding
+from m3rag.errors import ClosedError, ForkError
 from m3rag.model.memo import Memo, TextViews, Unit
-from m3rag.model.network import GivenUp, M3Network, sparse_rows
-from m3rag.model.request import Request
-from m3rag.model.threads import give_way
+from m3rag.model.network import M3Network, PassRestarted, sparse_rows
+from m3rag.model.request import EncodingRequest
 from m3rag.model.tokenizer import Tokenizer, Tokens
+from m3rag.threads import give_way
 
 _SHORT = 8  # units; a request this small goes first
 _SLICE = 128  # units of a long request that are tokenised ahead
@@ -32,7 +32,7 @@ _BULK = 1024  # units; ColBERT vectors of a longer request would push each other
 _AGAIN = 2  # times that a pass may begin again
 
 
-class Worker:
+class EncodingThread:
     """Encodes requests in a thread of its own, packed to `budget` tokens a pass."""
 
     def __init__(
@@ -42,10 +42,10 @@ class Worker:
         self._tokenizer = tokenizer
         self._budget = budget
         self._memo = Memo(memo_bytes)
-        self._inbox: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[EncodingRequest | None] = queue.SimpleQueue()
         self._door = threading.Lock()  # nobody enters behind the request to stop
         self._closed = False
-        self._pending: list[Request] = []
+        self._pending: list[EncodingRequest] = []
         self._turn = 1
         self._begun = 0  # times that the next pass has been given up
         self._pid = os.getpid()
@@ -55,12 +55,12 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name="m3rag-worker", daemon=True)
         self._thread.start()
 
-    def submit(self, request: Request) -> Future[Encoding]:
+    def submit(self, request: EncodingRequest) -> Future[Encoding]:
         """Queue a request.
 
         Raises:
             ForkError: This process was forked from the one that loaded the model.
-            InputError: The model is closed.
+            ClosedError: The model is closed.
         """
         if os.getpid() != self._pid:
             raise ForkError(
@@ -70,7 +70,7 @@ class Worker:
             )
         with self._door:
             if self._closed:
-                raise InputError("This model is closed. Load it again with M3Model.load.")
+                raise ClosedError("This model is closed. Load it again with M3Model.load.")
             self._inbox.put(request)
         return request.future
 
@@ -94,7 +94,7 @@ class Worker:
                     self._encode(batch)
                     for request in requests:
                         self._look_ahead(request)
-                except GivenUp:
+                except PassRestarted:
                     self._begun += 1
                     continue
                 except BaseException as error:  # out of memory, say: the callers must hear it
@@ -104,7 +104,7 @@ class Worker:
                 self._turn += 1
                 self._deliver()
         for request in self._pending:
-            request.failure = InputError("The model was closed before it came to this text.")
+            request.failure = ClosedError("The model was closed before it came to this text.")
         self._deliver()
 
     def _receive(self) -> bool:
@@ -127,7 +127,7 @@ class Worker:
         """Whether the pass that has just begun should begin again with more requests."""
         return self._begun < _AGAIN and not (self._closed or self._inbox.empty())
 
-    def _look_ahead(self, request: Request) -> None:
+    def _look_ahead(self, request: EncodingRequest) -> None:
         """Serve what the memo has and tokenise the next texts until some wait to be encoded."""
         while not request.ahead and request.next < len(request.units):
             rows = range(request.next, min(request.next + _SLICE, len(request.units)))
@@ -150,11 +150,11 @@ class Worker:
             cut = iter(self._tokenizer.cut(texts, units[0].limit, units[0].mcls))
             yield from ([next(cut) for _ in unit.texts] for unit in units)
 
-    def _next_batch(self) -> list[tuple[Request, int]]:
+    def _next_batch(self) -> list[tuple[EncodingRequest, int]]:
         """The (request, row)s of the next pass: short requests and long ones take turns."""
         short = [r for r in self._pending if len(r.units) <= _SHORT]
         long = [r for r in self._pending if len(r.units) > _SHORT]
-        batch: list[tuple[Request, int]] = []
+        batch: list[tuple[EncodingRequest, int]] = []
         tokens = 0
         for request in short if short and (self._turn % 2 or not long) else long:
             for row, cut in request.ahead.items():
@@ -164,9 +164,9 @@ class Worker:
                 tokens += _tokens(cut)
         return batch
 
-    def _encode(self, batch: list[tuple[Request, int]]) -> None:
+    def _encode(self, batch: list[tuple[EncodingRequest, int]]) -> None:
         """Encode each different unit of a batch once and give the views to all who asked."""
-        asked: dict[Unit, list[tuple[Request, int]]] = {}
+        asked: dict[Unit, list[tuple[EncodingRequest, int]]] = {}
         for request, row in batch:
             asked.setdefault(request.units[row], []).append((request, row))
         groups = []
@@ -197,18 +197,19 @@ class Worker:
         cuts = [cut for unit in units for cut in unit]
         self.passes += 1
         self.encoded += len(cuts)
-        start = heads = 0
+        start = specials = 0
         for i, cut in enumerate(cuts):
-            end, before, heads = start + len(cut.ids), heads, heads + len(cut.heads)
+            end = start + len(cut.ids)
+            before, specials = specials, specials + len(cut.cls)
             weights = views.weights[start:end].copy()
             sparse = sparse_rows(np.array(cut.ids), weights, self._tokenizer.unweighted)
             # The batch's ColBERT rows lack each <s> of this text and of those before it.
-            rows = None if views.colbert is None else views.colbert[start - before : end - heads]
+            rows = None if views.colbert is None else views.colbert[start - before : end - specials]
             yield TextViews(
                 len(cut.ids),
                 cut.total,
                 views.dense[i].copy(),
-                np.delete(weights, cut.heads[1:]),
+                np.delete(weights, cut.cls[1:]),
                 sparse,
                 None if rows is None else rows.copy(),
             )
@@ -221,7 +222,7 @@ class Worker:
             request.finish()
 
 
-def _give(wanted: list[tuple[Request, int]], views: Sequence[TextViews]) -> None:
+def _give(wanted: list[tuple[EncodingRequest, int]], views: Sequence[TextViews]) -> None:
     for request, row in wanted:
         del request.ahead[row]
         request.give(row, views)

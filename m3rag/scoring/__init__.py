@@ -1,33 +1,40 @@
-"""Pure functions on arrays: scores, fusion, BM25, matched tokens."""
+"""Pure functions on arrays and texts: scores, fusion, BM25, matched tokens."""
 
+from m3rag.encoder import Encoder
 from m3rag.scoring.balance import balanced
 from m3rag.scoring.bm25 import BM25, Analyzer
 from m3rag.scoring.fusion import (
+    FUSIONS,
     LEXICAL,
     PRESETS,
     SCORED,
+    Fusion,
     Weights,
+    named_weights,
     parse_weights,
     reciprocal_rank_fusion,
     weighted_sum,
 )
 from m3rag.scoring.inverted import InvertedLists
-from m3rag.scoring.matches import Match, matched_tokens
 from m3rag.scoring.scores import (
-    Encoder,
+    Match,
     colbert_scores,
     compute_score,
     dense_scores,
+    matched_tokens,
     sparse_scores,
 )
+from m3rag.scoring.texts import score_texts
 
 __all__ = [
     "BM25",
+    "FUSIONS",
     "LEXICAL",
     "PRESETS",
     "SCORED",
     "Analyzer",
     "Encoder",
+    "Fusion",
     "InvertedLists",
     "Match",
     "Weights",
@@ -36,8 +43,10 @@ __all__ = [
     "compute_score",
     "dense_scores",
     "matched_tokens",
+    "named_weights",
     "parse_weights",
     "reciprocal_rank_fusion",
+    "score_texts",
     "sparse_scores",
     "weighted_sum",
 ]

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from m3rag.encoding import SparseVectors
 from m3rag.errors import InputError
-from m3rag.model import SparseVectors
 
 Analyzer = Callable[[Sequence[str]], list[list[int]]]
 """Texts to token ids: whole numbers from 0 to 2**31 - 1, with repeats, in any order."""

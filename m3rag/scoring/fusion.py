@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from m3rag.errors import InputError
 
 Floats = NDArray[np.float32]
 Weights = str | Sequence[float] | Mapping[str, float]
+Fusion = Literal["weighted", "rrf"]
+FUSIONS: tuple[Fusion, ...] = get_args(Fusion)
 
 SCORED = ("dense", "sparse", "colbert", "bm25")  # the order of a tuple of weights
 LEXICAL = ("sparse", "bm25")  # a score of 0 here means: no token in common
@@ -24,6 +27,11 @@ PRESETS: dict[str, dict[str, float]] = {
 }
 """The paper's weights for MIRACL and MKQA ("default") and for MLDR ("long-document"); texts in
 two languages share few tokens, so "cross-lingual" trusts sparse less."""
+
+
+def named_weights(own: Mapping[str, Mapping[str, float]]) -> dict[str, Mapping[str, float]]:
+    """Return all weights that have a name: `PRESETS`, overridden by those of a model."""
+    return {**PRESETS, **own}
 
 
 def parse_weights(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from m3rag.model import SparseVectors
+from m3rag.encoding import SparseVectors
 
 Floats = NDArray[np.float32]
 

@@ -12,16 +12,16 @@ nothing is padded, so that a passage's best match may be below zero.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from m3rag.encoder import Encoder
+from m3rag.encoding import Encoding, MultiVectors, SparseVectors
 from m3rag.errors import InputError
-from m3rag.model import Encoding, MultiVectors, SparseVectors
 
 Floats = NDArray[np.float32]
 
@@ -29,23 +29,8 @@ _LEAST, _MOST = 1024, 8192  # passage vectors scored at a time, or one passage's
 _TABLE = 1 << 20  # token ids below this are looked up in a table, above it by bisection
 _PAIRS = 64  # pairs encoded at a time by compute_score
 
-
-class Encoder(Protocol):
-    """What can turn texts into views; `m3rag.M3Model` does."""
-
-    def encode(
-        self,
-        texts: Sequence[str],
-        *,
-        dense: bool = True,
-        sparse: bool = True,
-        colbert: bool = True,
-        max_length: int | None = None,
-        documents: Sequence[str | None] | None = None,
-        progress: Callable[[int], object] | None = None,
-    ) -> Encoding:
-        """The views that are asked for, of all texts; neighbours of one document read together."""
-        ...
+Match = tuple[int, float, float]
+"""A token id, its weight in the query and its weight in the passage."""
 
 
 def dense_scores(queries: Floats, passages: Floats) -> Floats:
@@ -67,7 +52,7 @@ def sparse_scores(queries: SparseVectors, passages: SparseVectors) -> Floats:
 
 def colbert_scores(query: NDArray[np.floating], passages: MultiVectors) -> Floats:
     """MaxSim `(np,)` of one query's vectors `(t, d)` with each passage's; at least one each."""
-    from m3rag.model.threads import in_parts, share  # torch, only where it is used
+    from m3rag.threads import in_parts, share  # imports torch, so only here
 
     query = np.ascontiguousarray(query, np.float32)
     if len(query) == 0 or (len(passages) and np.diff(passages.offsets).min() == 0):
@@ -91,12 +76,21 @@ def _spans(offsets: NDArray[np.int64], rows: int) -> Iterator[tuple[int, int]]:
 
 
 def _maxsim(query: Floats, passages: MultiVectors, span: tuple[int, int]) -> Floats:
-    from m3rag.model.linear import inner_products
+    from m3rag.model.kernels.onednn import inner_products
 
     offsets = passages.offsets[span[0] : span[1] + 1]
     products = inner_products(passages.vectors[offsets[0] : offsets[-1]], query)
     best: Floats = np.maximum.reduceat(products, offsets[:-1] - offsets[0], axis=0)  # (np, t)
     return np.asarray(best.mean(axis=1))
+
+
+def matched_tokens(query: Mapping[int, float], passage: Mapping[int, float]) -> list[Match]:
+    """Return the tokens in both sparse vectors, the largest product of weights first.
+
+    The products add up to the sparse score. Equal products are ordered by token id.
+    """
+    common = [(t, w, passage[t]) for t, w in query.items() if t in passage]
+    return sorted(common, key=lambda match: (-match[1] * match[2], match[0]))
 
 
 def compute_score(

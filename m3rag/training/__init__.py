@@ -1,43 +1,47 @@
-"""Training: M3's three views together, with self-distillation, from examples to a BGE-M3 folder.
+"""Training: M3's three views together, with self-distillation, into a BGE-M3 folder.
 
-Names are imported when first used: the settings need no torch.
+Names are imported on first use: the settings need no torch.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from m3rag.extras import lazy
 
 if TYPE_CHECKING:
     from m3rag.training.losses import LossSettings, m3_loss
     from m3rag.training.mining import Mined, mine
     from m3rag.training.run import train
     from m3rag.training.settings import TrainingSettings
-    from m3rag.training.state import Progress
+    from m3rag.training.state import TrainingProgress
+    from m3rag.training.state import TrainingProgress as Progress
     from m3rag.training.trainer import Report
-
-_HOMES = {
-    "LossSettings": "losses",
-    "Mined": "mining",
-    "Progress": "state",
-    "Report": "trainer",
-    "TrainingSettings": "settings",
-    "m3_loss": "losses",
-    "mine": "mining",
-    "train": "run",
-}
 
 __all__ = [
     "LossSettings",
     "Mined",
     "Progress",
     "Report",
+    "TrainingProgress",
     "TrainingSettings",
     "m3_loss",
     "mine",
     "train",
 ]
 
+_get = lazy(
+    __name__,
+    {
+        "LossSettings": "m3rag.training.losses",
+        "Mined": "m3rag.training.mining",
+        "Report": "m3rag.training.trainer",
+        "TrainingProgress": "m3rag.training.state",
+        "TrainingSettings": "m3rag.training.settings",
+        "m3_loss": "m3rag.training.losses",
+        "mine": "m3rag.training.mining",
+        "train": "m3rag.training.run",
+    },
+)
+
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"m3rag.training.{_HOMES[name]}"), name)
+    return _get("TrainingProgress" if name == "Progress" else name)  # its name in 0.1

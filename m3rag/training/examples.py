@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3rag.errors import InputError
+from m3rag.files import lines
 from m3rag.training.example import Example, parse
-from m3rag.training.files import lines
 
 
 class Examples:

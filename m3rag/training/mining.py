@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 
 from m3rag.errors import InputError
+from m3rag.files import lines, written
 from m3rag.index import Hit, M3Index
 from m3rag.model.model import M3Model
+from m3rag.progress import Progress, counting
 from m3rag.scoring import PRESETS, compute_score
 from m3rag.training.example import Example
 from m3rag.training.examples import Examples
-from m3rag.training.files import lines, written
 
 _AT_ONCE = 64  # queries
-Progress = Callable[[int], object]
 
 
 @dataclass(slots=True)
@@ -72,7 +72,7 @@ def mine(
             sum of the three views over the temperature.
         temperature: What these scores are divided by.
         seed: What the drawing follows from.
-        progress: Called with the number of examples that are done.
+        progress: Called with the stage "mining".
 
     Raises:
         InputError: Data or numbers that cannot be used.
@@ -86,6 +86,7 @@ def mine(
     if corpus is not None:
         texts |= dict.fromkeys(_passages(Path(corpus)))
     mined = Mined()
+    report = counting(progress, "mining", len(examples))
     with M3Index.open(model=model, colbert="off") as index, written(Path(to)) as file:
         index.add(texts)
         for start in range(0, len(examples), _AT_ONCE):
@@ -106,8 +107,7 @@ def mine(
                 mined.examples += 1
                 mined.negatives += len(chosen)
                 mined.without += not chosen
-            if progress is not None:
-                progress(len(numbers))
+            report(len(numbers))
     return mined
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import distributed, nn
 
 from m3rag.extras import require
-from m3rag.model.settings import choose_device
+from m3rag.model.kernels.device import choose_device
 
 
 class Processes:

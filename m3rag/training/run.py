@@ -8,14 +8,15 @@ from pathlib import Path
 import torch
 
 from m3rag.errors import InputError
-from m3rag.evaluation import RetrievalSet
+from m3rag.evaluation import read_set
 from m3rag.model import checkpoint as checkpoints
 from m3rag.model.checkpoint import Checkpoint
+from m3rag.model.lookup import locate
 from m3rag.training.examples import Examples
 from m3rag.training.processes import Processes
 from m3rag.training.settings import TrainingSettings
-from m3rag.training.state import Progress
-from m3rag.training.trainer import Told, Trainer
+from m3rag.training.state import TrainingProgress
+from m3rag.training.trainer import OnStep, Trainer
 
 
 def train(
@@ -26,8 +27,8 @@ def train(
     settings: TrainingSettings | None = None,
     evaluation: str | Path | None = None,
     device: str | torch.device = "auto",
-    report: Told | None = None,
-) -> Progress:
+    on_step: OnStep | None = None,
+) -> TrainingProgress:
     """Train a model's three views on examples, and write it as a BGE-M3 folder.
 
     A run that was stopped or killed goes on from its last save when it is called again.
@@ -37,9 +38,9 @@ def train(
         to: The folder for the model; its subfolder `training` holds the logs and the state.
         model: What to start from: a hub id, a folder, or "tiny".
         settings: How to train; by default BGE-M3 is fine-tuned.
-        evaluation: A held-out set, as `m3rag.evaluation.RetrievalSet.read` takes it.
+        evaluation: A held-out set, as `m3rag.evaluation.read_set` takes it.
         device: "auto" or one that `torch.device` takes; `accelerate launch` has its own.
-        report: Told after every step, in the first process.
+        on_step: Called with a `Report` after each step, in the first process.
 
     Returns:
         How far it went, with the last losses and the held-out scores.
@@ -53,11 +54,11 @@ def train(
     """
     processes = Processes(device)
     settings = settings or TrainingSettings()
-    held_out = None if evaluation is None else RetrievalSet.read(evaluation)
+    held_out = None if evaluation is None else read_set(evaluation)
     examples = Examples([data] if isinstance(data, str | Path) else data)
-    start = checkpoints.read(checkpoints.locate(model))
+    start = checkpoints.read(locate(model))
     _check(examples, settings, start)
-    trainer = Trainer(examples, start, Path(to), settings, processes, held_out, report)
+    trainer = Trainer(examples, start, Path(to), settings, processes, held_out, on_step)
     return trainer.run()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from m3rag.errors import InputError
@@ -67,35 +67,108 @@ class TrainingSettings:
             at the end.
     """
 
-    epochs: float = 1.0
-    max_steps: int | None = None
-    minutes: float | None = None
-    batch: int = 64
-    group_size: int = 8
-    token_budget: int = 8192
-    gradient_cache: bool = True
-    gradient_checkpointing: bool = False
-    in_batch_negatives: bool = True
-    same_source: bool = False
-    source_power: float = 1.0
-    max_query_length: int = 512
-    max_passage_length: int = 512
-    learning_rate: float = 1e-5
-    embedding_learning_rate: float | None = None
-    warm_up: float = 0.1
-    schedule: str = "linear"
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    temperature: float = 0.02
-    distil: bool = True
-    distil_from: int = 0
-    symmetric: bool = False
-    teacher: Teacher = "none"
-    freeze: tuple[str, ...] = ()
-    dtype: str = "auto"
-    seed: int = 0
-    save_every: int = 500
-    evaluate_every: int | None = None
+    epochs: float = field(default=1.0, metadata={"help": "Number of times each example is used."})
+    max_steps: int | None = field(
+        default=None,
+        metadata={"help": "Maximum number of optimizer steps."},
+    )
+    minutes: float | None = field(
+        default=None,
+        metadata={"help": "Maximum training time in minutes."},
+    )
+    batch: int = field(default=64, metadata={"help": "Queries per step on each GPU."})
+    group_size: int = field(
+        default=8,
+        metadata={"help": "Passages per query that has negatives, including the positive."},
+    )
+    token_budget: int = field(
+        default=8192,
+        metadata={"help": "Tokens in the network at once; lower values use less memory."},
+    )
+    gradient_cache: bool = field(
+        default=True,
+        metadata={
+            "help": "If a step exceeds the token budget, encode its texts twice and keep all "
+            "negatives, instead of splitting the step."
+        },
+    )
+    gradient_checkpointing: bool = field(
+        default=False,
+        metadata={"help": "Keep less of each layer in memory; slower. For long texts."},
+    )
+    in_batch_negatives: bool = field(
+        default=True,
+        metadata={"help": "Use the passages of other queries in the batch as negatives."},
+    )
+    same_source: bool = field(default=False, metadata={"help": "Fill each batch from one source."})
+    source_power: float = field(
+        default=1.0,
+        metadata={
+            "help": "Sampling of sources: 1 weights all examples equally, 0 weights all sources "
+            "equally and repeats small ones."
+        },
+    )
+    max_query_length: int = field(
+        default=512,
+        metadata={"help": "Maximum query length in tokens."},
+    )
+    max_passage_length: int = field(
+        default=512,
+        metadata={"help": "Maximum passage length in tokens."},
+    )
+    learning_rate: float = field(default=1e-5, metadata={"help": "Peak learning rate."})
+    embedding_learning_rate: float | None = field(
+        default=None,
+        metadata={"help": "Peak learning rate of the word embeddings, if different."},
+    )
+    warm_up: float = field(
+        default=0.1,
+        metadata={"help": "Share of the run in which the learning rate rises."},
+    )
+    schedule: str = field(
+        default="linear",
+        metadata={
+            "help": "How the learning rate falls after the warm-up: linear, cosine or constant."
+        },
+    )
+    weight_decay: float = field(default=0.01, metadata={"help": "Weight decay of matrices."})
+    clip: float = field(default=1.0, metadata={"help": "Maximum gradient norm."})
+    temperature: float = field(
+        default=0.02,
+        metadata={"help": "Temperature: the value that scores are divided by."},
+    )
+    distil: bool = field(
+        default=True,
+        metadata={"help": "Also train the views on their sum (self-distillation)."},
+    )
+    distil_from: int = field(
+        default=0,
+        metadata={"help": "Step at which self-distillation begins."},
+    )
+    symmetric: bool = field(
+        default=False,
+        metadata={"help": "Also train passages to find their queries."},
+    )
+    teacher: Teacher = field(
+        default="none",
+        metadata={"help": "How pos_scores and neg_scores are used: none, kl_div or m3_kd_loss."},
+    )
+    freeze: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "help": "Part that is not trained: encoder, embeddings or positions. Repeatable."
+        },
+    )
+    dtype: str = field(
+        default="auto",
+        metadata={"help": "Data type of the computation: auto, float32 or bfloat16."},
+    )
+    seed: int = field(default=0, metadata={"help": "Random seed for order, sampling and dropout."})
+    save_every: int = field(default=500, metadata={"help": "Steps between saves."})
+    evaluate_every: int | None = field(
+        default=None,
+        metadata={"help": "Steps between evaluations; the last step is always evaluated."},
+    )
 
     def __post_init__(self) -> None:
         for name, lowest in _LOWEST.items():

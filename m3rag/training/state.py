@@ -24,7 +24,7 @@ _FORMAT = 1
 
 
 @dataclass(slots=True)
-class Progress:
+class TrainingProgress:
     """How far a run is.
 
     Attributes:
@@ -57,7 +57,7 @@ class State:
         self.identity = dict(identity)
 
     def save(
-        self, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
+        self, network: nn.Module, optimizer: torch.optim.Optimizer, progress: TrainingProgress
     ) -> None:
         """Write what learns, the optimizer's memory and the progress."""
         tensors = {}
@@ -77,7 +77,7 @@ class State:
             os.fsync(file.fileno())
         os.replace(new, self.path)
 
-    def progress(self) -> Progress | None:
+    def progress(self) -> TrainingProgress | None:
         """How far the run was when it was saved; None where nothing was.
 
         Raises:
@@ -99,7 +99,7 @@ class State:
                 "with the m3rag that wrote it."
             )
         self._compare(about["identity"])
-        return Progress(**about["progress"])
+        return TrainingProgress(**about["progress"])
 
     def load(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Put back what `save` wrote."""

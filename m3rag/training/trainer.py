@@ -17,24 +17,24 @@ from m3rag.model import checkpoint as checkpoints
 from m3rag.model.checkpoint import Checkpoint
 from m3rag.training.batches import Batches
 from m3rag.training.examples import Examples
+from m3rag.training.gradients import Objective, Tokenized
 from m3rag.training.held_out import measure
 from m3rag.training.interrupt import Interrupt
 from m3rag.training.log import Log
-from m3rag.training.network import computing_dtype, to_checkpoint, trainable
-from m3rag.training.objective import Objective, Tokenized
 from m3rag.training.optimizer import optimizer_of, set_rate
 from m3rag.training.processes import Processes
 from m3rag.training.settings import TrainingSettings
-from m3rag.training.state import Progress, State
+from m3rag.training.state import State, TrainingProgress
+from m3rag.training.trainable import computing_dtype, to_checkpoint, trainable
 
 FOLDER = "training"
 _FREE = ("save_every", "evaluate_every")  # may differ when a run goes on
-Told = Callable[["Report"], None]
+OnStep = Callable[["Report"], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What is told after each step.
+    """The state of a run after a step.
 
     Attributes:
         progress: how far the run is, with the losses and the last held-out scores.
@@ -42,7 +42,7 @@ class Report:
         done: the share of the run that is over.
     """
 
-    progress: Progress
+    progress: TrainingProgress
     steps: int
     done: float
 
@@ -58,10 +58,10 @@ class Trainer:
         settings: TrainingSettings,
         processes: Processes,
         held_out: RetrievalSet | None,
-        report: Told | None,
+        on_step: OnStep | None,
     ) -> None:
         self._to, self._start, self._settings, self._processes = to, start, settings, processes
-        self._held_out, self._report = held_out, report
+        self._held_out, self._on_step = held_out, on_step
         identity = settings.to_dict() | {
             "data": examples.digest,
             "model": start.fingerprint(),
@@ -72,7 +72,7 @@ class Trainer:
         saved = self._state.progress()
         if saved is None and to.is_dir() and any(to.iterdir()):
             raise TrainingError(f"{to} is not empty, and holds no run. Train to a new folder.")
-        self.progress = saved or Progress()
+        self.progress = saved or TrainingProgress()
         self._batches = Batches(examples, settings)
         self._network = trainable(start, settings, processes.device)
         self._optimizer = optimizer_of(self._network, settings)
@@ -96,7 +96,7 @@ class Trainer:
         by_clock = 0.0 if clock is None else self.progress.seconds / (60 * clock)
         return min(1.0, max(self.progress.step / self.steps, by_clock))
 
-    def run(self) -> Progress:
+    def run(self) -> TrainingProgress:
         """Train to the end, measuring and saving on the way."""
         progress, settings = self.progress, self._settings
         if progress.finished:
@@ -112,8 +112,8 @@ class Trainer:
                 every = settings.evaluate_every
                 if self._held_out is not None and (over or (every and step % every == 0)):
                     self._measure(log)
-                if self._report is not None and self._processes.first:
-                    self._report(Report(progress, self.steps, self.done))
+                if self._on_step is not None and self._processes.first:
+                    self._on_step(Report(progress, self.steps, self.done))
                 stopped = self._processes.total({"asked": float(interrupt.asked)})["asked"] > 0
                 if step % settings.save_every == 0 and not (over or stopped):
                     self._save()
@@ -166,10 +166,10 @@ class Trainer:
         among = (place * self._processes.count + self._processes.rank) % self._batches.per_epoch
         groups = self._batches.draw(epoch * self._batches.per_epoch + among)
         tokenized = self._objective.tokenize(groups)
-        self._tell_truncated(tokenized)
+        self._warn_truncated(tokenized)
         return tokenized
 
-    def _tell_truncated(self, groups: Sequence[Tokenized]) -> None:
+    def _warn_truncated(self, groups: Sequence[Tokenized]) -> None:
         queries = sum(group.query.truncated for group in groups)
         passages = sum(passage.truncated for group in groups for passage in group.passages)
         if (queries or passages) and not self.progress.truncated:

@@ -8,10 +8,11 @@ import pytest
 from m3rag import Passage
 from m3rag.errors import FormatError, InputError
 from m3rag.evaluation import Scores, SliceScores
-from m3rag.evaluation.data import Query
+from m3rag.evaluation.dataset import Query
 from m3rag.evaluation.slices import Slice
-from m3rag.evaluation.tuning import calibrate
 from m3rag.index.presets import NAME, Preset, read_presets, write_presets
+from m3rag.stores.location import locate
+from m3rag.tuning import calibrate
 
 DENSE = Preset({"dense": 1.0})
 
@@ -117,22 +118,22 @@ def test_a_precision_is_a_share(precision):
 
 def test_it_stays_with_the_preset(tmp_path):
     presets = {"tuned": replace(DENSE, min_score=0.42), "old": DENSE}
-    write_presets(tmp_path, presets)
-    assert read_presets(tmp_path) == presets
+    write_presets(locate(tmp_path), presets)
+    assert read_presets(locate(tmp_path)) == presets
 
 
 def test_presets_of_before_have_none(tmp_path):
     old = '{"a": {"weights": {"dense": 1}, "fusion": "weighted", "k": 60, "learned_from": ""}}'
     (tmp_path / NAME).write_text(old)
-    assert read_presets(tmp_path)["a"].min_score is None
+    assert read_presets(locate(tmp_path))["a"].min_score is None
 
 
 def test_a_damaged_one_is_told(tmp_path):
-    write_presets(tmp_path, {"a": replace(DENSE, min_score=0.5)})
+    write_presets(locate(tmp_path), {"a": replace(DENSE, min_score=0.5)})
     path = tmp_path / NAME
     path.write_text(path.read_text().replace("0.5", '"high"'))
     with pytest.raises(FormatError, match="damaged"):
-        read_presets(tmp_path)
+        read_presets(locate(tmp_path))
 
 
 @pytest.mark.parametrize(

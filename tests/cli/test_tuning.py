@@ -57,7 +57,7 @@ def test_learns_saves_and_uses(m3rag, kb, asked):
     assert code == 0
     found = json.loads(out)
     assert (found["kb"], found["set"], found["kind"]) == (str(kb), "items", "questions")
-    assert (found["level"], found["questions"], found["name"]) == ("page", 60, "tuned")
+    assert (found["level"], found["questions"], found["name"]) == ("document", 60, "tuned")
     assert found["held_out"].keys() == {*PRESETS, "same-language"}
     assert found["tuned"]
     assert found["held_out"][found["best"]]["low"] > 0

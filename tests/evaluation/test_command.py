@@ -75,8 +75,9 @@ def test_passages_and_some_pairs(evaluate):
         (["--weights", "best"], "No weights are called 'best'"),
         (["--metrics", "map"], "'map' is not a metric"),
         (["--run", "none.trec"], "There is no run file"),
-        (["--run", "none.trec", "--long", "context"], "--level, --long and --aggregate"),
-        (["--run", "none.trec", "--aggregate", "sum"], "--level, --long and --aggregate"),
+        (["--run", "none.trec", "--context", "document"], "--context, --mcls and --aggregate"),
+        (["--run", "none.trec", "--mcls", "256"], "--context, --mcls and --aggregate"),
+        (["--run", "none.trec", "--aggregate", "sum"], "--context, --mcls and --aggregate"),
         (["--aggregate", "mean"], "aggregate must be one of max, sum, got 'mean'"),
         (
             ["--run", "none.trec", "--level", "passage"],

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 
 from m3rag.evaluation import CorpusDocument, Query, RetrievalSet, evaluate
-from m3rag.evaluation.html import page
+from m3rag.evaluation.report_page import page
 
 VOID = {"meta", "line", "polyline"}
 

@@ -12,7 +12,7 @@ from m3rag.evaluation import RetrievalSet, measure, score
 from tests.docs.blocks import ROOT
 from tests.evaluation.conftest import FOLDER
 
-PAGE = ROOT / "docs" / "quality.md"
+PAGE = ROOT / "benchmarks" / "quality-notes.md"
 
 
 @pytest.fixture(scope="module")

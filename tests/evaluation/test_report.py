@@ -143,7 +143,7 @@ def test_reports_that_cannot_be_compared(tiny, xquad, report):
 def test_overlap_is_the_share_of_the_top_in_common(scores, report):
     one = scores.slices[0]
     tops = {name: np.argsort(-one.ranked(name), axis=1)[:, :10] for name in ("dense", "colbert")}
-    alone = measure(type(scores)("data", "tiny", "page", False, [one]), weights=[])
+    alone = measure(type(scores)("data", "tiny", "document", False, [one]), weights=[])
     shares = [len({*a} & {*b}) / 10 for a, b in zip(*tops.values(), strict=True)]
     assert alone.overlap["dense", "colbert"] == pytest.approx(np.mean(shares))
     assert all(0 <= share <= 1 for share in report.overlap.values())

@@ -27,7 +27,7 @@ def test_passages_round_trip(passage_scores, xquad, tmp_path):
     tag, run = read_run(path)
     again = measure(score_run(run, xquad, name=tag, like=passage_scores))
     assert again.channels["dense"] == measure(passage_scores, weights=[]).channels["dense"]
-    with pytest.raises(InputError, match="pages that the set does not have, such as"):
+    with pytest.raises(InputError, match="documents that the set does not have, such as"):
         score_run(run, xquad, name=tag)
 
 
@@ -71,5 +71,7 @@ def test_a_run_of_another_set(xquad, tmp_path):
     ):
         score_run({"q9": {}}, xquad)
     known = xquad.queries[0].id
-    with pytest.raises(InputError, match="names 2 pages that the set does not have, such as 'd8'"):
+    with pytest.raises(
+        InputError, match="names 2 documents that the set does not have, such as 'd8'"
+    ):
         score_run({known: {"d9": 1.0, "d8": 2.0}}, xquad)

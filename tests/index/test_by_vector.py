@@ -5,7 +5,7 @@ import pytest
 
 from m3rag import compute_score
 from m3rag.errors import InputError, ModelMismatchError, StorageError
-from m3rag.index.rescoring import rescore
+from m3rag.scoring import score_texts
 from tests.index.conftest import PASSAGES
 from tests.index.test_index import QUERY
 
@@ -52,7 +52,7 @@ def test_a_closed_index_says_so(own):
 
 
 def test_rescored_texts_have_the_models_scores(tiny):
-    fused, columns = rescore(QUERY, TEXTS, (1, 0.3, 1), model=tiny)
+    fused, columns = score_texts(tiny, QUERY, TEXTS, (1, 0.3, 1))
     expected = compute_score(tiny, [(QUERY, text) for text in TEXTS], weights=(1, 0.3, 1))
     assert fused == pytest.approx(np.array(expected["colbert+sparse+dense"]), abs=1e-6)
     for channel in ("dense", "sparse", "colbert"):
@@ -62,18 +62,18 @@ def test_rescored_texts_have_the_models_scores(tiny):
 def test_stored_texts_are_rescored_without_encoding_them(index, tiny):
     tiny.encode([QUERY])
     before = tiny.encoded
-    fused, _ = rescore(QUERY, TEXTS, model=tiny, ids=IDS, index=index)
+    fused, _ = index.rescore(QUERY, TEXTS, ids=IDS)
     assert tiny.encoded == before
-    assert fused == pytest.approx(rescore(QUERY, TEXTS, model=tiny)[0], abs=5e-3)
+    assert fused == pytest.approx(score_texts(tiny, QUERY, TEXTS)[0], abs=5e-3)
 
 
 def test_an_id_with_another_text_is_encoded(index, tiny):
-    fused, _ = rescore(QUERY, ["new text"], model=tiny, ids=["fern"], index=index)
-    assert fused == pytest.approx(rescore(QUERY, ["new text"], model=tiny)[0], abs=1e-6)
+    fused, _ = index.rescore(QUERY, ["new text"], ids=["fern"])
+    assert fused == pytest.approx(score_texts(tiny, QUERY, ["new text"])[0], abs=1e-6)
 
 
 def test_nothing_to_rescore(index, tiny):
-    fused, columns = rescore(QUERY, [], model=tiny, index=index)
+    fused, columns = index.rescore(QUERY, [])
     assert len(fused) == 0
     assert {len(column) for column in columns.values()} == {0}
 
@@ -81,15 +81,15 @@ def test_nothing_to_rescore(index, tiny):
 @pytest.mark.parametrize("weights", [{"bm25": 1}, (0, 0, 0), {"dense": 1, "bm25": 0.1}])
 def test_weights_that_cannot_be_rescored(tiny, weights):
     with pytest.raises(InputError, match="one of them needs a weight above 0"):
-        rescore(QUERY, TEXTS, weights, model=tiny)
+        score_texts(tiny, QUERY, TEXTS, weights)
 
 
 def test_an_empty_query(tiny):
     with pytest.raises(InputError, match="query is empty"):
-        rescore(" ", TEXTS, model=tiny)
+        score_texts(tiny, " ", TEXTS)
 
 
 def test_a_model_that_did_not_make_the_index(index, fresh, monkeypatch):
     monkeypatch.setattr(fresh, "fingerprint", "another")
     with pytest.raises(ModelMismatchError, match="the index was made by"):
-        rescore(QUERY, TEXTS, model=fresh, index=index)
+        index.rescore(QUERY, TEXTS, model=fresh)

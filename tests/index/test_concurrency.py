@@ -11,11 +11,15 @@ import numpy as np
 import pytest
 
 from m3rag import M3Index, Passage
-from m3rag.index import QueryPlan, edge
-from m3rag.index.edge import EdgeStore
+from m3rag.index import QueryPlan
+from m3rag.stores.edge import store as edge
+from m3rag.stores.edge.store import EdgeStore
 from tests.conftest import hear_ctrl_c
 from tests.index.conftest import PASSAGES
-from tests.index.stores import COLBERT_DIM, DIM, make, named, unit
+from tests.stores.conftest import rng
+from tests.stores.stores import COLBERT_DIM, DIM, make, named, unit
+
+__all__ = ["rng"]
 
 
 @pytest.fixture
@@ -114,10 +118,7 @@ from m3rag import M3Index, M3Model, Passage
 index = M3Index.open(sys.argv[1], model=M3Model.load("tiny", dtype="float32"))
 texts = [f"Passage number {i} is about the topic {i % 7}." for i in range(1000)]
 passages = [Passage(f"p{i}", text) for i, text in enumerate(texts)]
-done = 0
-def progress(n):
-    global done
-    done += n
+def progress(stage, done, total):
     print(done, flush=True)
 try:
     index.add(passages, batch=16, progress=progress)

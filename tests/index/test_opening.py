@@ -10,6 +10,7 @@ from m3rag import M3Index, M3Model
 from m3rag.errors import FormatError, InputError, InUseError, ModelMismatchError, StorageError
 from m3rag.index.manifest import NAME, read_manifest
 from m3rag.scoring import BM25
+from m3rag.stores.location import locate
 from tests.index.conftest import PASSAGES
 
 
@@ -155,7 +156,7 @@ def test_a_custom_analyzer_is_asked_for_again(tmp_path, tiny):
 
 def test_bm25_settings_stay_with_the_index(tmp_path, tiny):
     with M3Index.open(tmp_path, model=tiny, bm25=BM25(k1=0.9, b=0.4)):
-        assert read_manifest(tmp_path).bm25 == BM25(k1=0.9, b=0.4)
+        assert read_manifest(locate(tmp_path)).bm25 == BM25(k1=0.9, b=0.4)
 
 
 def test_a_second_index_in_the_same_process_is_refused(folder, tiny):
@@ -168,7 +169,7 @@ def test_a_second_index_in_the_same_process_is_refused(folder, tiny):
 HOLD = """
 import sys
 from pathlib import Path
-from m3rag.index.edge import EdgeStore
+from m3rag.stores.edge.store import EdgeStore
 store = EdgeStore(Path(sys.argv[1]), dim=256, colbert_dim=256)
 print("open", flush=True)
 sys.stdin.read()

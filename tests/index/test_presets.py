@@ -8,9 +8,8 @@ import pytest
 from m3rag import M3Index, M3Model, explain
 from m3rag.errors import FormatError, InputError
 from m3rag.index.presets import NAME, Preset
-from m3rag.index.rescoring import rescore
-from m3rag.model.checkpoint import TINY
-from m3rag.scoring import PRESETS
+from m3rag.model.lookup import BUNDLED
+from m3rag.scoring import PRESETS, score_texts
 from tests.index.conftest import PASSAGES
 
 QUERY = "Where does a fern like moist soil?"
@@ -101,7 +100,7 @@ def test_what_is_no_preset():
 @pytest.fixture(scope="module")
 def opinionated(tmp_path_factory):
     """A model whose default is its ColBERT view alone, and that calls its sparse one "words"."""
-    folder = shutil.copytree(TINY, tmp_path_factory.mktemp("model") / "m3")
+    folder = shutil.copytree(BUNDLED["tiny"], tmp_path_factory.mktemp("model") / "m3")
     own = {"default": {"colbert": 1.0}, "words": {"sparse": 1.0}}
     (folder / "presets.json").write_text(json.dumps(own))
     with M3Model.load(folder) as model:
@@ -129,7 +128,7 @@ def test_an_index_knows_better_than_its_model(opinionated):
 
 def test_texts_of_others_are_rescored_by_the_models_weights(opinionated):
     texts = [passage.text for passage in PASSAGES]
-    scores, columns = rescore(QUERY, texts, model=opinionated)
+    scores, columns = score_texts(opinionated, QUERY, texts)
     assert list(columns) == ["colbert"]
     assert scores.tolist() == columns["colbert"].tolist()
     why = explain(opinionated, QUERY, texts[0])

@@ -21,7 +21,7 @@ from llama_index.core.instrumentation.events.embedding import (
 
 from m3rag.errors import MissingExtraError, ModelMismatchError
 from m3rag.llama_index import M3Embedding, M3SparseEmbedding, sparse_encoder
-from m3rag.llama_index import model as models
+from m3rag.model import shared
 from tests.conftest import TEXTS, passes_need_the_loop
 
 TWENTY = [f"plant number {i}" for i in range(20)]
@@ -145,13 +145,13 @@ def test_the_same_name_is_the_same_model():
 
 def test_without_a_model_it_is_the_processs_shared_one(monkeypatch, tiny):
     asked = []
-    monkeypatch.setattr(models, "shared_model", lambda name, **settings: asked.append(name) or tiny)
+    monkeypatch.setattr(shared, "shared_model", lambda name, **settings: asked.append(name) or tiny)
     assert M3Embedding().model is tiny
     assert asked == ["BAAI/bge-m3"]
 
 
 def test_nothing_is_loaded_before_it_is_used(monkeypatch):
-    monkeypatch.setattr(models, "shared_model", None)
+    monkeypatch.setattr(shared, "shared_model", None)
     M3Embedding()
     M3SparseEmbedding()
     sparse_encoder()

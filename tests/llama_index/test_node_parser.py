@@ -155,7 +155,7 @@ def test_it_is_pickled_without_the_model(parser, document):
 
 
 def test_no_weights_are_loaded_to_split(monkeypatch, document):
-    monkeypatch.setattr("m3rag.llama_index.model.shared_model", None)
+    monkeypatch.setattr("m3rag.model.shared.shared_model", None)
     monkeypatch.setattr("m3rag.model.shared.shared_model", None)
     assert M3NodeParser(model="tiny")([document])
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 (its name everywhere)
 
-from m3rag.model import attention
-from m3rag.model.linear import packable
+from m3rag.model.kernels import attention
+from m3rag.model.kernels.onednn import packable
 
 
 def attended(length: int, dtype: torch.dtype, texts: int = 2) -> tuple[torch.Tensor, torch.Tensor]:

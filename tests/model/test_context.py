@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812
 from transformers import XLMRobertaModel
 
 from m3rag.errors import InputError, TruncationWarning
-from m3rag.model.context import passes
+from m3rag.model.grouping import passes
 
 LONG = (Path(__file__).parents[2] / "docs" / "quickstart.md").read_text(encoding="utf-8")
 PARTS = [
@@ -94,7 +94,7 @@ def test_mcls_keeps_the_limit(tiny, limit, step):
     cut = tiny.tokenizer.cut(["the " * 40], limit, step)[0]
     assert cut.truncated
     assert limit - 1 <= len(cut.ids) <= limit
-    assert [cut.ids[i] for i in cut.heads] == [tiny.tokenizer.bos] * len(cut.heads)
+    assert [cut.ids[i] for i in cut.cls] == [tiny.tokenizer.bos] * len(cut.cls)
     assert cut.ids[-1] == tiny.tokenizer.eos
     assert cut.ids[-2] != tiny.tokenizer.bos
 
@@ -168,9 +168,10 @@ def test_every_text_is_in_one_pass_that_fits(lengths):
 
 
 def test_progress_counts_texts_not_passes(tiny):
-    told = []
-    tiny.encode([*PARTS, "new"], documents=["told"] * 5 + [None], progress=told.append)
-    assert sum(told) == 6
+    reports = []
+    documents = ["told"] * 5 + [None]
+    tiny.encode([*PARTS, "new"], documents=documents, progress=lambda *one: reports.append(one))
+    assert reports[-1] == ("encoding", 6, 6)
 
 
 async def test_both_without_blocking(tiny):

@@ -133,13 +133,13 @@ def test_ten_megabytes_of_text_cost_no_more_than_the_limit(tiny):
 
 
 def test_progress_counts_every_text(tiny):
-    done = []
-    tiny.encode([f"text {i}" for i in range(300)], progress=done.append)
-    assert sum(done) == 300
+    reports = []
+    tiny.encode([f"text {i}" for i in range(300)], progress=lambda *report: reports.append(report))
+    assert reports == [("encoding", i + 1, 300) for i in range(300)]
 
 
 def test_a_failing_progress_is_the_callers_error_only(fresh):
-    def fail(n):
+    def fail(stage, done, total):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -263,7 +263,7 @@ def test_a_short_request_overtakes_a_long_one(fresh):
 
     def long():
         texts = [f"passage {i} " * 40 for i in range(600)]
-        fresh.encode(texts, progress=lambda _: started.set())
+        fresh.encode(texts, progress=lambda *_: started.set())
         order.append("long")
 
     thread = threading.Thread(target=long)
@@ -279,7 +279,7 @@ def test_what_waits_together_is_encoded_together(fresh):
     gate = threading.Event()
     # The progress of the first request holds the model's thread until the others wait.
     first = threading.Thread(
-        target=fresh.encode, args=(["first"],), kwargs={"progress": lambda _: gate.wait(10)}
+        target=fresh.encode, args=(["first"],), kwargs={"progress": lambda *_: gate.wait(10)}
     )
     first.start()
     while fresh.passes == 0:

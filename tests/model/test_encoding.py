@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from m3rag import M3Model
+from m3rag.encoding import GrowingMultiVectors, MultiVectors
 from m3rag.errors import InputError
-from m3rag.model.encoding import GrowingMultiVectors, MultiVectors
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])

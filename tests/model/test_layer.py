@@ -4,9 +4,9 @@ import pytest
 import torch
 from transformers import XLMRobertaConfig, XLMRobertaModel
 
-from m3rag.model.attention import PACKED
-from m3rag.model.layer import PackedLayer
-from m3rag.model.linear import packable
+from m3rag.model.kernels.attention import PACKED
+from m3rag.model.kernels.layer import PackedLayer
+from m3rag.model.kernels.onednn import packable
 
 pytestmark = pytest.mark.skipif(not packable(torch.float32), reason="oneDNN is not here")
 

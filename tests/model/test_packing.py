@@ -6,20 +6,20 @@ import torch
 from transformers import XLMRobertaModel
 
 from m3rag import M3Model
-from m3rag.model import checkpoint
+from m3rag.model.lookup import BUNDLED
 
 BUDGET = 256
 
 
 @pytest.mark.parametrize("words", [1, 5, 30, 120, 240, 900])
 def test_each_length_beside_one_token_and_longer_than_a_pass(words):
-    plain = XLMRobertaModel.from_pretrained(checkpoint.TINY, add_pooling_layer=False).eval()
+    plain = XLMRobertaModel.from_pretrained(BUNDLED["tiny"], add_pooling_layer=False).eval()
     texts = ["x", "plant " * words, "y", "water the fern " * (words // 3 + 1), "z"]
     with M3Model.load("tiny", dtype="float32", batch_tokens=BUDGET) as model:
         ours = model.encode(texts)
         ids = [tokens.ids for tokens in model.tokenizer.cut(texts, 8192)]
     assert words < 900 or max(map(len, ids)) > BUDGET
-    head = torch.load(checkpoint.TINY / "colbert_linear.pt", weights_only=True)
+    head = torch.load(BUNDLED["tiny"] / "colbert_linear.pt", weights_only=True)
     for i, tokens in enumerate(ids):
         with torch.inference_mode():
             hidden = plain(torch.tensor([tokens])).last_hidden_state[0]

@@ -9,6 +9,7 @@ import torch
 
 from m3rag import M3Model, compute_score
 from m3rag.model import checkpoint
+from m3rag.model.lookup import BUNDLED
 from tests.conftest import TEXTS
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # theirs
@@ -19,7 +20,7 @@ LONG = "Cross-lingual retrieval over long documents 长文档 检索 المست�
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """The bundled encoder with random heads: nothing may depend on the trained values."""
-    read = checkpoint.read(checkpoint.TINY)
+    read = checkpoint.read(BUNDLED["tiny"])
     rng = torch.Generator().manual_seed(3)
     heads = {
         "sparse_linear": {
@@ -44,7 +45,7 @@ def pair(request, folder):
         warnings.simplefilter("ignore")
         from FlagEmbedding import BGEM3FlagModel
 
-        path = checkpoint.TINY if request.param == "tiny" else folder
+        path = BUNDLED["tiny"] if request.param == "tiny" else folder
         theirs = BGEM3FlagModel(str(path), use_fp16=False, devices="cpu")
         with M3Model.load(path, dtype="float32") as ours:
             yield theirs, ours
@@ -117,7 +118,7 @@ def test_the_five_scores(pair):
 def test_dense_equals_sentence_transformers(folder):
     from sentence_transformers import SentenceTransformer
 
-    for path in (checkpoint.TINY, folder):
+    for path in (BUNDLED["tiny"], folder):
         theirs = SentenceTransformer(str(path), device="cpu", model_kwargs={"dtype": "float32"})
         with M3Model.load(path, dtype="float32") as ours:
             expected = theirs.encode(TEXTS, normalize_embeddings=True)
@@ -127,7 +128,7 @@ def test_dense_equals_sentence_transformers(folder):
 def test_token_ids_equal_transformers():
     from transformers import AutoTokenizer
 
-    theirs = AutoTokenizer.from_pretrained(str(checkpoint.TINY))
+    theirs = AutoTokenizer.from_pretrained(str(BUNDLED["tiny"]))
     with M3Model.load("tiny") as ours:
         for text, tokens in zip(TEXTS, ours.tokenizer.cut(TEXTS, 8192), strict=True):
             assert tokens.ids == theirs(text)["input_ids"], text

@@ -14,7 +14,7 @@ from m3rag import M3Model
 from m3rag.errors import ForkError
 from m3rag.model import checkpoint
 from m3rag.model.memo import Unit
-from m3rag.model.request import Request
+from m3rag.model.request import EncodingRequest
 
 # Packing changes the order of float additions, nothing else.
 ROUNDING = 2e-6
@@ -112,7 +112,9 @@ def followed(model, monkeypatch, texts):
     rest, later, looks = iter(texts), [], []
 
     def ask(text):
-        return worker.submit(Request([Unit((text,), 64)], dense=True, sparse=True, colbert=True))
+        return worker.submit(
+            EncodingRequest([Unit((text,), 64)], dense=True, sparse=True, colbert=True)
+        )
 
     def looking():
         looks.append(len(looks))

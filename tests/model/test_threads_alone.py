@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from m3rag.model.threads import give_way, in_parts
+from m3rag.threads import give_way, in_parts
 
 
 def numbers(_: int) -> tuple[int, int]:

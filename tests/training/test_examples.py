@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m3rag.errors import InputError
+from m3rag.files import lines, written
 from m3rag.training.example import Example, parse
 from m3rag.training.examples import Examples
-from m3rag.training.files import lines, written
 from tests.training.conftest import write
 
 PAIR = {"query": "What is a fern?", "pos": ["A plant."], "neg": ["A bird.", "A car."]}

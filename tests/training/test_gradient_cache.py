@@ -9,9 +9,10 @@ from torch import nn
 from transformers import XLMRobertaConfig, XLMRobertaModel
 
 from m3rag.model import checkpoint
+from m3rag.model.lookup import BUNDLED
 from m3rag.training.gradient_cache import cached_backward
 from m3rag.training.losses import LossSettings, m3_loss
-from m3rag.training.scores import colbert_scores, dense_scores, sparse_scores
+from m3rag.training.similarity import colbert_scores, dense_scores, sparse_scores
 
 
 class Network(nn.Module):
@@ -19,7 +20,7 @@ class Network(nn.Module):
 
     def __init__(self, dropout):
         super().__init__()
-        read = checkpoint.read(checkpoint.TINY)
+        read = checkpoint.read(BUNDLED["tiny"])
         config = XLMRobertaConfig(**read.config)
         config.hidden_dropout_prob = config.attention_probs_dropout_prob = dropout
         self.encoder = XLMRobertaModel(config, add_pooling_layer=False).float()

@@ -14,7 +14,7 @@ from transformers import XLMRobertaConfig, XLMRobertaModel
 
 from m3rag.errors import InputError
 from m3rag.training.losses import VIEWS, LossSettings, m3_loss
-from m3rag.training.scores import colbert_scores, dense_scores, sparse_scores
+from m3rag.training.similarity import colbert_scores, dense_scores, sparse_scores
 
 VOCABULARY, WIDTH = 60, 16
 TOKENIZER = SimpleNamespace(

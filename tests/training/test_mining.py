@@ -5,10 +5,10 @@ import json
 import pytest
 
 from m3rag.errors import InputError
+from m3rag.files import lines
 from m3rag.scoring import colbert_scores, dense_scores, sparse_scores
 from m3rag.training import mine
 from m3rag.training.examples import Examples
-from m3rag.training.files import lines
 from tests.training.conftest import write
 
 FERNS = [

@@ -17,6 +17,7 @@ from m3rag import M3Model
 from m3rag.errors import InputError, TrainingError, TruncationWarning
 from m3rag.evaluation import RetrievalSet, evaluate
 from m3rag.model import checkpoint as checkpoints
+from m3rag.model.lookup import BUNDLED
 from m3rag.training import train
 from m3rag.training.state import State
 from tests.training.conftest import HELD_OUT, write
@@ -118,7 +119,7 @@ def test_without_the_cache_a_step_is_split(pairs, quick, plain, tmp_path):
 
 
 def test_frozen_weights_stay(plain):
-    before, after = weights(checkpoints.TINY), weights(plain)
+    before, after = weights(BUNDLED["tiny"]), weights(plain)
     still = {name for name in before if torch.equal(before[name], after[name])}
     assert {n for n in still if "word" in n or "position" in n} == {
         "embeddings.word_embeddings.weight",
@@ -188,7 +189,7 @@ def test_killed_and_stopped_runs_go_on_as_if_nothing_had_been(pairs, quick, tmp_
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        train(pairs, to, model="tiny", settings=settings, report=stop)
+        train(pairs, to, model="tiny", settings=settings, on_step=stop)
     assert told[0] in (4, 7)  # after the last save before the kill
     assert told[-1] == len(losses(to)) == 8
     checkpoints.read(to)  # the model so far

@@ -1,0 +1,165 @@
+"""An answer: what was found, whether that is enough, and what a language model makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Unpack
+
+from m3rag.answers.citations import Quote, check
+from m3rag.answers.llms import writer
+from m3rag.answers.prompt import INSTRUCTIONS, request
+from m3rag.errors import AnswerError, InputError, M3Error
+from m3rag.index import Hit, M3Index
+from m3rag.index.settings import DEFAULTS, SearchOptions, SearchSettings
+from m3rag.scoring import Fusion, Weights
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A written answer, or the refusal to give one.
+
+    Attributes:
+        question: what was asked.
+        text: what the language model wrote, its citations checked; "" if refused.
+        hits: the passages, best first; "[1]" cites the first one.
+        cited: numbers of the passages that the text cites, in the order it does so.
+        removed: numbers that it cited and that no passage has; the text is without them.
+        quotes: what it has between quotation marks, and whether the cited passages have it.
+        refused: whether nothing that was found scores enough; no language model was asked.
+        min_score: the score that was needed, if any was.
+    """
+
+    question: str
+    text: str
+    hits: tuple[Hit, ...]
+    cited: tuple[int, ...] = ()
+    removed: tuple[int, ...] = ()
+    quotes: tuple[Quote, ...] = ()
+    refused: bool = False
+    min_score: float | None = None
+
+    @property
+    def citations(self) -> dict[int, Hit]:
+        """The passages that the text cites, by their numbers."""
+        return {number: self.hits[number - 1] for number in self.cited}
+
+    @property
+    def supported(self) -> bool:
+        """Whether the text cites a passage, and has no quotation that the cited ones have not."""
+        return bool(self.cited) and all(quote.found for quote in self.quotes)
+
+
+def answer(
+    index: M3Index,
+    question: str,
+    llm: object,
+    *,
+    k: int = 5,
+    min_score: float | None = None,
+    neighbours: int = 0,
+    settings: SearchSettings = DEFAULTS,
+    **options: Unpack[SearchOptions],
+) -> Answer:
+    """Search, and let a language model answer from what was found, with citations.
+
+    Args:
+        index: where to search.
+        question: in any language.
+        llm: a LangChain chat model or LLM, a LlamaIndex LLM, an `OpenAIChat`, or a function of
+            (instructions, request) that returns text. It is asked once, or not at all.
+        k: how many passages it reads.
+        min_score: refuse if the best passage scores less; by default what was calibrated for
+            the weights, if they are a name of the index's own.
+        neighbours: how many passages around each one it reads as well: see `M3Index.expand`.
+        settings: How to search.
+        options: Fields of `SearchSettings` that differ from `settings`.
+
+    Raises:
+        InputError: `llm` is no language model, or what `M3Index.search` refuses.
+        AnswerError: the language model failed, or said nothing.
+    """
+    writer(llm)  # a wrong one is told before the search
+    settings = settings.changed(**options)
+    hits = index.search(question, k, settings=settings)
+    needed = needed_score(index, settings) if min_score is None else min_score
+    if falls_short(hits, needed):
+        return Answer(question, "", tuple(hits), refused=True, min_score=needed)
+    if neighbours:
+        hits = index.expand(hits, neighbours)
+    return write(question, hits, llm, min_score=needed)
+
+
+def write(
+    question: str, hits: Sequence[Hit], llm: object, *, min_score: float | None = None
+) -> Answer:
+    """Let a language model answer from hits that are there already; see `answer`."""
+    if not hits:
+        raise InputError("There is no passage to answer from.")
+    ask = writer(llm)
+    passages = [hit.passage for hit in hits]
+    try:
+        text = ask(INSTRUCTIONS, request(question, passages))
+    except M3Error:
+        raise
+    except Exception as error:  # code of others: it may raise anything
+        kind = type(llm).__name__
+        raise AnswerError(f"{kind} failed: {type(error).__name__}: {error}") from error
+    if not isinstance(text, str) or not text.strip():
+        raise AnswerError(f"{type(llm).__name__} said nothing: {text!r}.")
+    checked = check(text, [passage.text for passage in passages])
+    return Answer(
+        question=question,
+        text=checked.text,
+        hits=tuple(hits),
+        cited=checked.cited,
+        removed=checked.removed,
+        quotes=checked.quotes,
+        min_score=min_score,
+    )
+
+
+def needed_score(index: M3Index, settings: SearchSettings) -> float | None:
+    """Return the calibrated score below which nothing answers; None if there is none.
+
+    `tune` calibrates the weights that it saves. Its score does not apply to balanced scores, and
+    ranks have none.
+    """
+    if settings.fusion != "weighted" or settings.balance is not None:
+        return None
+    weights = settings.weights
+    preset = index.presets.get(weights) if isinstance(weights, str) else None
+    return None if preset is None else preset.min_score
+
+
+def score_needed(index: M3Index, weights: Weights, fusion: Fusion = "weighted") -> float | None:
+    """Call `needed_score` with the arguments it had in 0.1."""
+    return needed_score(index, SearchSettings(weights=weights, fusion=fusion))
+
+
+def falls_short(hits: Sequence[Hit], needed: float | None) -> bool:
+    """Whether nothing that was found scores enough to answer from."""
+    return not hits or (needed is not None and hits[0].score < needed)
+
+
+def to_dict(answer: Answer) -> dict[str, Any]:
+    """What was written as JSON values, without the hits."""
+    return {
+        "text": answer.text,
+        "supported": answer.supported,
+        "citations": [
+            {
+                "number": number,
+                "passage_id": hit.passage.id,
+                "document_id": hit.passage.document_id,
+                "start": hit.passage.start,
+                "end": hit.passage.end,
+            }
+            for number, hit in answer.citations.items()
+        ],
+        "removed": list(answer.removed),
+        "quotes": [
+            {"text": quote.text, "numbers": list(quote.numbers), "found": quote.found}
+            for quote in answer.quotes
+        ],
+    }

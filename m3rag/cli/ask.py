@@ -1,0 +1,202 @@
+"""`m3rag ask`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from m3rag.cli.common import best_line, opened, window
+from m3rag.cli.options import In, Json, Question, search_options
+from m3rag.errors import InputError, M3Error
+from m3rag.index.settings import SearchSettings
+
+if TYPE_CHECKING:
+    from m3rag.answers import Answer
+    from m3rag.documents import Passage
+    from m3rag.explanation import Sentence
+    from m3rag.explanation.alignment import Span
+    from m3rag.index import Hit
+    from m3rag.service import Found
+
+_CHANNELS = ("dense", "sparse", "colbert", "bm25")
+
+
+@search_options
+def ask(
+    question: Question,
+    kb: In,
+    k: Annotated[int, typer.Option("-k", help="Number of passages.")] = 5,
+    *,
+    settings: SearchSettings,
+    min_score: Annotated[
+        float | None,
+        typer.Option(
+            help="Minimum score of the best passage; if it is lower, nothing answers the "
+            "question. Defaults to the threshold that tune calibrated for the weights."
+        ),
+    ] = None,
+    neighbours: Annotated[
+        int, typer.Option(help="Passages to add before and after each passage.")
+    ] = 0,
+    llm: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:CLASS[,KEY=VALUE…]",
+            help="Language model that writes an answer: a LangChain or LlamaIndex class and its "
+            "arguments.",
+        ),
+    ] = None,
+    llm_url: Annotated[
+        str | None,
+        typer.Option(
+            help="Server that writes an answer: an OpenAI-compatible URL such as "
+            "http://localhost:11434/v1. The API key is read from M3RAG_LLM_API_KEY."
+        ),
+    ] = None,
+    llm_model: Annotated[str | None, typer.Option(help="Name of the model on the server.")] = None,
+    llm_timeout: Annotated[float, typer.Option(help="Timeout for the server, in seconds.")] = 120.0,
+    as_json: Json = False,
+) -> None:
+    """Find the passages that answer a question, in any language."""
+    from m3rag import service
+    from m3rag.answers import write
+
+    make_llm = _llm(llm, llm_url, llm_model, llm_timeout)
+    with opened(kb) as (index, _):
+        found = service.ask(
+            index, question, k, min_score=min_score, neighbours=neighbours, settings=settings
+        )
+    asked = make_llm if found.hits and not found.refused else None
+    if as_json:
+        _print_json(found, kb, asked, with_llm=make_llm is not None)
+        return
+    # Passages are printed before the language model is called: if it fails, they are there.
+    console = Console()
+    _print_found(console, found)
+    if asked:
+        _print_written(console, write(question, found.hits, asked()))
+
+
+def _print_json(
+    found: Found, kb: Path, asked: Callable[[], object] | None, *, with_llm: bool
+) -> None:
+    """Print one object; the keys of a language model are there only with one."""
+    from m3rag.answers import write
+    from m3rag.answers.generation import to_dict
+
+    values = found.to_dict()
+    result: dict[str, Any] = {"question": values.pop("question"), "kb": str(kb), **values}
+    failure = None
+    if with_llm:
+        result["written"] = None
+    if asked:
+        try:
+            result["written"] = to_dict(write(found.question, found.hits, asked()))
+        except M3Error as error:
+            failure = error
+            result["error"] = str(error)
+    typer.echo(json.dumps(result, ensure_ascii=False))
+    if failure:
+        raise failure
+
+
+def _llm(
+    llm: str | None, url: str | None, model: str | None, timeout: float
+) -> Callable[[], object] | None:
+    """Return a function that makes the language model that the options name; None if they do not.
+
+    Raises:
+        InputError: options that do not go together.
+    """
+    from m3rag.answers import OpenAIChat
+    from m3rag.answers.openai_chat import API_KEY
+
+    if llm and (url or model):
+        raise InputError("Take --llm, or --llm-url with --llm-model, not both.")
+    if bool(url) != bool(model):
+        raise InputError("--llm-url and --llm-model go together.")
+    if url and model:
+        return partial(OpenAIChat, url, model, os.environ.get(API_KEY), timeout)
+    return partial(_load, llm) if llm else None
+
+
+def _load(spec: str) -> object:
+    """A model, also of a module in the working directory; installed modules come first."""
+    from m3rag.answers import load_llm
+
+    sys.path.append(os.getcwd())
+    try:
+        return load_llm(spec)
+    finally:
+        sys.path.pop()
+
+
+def _print_found(console: Console, found: Found) -> None:
+    if not found.hits:
+        console.print("Nothing found: the knowledge base is empty, or nothing passes the filter.")
+        return
+    if found.sentence:
+        _print_answer(console, found.hits[0].passage, found.sentence)
+    else:
+        told = f"the best score is {found.hits[0].score:.3f}, {found.min_score:.3f} is needed"
+        console.print(Text(f"Nothing in the knowledge base answers this: {told}.", "bold yellow"))
+        console.print("The nearest passages:\n")
+    for rank, (hit, spans) in enumerate(zip(found.hits, found.highlights, strict=True), start=1):
+        first = found.sentence if rank == 1 else None
+        focus = first.start if first else (spans or [(0, 0)])[0][0]
+        _print_hit(console, rank, hit, spans, focus)
+
+
+def _print_answer(console: Console, passage: Passage, answer: Sentence) -> None:
+    console.print(best_line(answer))
+    console.print(Text(f"  {passage.place}", style="dim"))
+    console.print()
+
+
+def _print_hit(console: Console, rank: int, hit: Hit, spans: list[Span], focus: int) -> None:
+    title = Text(f"{rank}. ", style="bold").append(hit.passage.place, style="bold cyan")
+    scores = Text(f"{hit.score:.3f}", style="bold magenta")
+    for channel in _CHANNELS:
+        score = getattr(hit, channel)
+        if score is not None:
+            scores.append(f"  {channel} {score:.3f}", style="not bold dim")
+    body = Text(hit.passage.text)
+    for start, end in spans:
+        body.stylize("bold yellow", start, end)
+    console.print(title)
+    console.print(Padding(scores, (0, 0, 0, 3)))
+    console.print(Padding(window(body, focus), (0, 0, 1, 3)))
+
+
+def _print_written(console: Console, answer: Answer) -> None:
+    """Print the text, the places of what it cites, and what is wrong with it."""
+    console.print(Text("Answer: ", style="bold green").append(answer.text, style="not bold"))
+    for number, hit in answer.citations.items():
+        console.print(Text(f"  [{number}] {hit.passage.place}", style="dim"))
+    for warning in _warnings(answer):
+        console.print(Padding(Text(warning, style="yellow"), (0, 0, 0, 2)))
+
+
+def _warnings(answer: Answer) -> list[str]:
+    found = []
+    if answer.removed:
+        numbers = ", ".join(map(str, answer.removed))
+        found.append(f"Removed citations of passages that do not exist: {numbers}.")
+    for quote in answer.quotes:
+        if not quote.found:
+            cited = "".join(f"[{number}]" for number in quote.numbers) or "No passage"
+            missing = "does not have" if quote.numbers else "is cited for"
+            found.append(f"Not a quotation: {cited} {missing} “{quote.text}”.")
+    if not answer.cited:
+        found.append("Unsupported: the answer cites no passage.")
+    return found

@@ -1,0 +1,51 @@
+"""`m3rag encode`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from m3rag.cli.options import DEFAULT_MODEL, Json, Model
+from m3rag.errors import InputError
+
+
+def encode(
+    texts: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Texts to encode. Without any, texts are read from standard input, one per line."
+        ),
+    ] = None,
+    model: Model = DEFAULT_MODEL,
+    colbert: Annotated[
+        bool, typer.Option(help="Include the ColBERT vectors in the JSON output.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show the dense, sparse and ColBERT views of texts.
+
+    Prints a table of the term weights, or all views as JSON with --json.
+    """
+    from m3rag.model import M3Model
+    from m3rag.service import embed
+
+    texts = texts or [line.rstrip("\n") for line in sys.stdin]
+    if not texts:
+        raise InputError("Nothing to encode: pass texts, or one a line on standard input.")
+    console = Console()
+    with M3Model.load(model) as loaded:
+        for values in embed(loaded, texts, colbert=colbert):
+            if as_json:
+                typer.echo(json.dumps(values, ensure_ascii=False))
+                continue
+            weights = values["sparse"]
+            table = Table("token", "piece", "weight", title=values["text"], title_justify="left")
+            pieces = loaded.tokens(int(token) for token in weights)
+            for (token, weight), piece in zip(weights.items(), pieces, strict=True):
+                table.add_row(token, piece, f"{weight:.4f}")
+            console.print(table)

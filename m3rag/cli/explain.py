@@ -1,0 +1,156 @@
+"""`m3rag explain`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from m3rag.cli.common import best_line, opened, window, write_page
+from m3rag.cli.options import In, Json, Question, search_options
+from m3rag.errors import InputError
+from m3rag.index.settings import SearchSettings
+
+if TYPE_CHECKING:
+    from m3rag.explanation import Explanation, Token
+    from m3rag.index import Hit, M3Index
+
+_K = 3
+
+
+@search_options
+def explain(
+    question: Question,
+    kb: In,
+    k: Annotated[
+        int | None,
+        typer.Option(
+            "-k",
+            help="Number of passages, best first; 3 by default. Cannot be combined with --passage.",
+        ),
+    ] = None,
+    passage: Annotated[
+        str | None, typer.Option(help="Id of one passage to explain, regardless of its rank.")
+    ] = None,
+    *,
+    settings: SearchSettings,
+    as_json: Json = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Write an HTML page with highlights to this file instead of printing."),
+    ] = None,
+) -> None:
+    """Explain why passages are found: shares of the score, matched and aligned tokens."""
+    from m3rag.explanation import page
+
+    if passage is not None and k is not None:
+        raise InputError(
+            "-k explains the best passages, --passage a certain one: give one of them."
+        )
+    with opened(kb) as (index, _):
+        if passage is None:
+            hits = index.search(question, _K if k is None else k, settings=settings)
+        else:
+            hits = [_hit(index, question, passage, settings)]
+        explanations = [hit.explain() for hit in hits]
+    if html is not None:
+        write_page(html, page(explanations))
+    if as_json:
+        values = [why.to_dict() for why in explanations]
+        result = {"question": question, "kb": str(kb), "explanations": values}
+        typer.echo(json.dumps(result, ensure_ascii=False))
+    elif html is not None:
+        number = len(explanations)
+        typer.echo(f"{number} passage{'' if number == 1 else 's'} explained in {html}.")
+    elif not explanations:
+        typer.echo("Nothing found: the knowledge base is empty, or nothing passes the filter.")
+    else:
+        _print(explanations)
+
+
+def _hit(index: M3Index, question: str, passage: str, settings: SearchSettings) -> Hit:
+    where = {"id": passage}
+    if settings.filter is not None:
+        raise InputError("--passage explains one passage: leave out --filter.")
+    hits = index.search(question, 1, settings=settings.changed(filter=where))
+    if not hits:
+        raise InputError(
+            f"There is no passage {passage!r} in {index.path}. Its id is `passage.id` in the JSON "
+            "of m3rag ask."
+        )
+    return hits[0]
+
+
+def _print(explanations: list[Explanation]) -> None:
+    console = Console()
+    for rank, why in enumerate(explanations, start=1):
+        title = Text(f"{rank}. ", style="bold").append(why.passage.place, style="bold cyan")
+        console.print(title)
+        body = Group(
+            _channels(why),
+            best_line(why.sentence),
+            "",
+            _text(why),
+            "",
+            _matched(why) if why.matched else "No token in common.\n",
+            _aligned(why),
+        )
+        console.print(Padding(body, (0, 0, 1, 3)))
+
+
+def _channels(why: Explanation) -> Table:
+    table = _table("channel", "score", "weight", "share")
+    for channel in why.channels:
+        numbers = (f"{channel.score:.4f}", f"{channel.weight:g}", f"{channel.share:.4f}")
+        table.add_row(channel.name, *numbers)
+    table.add_row("score", "", "", f"{why.score:.4f}", style="bold")
+    return table
+
+
+def _text(why: Explanation) -> Text:
+    text = Text(why.passage.text)
+    for token in why.matched:
+        for at in token.passage:
+            text.stylize("bold yellow" if at.counts else "yellow", at.start, at.end)
+    text.stylize("underline", why.sentence.start, why.sentence.end)
+    return window(text, why.sentence.start)
+
+
+def _matched(why: Explanation) -> Table:
+    table = _table("matched", "question", "passage", "product", "at")
+    for token in why.matched:
+        at = next((at.start, at.end) for at in token.passage if at.counts)
+        numbers = (token.query_weight, token.passage_weight, token.product)
+        more = len(token.passage) - 1
+        where = _span(*at) + (f" +{more}" if more else "")
+        table.add_row(Text(token.piece), *(f"{number:.4f}" for number in numbers), where)
+    return table
+
+
+def _aligned(why: Explanation) -> Table:
+    table = _table("question", "passage", "similarity", "at")
+    for pair in why.alignments:
+        found = pair.passage
+        table.add_row(
+            _seen(pair.query), _seen(found), f"{pair.similarity:.4f}", _span(found.start, found.end)
+        )
+    return table
+
+
+def _table(*head: str) -> Table:
+    return Table(*head, box=SIMPLE_HEAD, pad_edge=False)
+
+
+def _seen(token: Token) -> Text:
+    return Text(token.text or token.piece)
+
+
+def _span(start: int, end: int) -> str:
+    return f"{start}-{end}"

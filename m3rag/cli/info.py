@@ -1,0 +1,68 @@
+"""`m3rag info` and `m3rag delete`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from m3rag.cli.common import opened_stored
+from m3rag.cli.options import Filter, In, Json, parse_filters
+from m3rag.errors import InputError
+
+
+def info(kb: In, as_json: Json = False) -> None:
+    """Show what a knowledge base contains and which model built it."""
+    from m3rag import service
+
+    with opened_stored(kb) as stored:
+        found = service.info(stored)
+    if as_json:
+        typer.echo(json.dumps({"kb": str(kb), **found.to_dict()}, ensure_ascii=False))
+        return
+    manifest = found.manifest
+    console = Console(highlight=False)
+    console.print(
+        f"{kb}: {found.passages} passages of {len(found.documents)} documents, "
+        f"{(found.bytes or 0) / 1e6:.1f} MB\n"
+        f"model {manifest.model} ({manifest.dim} dimensions, fingerprint {manifest.fingerprint}), "
+        f"colbert {manifest.colbert}, made {manifest.created}"
+    )
+    for name, preset in found.presets.items():
+        console.print(f"weights {name}: {preset.learned_from}")
+    table = Table("document", "passages")
+    for document, n in found.documents.items():
+        table.add_row(document, str(n))
+    console.print(table)
+
+
+def delete(
+    kb: In,
+    document: Annotated[
+        list[str] | None,
+        typer.Option(help="Id of a document to delete, as listed by info. Repeatable."),
+    ] = None,
+    filter_: Filter = None,
+    as_json: Json = False,
+) -> None:
+    """Delete documents by id, or passages by filter.
+
+    With both, only passages that match both are deleted.
+    """
+    from m3rag import service
+
+    where = parse_filters(filter_ or [])
+    if not document and where is None:
+        raise InputError("Say what to delete: --document ID or --filter key=value.")
+    with opened_stored(kb) as stored:
+        result = service.delete(stored, documents=document or [], filter=where)
+    if as_json:
+        typer.echo(json.dumps({"kb": str(kb), **asdict(result)}))
+    else:
+        Console(highlight=False).print(
+            f"{result.deleted} passages deleted, {result.left} left in {kb}."
+        )

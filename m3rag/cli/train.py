@@ -1,0 +1,225 @@
+"""`m3rag train` and `m3rag train mine`."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from m3rag.cli.options import DEFAULT_MODEL, settings_options
+from m3rag.errors import InputError
+from m3rag.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from m3rag.training import Report, TrainingProgress
+
+app = typer.Typer(
+    rich_markup_mode="rich",
+    epilog="Try it offline: [bold]m3rag train --data pairs.jsonl --model tiny --to my-m3[/bold]. "
+    'Each line of pairs.jsonl is {"query": "…", "pos": ["…"]}. Hard negatives: '
+    "[bold]m3rag train mine --help[/bold]",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
+
+
+@app.callback(invoke_without_command=True)
+@settings_options(TrainingSettings, {"freeze": tuple})
+def train(
+    typer_context: typer.Context,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(help="File of examples (.jsonl, .jsonl.gz or .jsonl.zst). Repeatable."),
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Output folder: a new one, or that of a run to resume.")
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help='Model to start from: hub id, folder, or "tiny".')
+    ] = DEFAULT_MODEL,
+    evaluation: Annotated[
+        str | None,
+        typer.Option(help="Held-out set to evaluate, in any form that m3rag evaluate accepts."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda, cuda:1, …")] = "auto",
+    *,
+    settings: TrainingSettings,
+    as_json: Json = False,
+) -> None:
+    """Train or fine-tune the dense, sparse and ColBERT views together.
+
+    Ctrl-C saves the run. The same command resumes it, also after a kill. Logs are in TO/training.
+    """
+    if typer_context.invoked_subcommand is not None:
+        return
+    if not data or to is None:
+        raise InputError("m3rag train needs --data FILE and --to FOLDER; see m3rag train --help.")
+    from m3rag import training
+
+    first = os.environ.get("RANK", "0") == "0"  # of the processes of `accelerate launch`
+    errors = Console(stderr=True, quiet=not first)
+    with _Bar(errors) as bar:
+        try:
+            progress = training.train(
+                data,
+                to,
+                model=model,
+                settings=settings,
+                evaluation=evaluation,
+                device=device,
+                on_step=bar.show,
+            )
+        except KeyboardInterrupt:
+            bar.stop()
+            errors.print(
+                f"Stopped. {to} holds the model as it is now; the same command goes on from here."
+            )
+            raise typer.Exit(130) from None
+    if first:
+        _print(to, progress, as_json=as_json)
+
+
+@app.command()
+def mine(
+    data: Annotated[
+        list[Path],
+        typer.Option(help="File of examples (.jsonl, .jsonl.gz or .jsonl.zst). Repeatable."),
+    ],
+    to: Annotated[Path, typer.Option(help="Output file (.jsonl, .jsonl.gz or .jsonl.zst).")],
+    model: Annotated[
+        str, typer.Option(help='Model that searches: hub id, folder, or "tiny".')
+    ] = DEFAULT_MODEL,
+    corpus: Annotated[
+        Path | None,
+        typer.Option(
+            help='JSON lines with a "text" each, searched in addition to the passages of the data.'
+        ),
+    ] = None,
+    negatives: Annotated[int, typer.Option(help="Maximum number of negatives per example.")] = 7,
+    ranks: Annotated[
+        str,
+        typer.Option(
+            "--range", help="First and last rank to choose from, not counting relevant passages."
+        ),
+    ] = "10-200",
+    margin: Annotated[
+        float | None,
+        typer.Option(
+            help="Minimum distance of a negative's score below that of the best relevant passage."
+        ),
+    ] = None,
+    scores: Annotated[
+        bool, typer.Option("--scores", help="Also write the scores of the model, for --teacher.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Random seed for choosing among the ranks.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Find hard negatives: high-ranking passages that are not relevant.
+
+    Example: m3rag train mine --data pairs.jsonl --model tiny --range 2-50 --to mined.jsonl
+    """
+    first, dash, last = ranks.partition("-")
+    if not (dash and first.isdigit() and last.isdigit()):
+        raise InputError(f"--range {ranks!r}: two ranks are needed, such as 10-200.")
+    from m3rag import training
+    from m3rag.model import M3Model
+
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.completed:,} examples"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+    )
+    with bar, M3Model.load(model) as loaded:
+        task = bar.add_task("mine", total=None)
+        mined = training.mine(
+            data,
+            to,
+            model=loaded,
+            corpus=corpus,
+            negatives=negatives,
+            ranks=(int(first), int(last)),
+            margin=margin,
+            scores=scores,
+            seed=seed,
+            progress=lambda _, done, total: bar.update(task, completed=done, total=total),
+        )
+    if as_json:
+        typer.echo(json.dumps({"file": str(to), **asdict(mined)}))
+        return
+    Console(highlight=False).print(
+        f"{mined.negatives:,} negatives for {mined.examples:,} examples, {mined.without:,} of "
+        f"which got none, in {to}."
+    )
+
+
+class _Bar(Progress):
+    """The share of a run that is done, with its step, loss and speed."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(
+            SpinnerColumn(),
+            TextColumn("step {task.fields[step]}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("loss {task.fields[loss]:.3f}  {task.fields[speed]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._task = self.add_task(
+            "train", total=1.0, start=False, step=0, loss=0.0, speed="reading"
+        )
+
+    def show(self, report: Report) -> None:
+        """Show the state of the run after a step."""
+        progress = report.progress
+        if not self.tasks[self._task].started:  # time left follows from what this process did
+            self.start_task(self._task)
+        rates = (progress.queries / progress.seconds, progress.tokens / progress.seconds)
+        self.update(
+            self._task,
+            completed=report.done,
+            step=progress.step,
+            loss=progress.losses["loss"],
+            speed="{:,.0f} queries/s  {:,.0f} tokens/s".format(*rates),
+        )
+
+
+def _print(to: Path, progress: TrainingProgress, *, as_json: bool) -> None:
+    """Print where the model is and how good it is."""
+    if as_json:
+        summary = {
+            "model": str(to),
+            "steps": progress.step,
+            "queries": progress.queries,
+            "tokens": progress.tokens,
+            "minutes": progress.seconds / 60,
+            "truncated": progress.truncated,
+            "losses": progress.losses,
+            "scores": progress.scores,
+        }
+        typer.echo(json.dumps(summary, ensure_ascii=False))
+        return
+    console = Console(highlight=False)
+    console.print(
+        f"{progress.step} steps, {progress.queries:,} queries, {progress.seconds / 60:.1f} "
+        f"minutes; loss {progress.losses['loss']:.3f}. The model is in {to}."
+    )
+    for name, value in progress.scores.items():
+        console.print(f"  {name}  {value:.3f}")

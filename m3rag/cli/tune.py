@@ -1,0 +1,134 @@
+"""`m3rag tune`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from m3rag.cli.common import opened, progress_bars
+from m3rag.cli.options import In, Json
+from m3rag.errors import InputError
+
+if TYPE_CHECKING:
+    from m3rag.evaluation import Scores
+    from m3rag.index import M3Index
+    from m3rag.index.presets import Preset
+    from m3rag.progress import Progress
+    from m3rag.tuning import Threshold, Tuning
+
+
+def tune(
+    kb: In,
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="QUESTIONS",
+            help="Folder with queries.jsonl and qrels.tsv, or a .jsonl file of "
+            '{"question", "document_id" or "passage_id"}.',
+        ),
+    ] = None,
+    pseudo: Annotated[
+        str | None,
+        typer.Option(
+            help="Instead of questions, use the headings or the first sentences of passages: "
+            "headings or sentences."
+        ),
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name under which the weights are saved.")] = "tuned",
+    precision: Annotated[
+        float,
+        typer.Option(help="Share of right answers for which the score to answer from is chosen."),
+    ] = 0.9,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Save nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Learn the weights of a knowledge base from questions with known answers."""
+    from m3rag import tuning
+    from m3rag.index.presets import check_name
+
+    check_name(name)
+    if (source is None) == (pseudo is None):
+        raise InputError("Say what to learn from: labelled questions, or --pseudo headings.")
+    with opened(kb) as (index, _):
+        with progress_bars() as progress:
+            scores = _scores(index, source, pseudo, progress)
+            learned = tuning.tune(scores)
+        # Headings score unlike questions, so they calibrate nothing.
+        threshold = None
+        if pseudo is None:
+            threshold = tuning.calibrate(scores, learned.preset, precision=precision)
+        preset = tuning.preset_of(learned, threshold, scores.set)
+        pays = learned.tuned or preset.min_score is not None
+        saved = pays and not dry_run
+        if saved:
+            index.save_preset(name, preset)
+    kind = "questions" if pseudo is None else "pseudo-questions"
+    if as_json:
+        facts = {"kb": str(kb), "set": scores.set, "kind": kind, "level": scores.level}
+        outcome = {"name": name, "saved": saved, **learned.to_dict(), "preset": asdict(preset)}
+        limit = {"threshold": None if threshold is None else threshold.to_dict()}
+        typer.echo(json.dumps(facts | outcome | limit, ensure_ascii=False))
+        return
+    console = Console(highlight=False)
+    console.print(f"{learned.questions:,} {kind} of {scores.set}")
+    _print(console, learned, threshold)
+    if saved:
+        console.print(f"Saved. Use it: m3rag ask … --in {kb} --weights {name}")
+    else:
+        console.print("Nothing is saved" + (", as --dry-run asks." if pays else "."))
+
+
+def _print(console: Console, tuning: Tuning, threshold: Threshold | None) -> None:
+    if tuning.held_out:
+        console.print(_table(tuning))
+    console.print(tuning.reason)
+    if threshold is None:
+        console.print("Pseudo-questions are not real ones: measure with real ones.")
+        return
+    console.print(threshold.reason)
+    if threshold.min_score is not None:
+        precision = "none" if threshold.precision is None else f"{threshold.precision:.3f}"
+        console.print(
+            f"Precision {precision} ({threshold.wanted:g} was wanted), "
+            f"coverage {threshold.coverage:.3f}."
+        )
+
+
+def _scores(index: M3Index, source: str | None, pseudo: str | None, progress: Progress) -> Scores:
+    from m3rag.tuning import index_scores, pseudo_questions, read_labelled
+
+    if source is not None:
+        return index_scores(index, read_labelled(source), progress=progress)
+    without, labelled = pseudo_questions(index, pseudo or "headings", progress=progress)
+    return index_scores(without, labelled, progress=progress)
+
+
+def _table(tuning: Tuning) -> Table:
+    """Learned weights and each preset, on questions that the learned weights have not seen."""
+    from m3rag.scoring import SCORED
+
+    table = Table(box=SIMPLE_HEAD, collapse_padding=True)
+    for column in ("", "/".join(SCORED), "nDCG@10", "gain", "95 %"):
+        table.add_column(column, justify="right" if column else "left", no_wrap=True)
+    learned = tuning.learned or tuning.preset
+    table.add_row("learned", _numbers(learned), f"{tuning.ndcg:.3f}", "", "")
+    for name, row in tuning.held_out.items():
+        interval = f"{row.low:+.3f} to {row.high:+.3f}"
+        values = f"{row.ndcg:.3f}", f"{row.gain:+.3f}", interval
+        table.add_row(name, _numbers(row.preset), *values)
+    return table
+
+
+def _numbers(preset: Preset) -> str:
+    """The weights; by ranks, k and the channels."""
+    from m3rag.scoring import SCORED
+
+    if preset.fusion == "rrf":
+        return f"rrf, k={preset.k:g}: {', '.join(c for c, w in preset.weights.items() if w)}"
+    return "/".join(f"{preset.weights[channel]:g}" for channel in SCORED)

@@ -1,0 +1,66 @@
+"""The file formats that m3rag reads. A new format is one module and one entry in `FORMATS`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from m3rag.documents.formats.content import Content
+from m3rag.extras import require
+
+EXTRA = "documents"
+"""The extra that installs the parsers of HTML, PDF and Word files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A file format.
+
+    Attributes:
+        name: What documents carry as `metadata["format"]`.
+        suffixes: Of its files, lower case.
+        binary: Whether the parser takes bytes; otherwise it takes decoded text.
+        module: The module with its `parse(data) -> Content`; None keeps the text as it is.
+        needs: The modules its parser imports from the extra `documents`.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    binary: bool = False
+    module: str | None = None
+    needs: tuple[str, ...] = ()
+
+    def parse(self, data: Any) -> Content:
+        """Parse a file's bytes, or its text.
+
+        Raises:
+            MissingExtraError: A library of the extra `documents` is not installed.
+        """
+        if self.module is None:
+            return Content(data)
+        self.check()
+        # Parsers are slow to import, so they are imported with the first file of their format.
+        content: Content = import_module(self.module).parse(data)
+        return content
+
+    def check(self) -> None:
+        """Check that the libraries of the parser are installed.
+
+        Raises:
+            MissingExtraError: One is not; the message has the exact pip command.
+        """
+        for module in self.needs:
+            require(module, EXTRA)
+
+
+_HERE = "m3rag.documents.formats"
+
+FORMATS = (
+    Format("markdown", (".md", ".markdown"), module=f"{_HERE}.markdown"),
+    Format("text", (".txt",)),
+    Format("html", (".html", ".htm"), module=f"{_HERE}.html", needs=("bs4", "lxml")),
+    Format("pdf", (".pdf",), binary=True, module=f"{_HERE}.pdf", needs=("pypdf",)),
+    Format("docx", (".docx",), binary=True, module=f"{_HERE}.docx", needs=("docx",)),
+)
+BY_SUFFIX = {suffix: each for each in FORMATS for suffix in each.suffixes}

@@ -1,0 +1,116 @@
+"""What the rest of the package needs of a model and of its tokenizer, as protocols.
+
+`m3rag.M3Model` implements them. Whatever else does can be used in its place: a client of a
+remote model, or a test double.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m3rag.encoding import Encoding
+from m3rag.progress import Progress
+
+
+class Tokenizer(Protocol):
+    """Maps texts to tokens and tokens back to characters; safe to use from any thread."""
+
+    @property
+    def eos(self) -> int:
+        """The id of `</s>`."""
+        ...
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the content token ids of whole texts, without `<s>` and `</s>`."""
+        ...
+
+    def spans(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """Return the character span of each content token."""
+        ...
+
+    def tokens(self, ids: Iterable[int]) -> list[str]:
+        """Return the vocabulary's piece for each token id."""
+        ...
+
+
+class Encoder(Protocol):
+    """Encodes texts."""
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        *,
+        dense: bool = True,
+        sparse: bool = True,
+        colbert: bool = True,
+        max_length: int | None = None,
+        documents: Sequence[str | None] | None = None,
+        progress: Progress | None = None,
+    ) -> Encoding:
+        """Encode texts; see `M3Model.encode`."""
+        ...
+
+
+class Model(Encoder, Protocol):
+    """An encoder that an index can be built with."""
+
+    @property
+    def name(self) -> str:
+        """The name that the model was loaded by."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash that is equal for equal weights and tokenizers."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """The width of the dense vectors."""
+        ...
+
+    @property
+    def colbert_dim(self) -> int:
+        """The width of the ColBERT vectors."""
+        ...
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of token ids."""
+        ...
+
+    @property
+    def presets(self) -> Mapping[str, Mapping[str, float]]:
+        """The model's own fusion weights by name; they override `m3rag.scoring.PRESETS`."""
+        ...
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's tokenizer."""
+        ...
+
+    async def aencode(
+        self,
+        texts: Sequence[str],
+        *,
+        dense: bool = True,
+        sparse: bool = True,
+        colbert: bool = True,
+        max_length: int | None = None,
+        documents: Sequence[str | None] | None = None,
+        progress: Progress | None = None,
+    ) -> Encoding:
+        """Encode texts without blocking the event loop."""
+        ...
+
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the token ids of whole texts, without special tokens."""
+        ...
+
+    def token_weights(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
+        """Return the sparse weight of each encoded content token, `(t - 2,)` per text."""
+        ...

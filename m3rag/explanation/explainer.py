@@ -1,0 +1,222 @@
+"""From a query and a passage to an explanation."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m3rag.documents import Passage, as_passage, sentences
+from m3rag.documents.graphemes import tears
+from m3rag.encoder import Model, Tokenizer
+from m3rag.encoding import SparseVectors
+from m3rag.explanation.alignment import align, best_sentence
+from m3rag.explanation.explanation import Explanation
+from m3rag.explanation.parts import (
+    Alignment,
+    Channel,
+    MatchedToken,
+    Occurrence,
+    Sentence,
+    Token,
+)
+from m3rag.scoring import (
+    SCORED,
+    Fusion,
+    Weights,
+    matched_tokens,
+    named_weights,
+    parse_weights,
+    reciprocal_rank_fusion,
+    score_texts,
+)
+from m3rag.scoring.fusion import Floats, ranks
+
+_WORD = "▁"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Text:
+    """One of the two texts, as the model sees it.
+
+    Attributes:
+        tokens: n content tokens and the closing `</s>`.
+        weights: `(n,)`, of the content tokens.
+        vectors: `(n + 1, c)`, ColBERT, of all.
+    """
+
+    tokens: list[Token]
+    weights: Floats
+    vectors: NDArray[np.floating]
+
+
+def explain(
+    model: Model, query: str, passage: Passage | str, *, weights: Weights = "default"
+) -> Explanation:
+    """Say how a passage matches a query; no index is needed.
+
+    Example:
+        >>> why = explain(M3Model.load("tiny"), "Who likes shade?", "Ferns do. They like shade.")
+        >>> why.sentence.text
+        'They like shade.'
+
+    Args:
+        model: What encodes both.
+        query: What is asked.
+        passage: What may answer it.
+        weights: A preset, numbers for (dense, sparse, colbert), or a mapping; bm25 needs an index.
+
+    Raises:
+        InputError: An empty query, or weights without effect or for bm25.
+    """
+    passage = as_passage(passage)
+    [score], columns = score_texts(model, query, [passage.text], weights)
+    channels = channel_shares(columns, parse_weights(weights, named_weights(model.presets)), 0)
+    return explain_fused(model, query, passage, float(score), "weighted", channels)
+
+
+def explain_fused(
+    model: Model,
+    query: str,
+    passage: Passage,
+    score: float,
+    fusion: Fusion,
+    channels: tuple[Channel, ...],
+) -> Explanation:
+    """Say how a passage matches a query whose scores are known.
+
+    Args:
+        model: Encodes both.
+        query: The query's text.
+        passage: What was found.
+        score: The fused score.
+        fusion: How `score` was fused.
+        channels: What each channel contributes to `score`.
+    """
+    texts = [query, passage.text]
+    views, weights = model.encode(texts, dense=False), model.token_weights(texts)
+    asked, found = (_text(model, texts[i], weights[i], views.colbert[i]) for i in (0, 1))
+    return Explanation(
+        query=query,
+        passage=passage,
+        score=score,
+        fusion=fusion,
+        channels=channels,
+        matched=tuple(_matched(model, views.sparse, asked, found)),
+        alignments=tuple(_alignments(asked, found)),
+        sentence=_sentence(passage, asked, found),
+    )
+
+
+def channel_shares(
+    scores: Mapping[str, Floats],
+    weights: Mapping[str, float],
+    row: int,
+    *,
+    rrf_k: float | None = None,
+) -> tuple[Channel, ...]:
+    """Return what each channel contributes to the fused score of one candidate.
+
+    Args:
+        scores: The scores of all n candidates on each channel, `(n,)`.
+        weights: The weights of the channels.
+        row: Which candidate.
+        rrf_k: The constant of reciprocal rank fusion; None for a weighted sum.
+    """
+    total = sum(weights.values())
+    channels = []
+    for name in (c for c in SCORED if c in scores):
+        column, weight, rank = scores[name], weights.get(name, 0.0), None
+        score = float(column[row])
+        if rrf_k is None:
+            share = weight * score / total
+        else:
+            share = float(reciprocal_rank_fusion({name: column}, {name: weight}, k=rrf_k)[row])
+            place = ranks(column, name)[row]
+            rank = int(place) if np.isfinite(place) else None
+        channels.append(Channel(name, score, weight, share, rank))
+    return tuple(channels)
+
+
+def tokens_of(tokenizer: Tokenizer, text: str) -> list[Token]:
+    """The content tokens of a text, their spans widened to whole visible characters.
+
+    The tokenizer reads a normalised text, in which "½" is three characters and an "e" with its
+    accent may be one. Its spans point back into the text as given, but may leave the accent out.
+    """
+    [ids], [spans] = tokenizer.ids([text]), tokenizer.spans([text])
+    borders = [0, *(i for i in range(1, len(text)) if not tears(text, i)), len(text)]
+    tokens = []
+    for id_, piece, (start, end) in zip(ids, tokenizer.tokens(ids), spans, strict=True):
+        start = borders[bisect_right(borders, start) - 1]
+        # A "▁" alone says that a word begins; the tokenizer points at that word's first character.
+        end = start if piece == _WORD else borders[bisect_left(borders, end)]
+        tokens.append(Token(id_, piece, text[start:end], start, end))
+    return tokens
+
+
+def _text(model: Model, text: str, weights: Floats, vectors: NDArray[np.floating]) -> _Text:
+    tokens = tokens_of(model.tokenizer, text)[: len(weights)]  # the end may have been cut off
+    end = tokens[-1].end if tokens else 0
+    [piece] = model.tokenizer.tokens([model.tokenizer.eos])
+    tokens.append(Token(model.tokenizer.eos, piece, "", end, end))
+    return _Text(tokens, weights, vectors)
+
+
+def _matched(
+    model: Model, sparse: SparseVectors, query: _Text, passage: _Text
+) -> list[MatchedToken]:
+    matches = matched_tokens(sparse[0], sparse[1])
+    pieces = model.tokenizer.tokens(id_ for id_, _, _ in matches)
+    return [
+        MatchedToken(
+            id=id_,
+            piece=piece,
+            query_weight=in_query,
+            passage_weight=in_passage,
+            product=in_query * in_passage,
+            query=_occurrences(query, id_),
+            passage=_occurrences(passage, id_),
+        )
+        for piece, (id_, in_query, in_passage) in zip(pieces, matches, strict=True)
+    ]
+
+
+def _occurrences(text: _Text, id_: int) -> tuple[Occurrence, ...]:
+    rows = [row for row, token in enumerate(text.tokens[:-1]) if token.id == id_]
+    best = max(rows, key=lambda row: text.weights[row])  # of equal weights, the first
+    return tuple(
+        Occurrence(
+            text.tokens[row].start, text.tokens[row].end, float(text.weights[row]), row == best
+        )
+        for row in rows
+    )
+
+
+def _alignments(query: _Text, passage: _Text) -> list[Alignment]:
+    best, similarity = align(query.vectors, passage.vectors)
+    return [
+        Alignment(token, passage.tokens[row], value)
+        for token, row, value in zip(query.tokens, best, similarity.tolist(), strict=True)
+    ]
+
+
+def _sentence(passage: Passage, query: _Text, found: _Text) -> Sentence:
+    """The best one; a text without a token, such as "", is one itself."""
+    text, spans = passage.text, [(token.start, token.end) for token in found.tokens[:-1]]
+    best = best_sentence(query.vectors, found.vectors, spans, sentences(text))
+    if best is None:
+        best = (0, len(text)), float(align(query.vectors, found.vectors)[1].mean())
+    (start, end), score = best
+    first = passage.start
+    return Sentence(
+        text=text[start:end],
+        start=start,
+        end=end,
+        score=score,
+        document_start=None if first is None else first + start,
+        document_end=None if first is None else first + end,
+    )

@@ -1,0 +1,229 @@
+"""An explanation, and how it is shown: as JSON values and as HTML.
+
+The HTML needs no script, no network and no other file, so that it works in notebooks, files and
+e-mail. Colours are laid over the reader's own, light or dark; each text sets its own direction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from html import escape
+from itertools import chain, pairwise
+from typing import Any
+
+from m3rag.documents import Passage, passage_to_dict
+from m3rag.explanation.parts import (
+    Alignment,
+    Channel,
+    MatchedToken,
+    Occurrence,
+    Sentence,
+    Token,
+)
+
+_STYLE = """
+.m3rag {line-height: 1.5; margin-bottom: 2em}
+.m3rag .place {opacity: .7}
+.m3rag .query {font-size: 1.1em; font-weight: 600}
+.m3rag .text {white-space: pre-wrap; border-inline-start: 3px solid rgba(128, 128, 128, .5);
+  padding-inline-start: .8em; margin: .8em 0}
+.m3rag mark {background: rgba(255, 170, 0, calc(.15 + .5 * var(--strength))); color: inherit}
+.m3rag mark.counts {font-weight: 700}
+.m3rag .best {text-decoration: underline 2px rgb(0, 160, 130); text-underline-offset: .25em}
+.m3rag table {border-collapse: collapse; margin: .4em 0}
+.m3rag th, .m3rag td {text-align: start; padding: .1em .8em .1em 0; color: inherit}
+.m3rag td.number {text-align: end; font-variant-numeric: tabular-nums}
+.m3rag .bar {display: inline-block; height: .7em; background: rgb(0, 160, 130)}
+"""
+_PAGE = """<!doctype html>
+<html>
+<head>
+<meta charset="utf-8">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<style>body {{font-family: system-ui, sans-serif; max-width: 50em; margin: 2em auto}}</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a passage was found; a notebook shows it with highlights.
+
+    Attributes:
+        query: what was asked.
+        passage: what was found.
+        score: the fused score.
+        fusion: "weighted" or "rrf".
+        channels: in the order dense, sparse, colbert, bm25; their shares add up to `score`.
+        matched: tokens that both texts have, the largest product first.
+        alignments: one for each ColBERT vector of the query, in its order; "</s>" is the last.
+        sentence: the best one.
+    """
+
+    query: str
+    passage: Passage
+    score: float
+    fusion: str
+    channels: tuple[Channel, ...]
+    matched: tuple[MatchedToken, ...] = field(repr=False)
+    alignments: tuple[Alignment, ...] = field(repr=False)
+    sentence: Sentence
+
+    def to_dict(self) -> dict[str, Any]:
+        """The explanation as JSON values."""
+        values = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        return values | {"passage": passage_to_dict(self.passage)}
+
+    def to_html(self) -> str:
+        """A fragment that needs nothing else: no script, no network, light or dark."""
+        return fragment(self)
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """A matched token at one place."""
+
+    start: int
+    end: int
+    strength: float  # 0 to 1
+    counts: bool
+    says: str
+
+
+def page(explanations: Sequence[Explanation]) -> str:
+    """A whole file that shows explanations one below the other."""
+    title = escape(explanations[0].query) if explanations else "m3rag"
+    return _PAGE.format(title=title, body="\n".join(map(fragment, explanations)))
+
+
+def fragment(why: Explanation) -> str:
+    """One explanation, to be put into a page of somebody else's."""
+    passage, sentence = why.passage, why.sentence
+    query = _marked(why.query, _marks((m.query, m) for m in why.matched))
+    text = _marked(
+        passage.text,
+        _marks((m.passage, m) for m in why.matched),
+        (sentence.start, sentence.end),
+    )
+    return "\n".join(
+        [
+            f'<div class="m3rag"><style>{_STYLE}</style>',
+            f'<div class="query" dir="auto">{query}</div>',
+            f'<div class="place" dir="auto">{escape(passage.place)}</div>',
+            _channels(why),
+            f'<div class="text" dir="auto">{text}</div>',
+            _folded(f"{len(why.matched)} matched tokens", *_matched(why)),
+            _folded(f"{len(why.alignments)} aligned tokens", *_aligned(why)),
+            "</div>",
+        ]
+    )
+
+
+def _marks(places: Iterable[tuple[Sequence[Occurrence], MatchedToken]]) -> list[_Mark]:
+    """A mark for each occurrence; the largest product is the strongest."""
+    places = list(places)
+    most = max((token.product for _, token in places), default=1.0)
+    return [
+        _Mark(at.start, at.end, token.product / most, at.counts, f"{token.piece} {_sum(token)}")
+        for occurrences, token in places
+        for at in occurrences
+        if at.start < at.end
+    ]
+
+
+def _sum(token: MatchedToken) -> str:
+    return f"{token.query_weight:.3f} × {token.passage_weight:.3f} = {token.product:.4f}"
+
+
+def _marked(text: str, marks: Sequence[_Mark], best: tuple[int, int] = (0, 0)) -> str:
+    """The text with its marks, the strongest where some overlap, and the best sentence."""
+    edges = chain((0, len(text)), best, *((mark.start, mark.end) for mark in marks))
+    parts = []
+    for start, end in pairwise(sorted(set(edges))):
+        part = escape(text[start:end])
+        over = [mark for mark in marks if mark.start <= start and end <= mark.end]
+        if over:
+            mark = max(over, key=lambda mark: (mark.counts, mark.strength))
+            part = (
+                f'<mark{" class=counts" if mark.counts else ""} title="{escape(mark.says)}" '
+                f'style="--strength: {mark.strength:.2f}">{part}</mark>'
+            )
+        inside = best[0] <= start and end <= best[1]
+        parts.append(f'<span class="best">{part}</span>' if inside else part)
+    return "".join(parts)
+
+
+def _channels(why: Explanation) -> str:
+    ranked = why.fusion == "rrf"
+    most = max((abs(channel.share) for channel in why.channels), default=0.0) or 1.0
+    rows = [_channel(channel, most, ranked) for channel in why.channels]
+    total = ["score", "", "", *([""] if ranked else []), f"{why.score:.4f}", ""]
+    head = ["channel", "score", "weight", *(["rank"] if ranked else []), "share", ""]
+    return _table(head, [*rows, total])
+
+
+def _channel(channel: Channel, most: float, ranked: bool) -> list[str]:
+    width = f"{6 * max(channel.share, 0.0) / most:.2f}em"
+    rank = ["–" if channel.rank is None else str(channel.rank)] if ranked else []
+    numbers = [f"{channel.score:.4f}", f"{channel.weight:g}", *rank, f"{channel.share:.4f}"]
+    return [channel.name, *numbers, f'<span class="bar" style="width: {width}"></span>']
+
+
+def _matched(why: Explanation) -> tuple[list[str], list[list[str]]]:
+    head = ["token", "in the query", "in the passage", "product", "times"]
+    return head, [
+        [
+            _bdi(token.piece),
+            f"{token.query_weight:.4f}",
+            f"{token.passage_weight:.4f}",
+            f"{token.product:.4f}",
+            f"{len(token.query)} / {len(token.passage)}",
+        ]
+        for token in why.matched
+    ]
+
+
+def _aligned(why: Explanation) -> tuple[list[str], list[list[str]]]:
+    def row(pair: Alignment) -> list[str]:
+        return [_seen(pair.query), _seen(pair.passage), f"{pair.similarity:.4f}"]
+
+    return ["query", "passage", "similarity"], [row(pair) for pair in why.alignments]
+
+
+def _seen(token: Token) -> str:
+    return _bdi(token.text or token.piece)
+
+
+def _bdi(text: str) -> str:
+    return f"<bdi>{escape(text)}</bdi>"
+
+
+def _folded(title: str, head: list[str], rows: list[list[str]]) -> str:
+    return f"<details><summary>{title}</summary>{_table(head, rows)}</details>"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Cells are HTML; those that are numbers stand at the end of their column."""
+    top = "".join(f"<th>{cell}</th>" for cell in head)
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    return f"<table><tr>{top}</tr>{body}</table>"
+
+
+def _cell(content: str) -> str:
+    kind = ' class="number"' if content.lstrip("-")[:1].isdecimal() else ""
+    return f"<td{kind}>{content}</td>"
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    return [_plain(part) for part in value] if isinstance(value, tuple) else value

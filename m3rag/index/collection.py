@@ -1,0 +1,195 @@
+"""The passages of an index: adding, deleting and reading them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Self
+
+from m3rag.documents import Passage
+from m3rag.encoder import Model
+from m3rag.errors import ClosedError, InputError
+from m3rag.index.add import add_passages, points_of
+from m3rag.index.manifest import Manifest
+from m3rag.index.opening import StoredIndex
+from m3rag.progress import Progress
+from m3rag.scoring import Analyzer
+from m3rag.scoring.fusion import Floats
+from m3rag.stores.base import Points
+from m3rag.stores.filters import Filter, Where, parse_filter
+
+
+class Collection:
+    """Passages in a store, encoded by a model. `M3Index` adds searching.
+
+    Attributes:
+        model: encodes the passages.
+        stored: the location, manifest and store of the index.
+    """
+
+    def __init__(
+        self, stored: StoredIndex, model: Model, *, analyzer: Analyzer | None = None
+    ) -> None:
+        self.model = model
+        self.stored = stored
+        self._store = stored.store
+        self._analyze = analyzer or model.token_ids
+        self._closed = False
+
+    @property
+    def manifest(self) -> Manifest:
+        """Which model built the index, and with which settings."""
+        return self.stored.manifest
+
+    def add(
+        self,
+        passages: Iterable[Passage | str],
+        *,
+        progress: Progress | None = None,
+        batch: int = 64,
+    ) -> list[str]:
+        """Encode and store passages; one whose id exists replaces the old one.
+
+        Takes passages from the iterable as needed and encodes the next batch while the last one
+        is written. If anything stops it (Ctrl-C, an error, a killed process), all passages that
+        `progress` has reported are stored.
+
+        Args:
+            passages: Passages, or strings, whose ids are derived from their text.
+            progress: Called with the stage "adding passages" when passages are durable.
+            batch: The number of passages to encode at a time.
+
+        Returns:
+            The id of each passage, in order.
+
+        Raises:
+            InputError: An item is neither a passage nor a string, or cannot be stored.
+            StorageError: The disk is full or the engine failed.
+            ClosedError: The index is closed.
+        """
+        self._check_open()
+        return add_passages(
+            passages,
+            encode=self._points,
+            write=self._store.add,
+            batch=batch,
+            progress=progress,
+        )
+
+    async def aadd(
+        self,
+        passages: Iterable[Passage | str],
+        *,
+        progress: Progress | None = None,
+        batch: int = 64,
+    ) -> list[str]:
+        """`add` in a thread, which also calls `progress`."""
+        return await asyncio.to_thread(self.add, passages, progress=progress, batch=batch)
+
+    def delete(self, ids: Sequence[str] | None = None, *, filter: Where = None) -> int:
+        """Delete passages by id, or all that match a filter; returns how many there were.
+
+        Raises:
+            InputError: Neither ids nor a filter is given, or both are.
+        """
+        self._check_open()
+        where = parse_filter(filter)
+        if (ids is None) == (where is None):
+            raise InputError("delete needs either ids or a filter that says something.")
+        if where is not None:
+            return self._store.delete_where(where)
+        return self._store.delete(_id_list(ids))
+
+    async def adelete(
+        self,
+        ids: Sequence[str] | None = None,
+        *,
+        filter: Where = None,
+    ) -> int:
+        """`delete` in a thread."""
+        return await asyncio.to_thread(self.delete, ids, filter=filter)
+
+    def get(self, ids: Sequence[str]) -> list[Passage | None]:
+        """Return the passages with these ids, in order; None for an unknown id."""
+        self._check_open()
+        return self._store.get(_id_list(ids))
+
+    def count(self, filter: Where = None) -> int:
+        """Return the number of passages, or of those that match a filter."""
+        self._check_open()
+        return self._store.count(parse_filter(filter))
+
+    def passages(self, filter: Where = None, *, batch: int = 256) -> Iterator[Passage]:
+        """Iterate over all passages that match, without vectors, in no particular order.
+
+        Fetches `batch` passages at a time, and may or may not see concurrent changes.
+        """
+        self._check_open()
+        return self._scan(parse_filter(filter), batch)
+
+    def dense_vectors(self, ids: Sequence[str]) -> list[Floats | None]:
+        """Return the stored dense vectors `(dim,)`, in order; None for an unknown id."""
+        self._check_open()
+        return self._store.dense_vectors(_id_list(ids))
+
+    def optimize(self) -> None:
+        """Merge what many adds have scattered, drop deleted passages, quantise large indexes.
+
+        Call it after a large `add`. It takes minutes at a million passages. Searches wait for it;
+        other threads and the event loop do not.
+        """
+        self._check_open()
+        self._store.optimize()
+
+    def close(self) -> None:
+        """Close the files; a second call does nothing. The model stays usable."""
+        if not self._closed:
+            self._closed = True
+            self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return self.count()
+
+    def __bool__(self) -> bool:
+        return True  # also if it is empty
+
+    def _points(self, passages: Sequence[Passage]) -> Points:
+        return points_of(
+            passages,
+            self.model,
+            colbert=self.manifest.colbert == "stored",
+            together=self.manifest.context == "document",
+            bm25=self.manifest.bm25,
+            analyze=self._analyze,
+        )
+
+    def _scan(self, where: Filter | None, batch: int) -> Iterator[Passage]:
+        after: str | None = None
+        while True:
+            page, after = self._store.scan(where, after, batch)
+            yield from page
+            if after is None:
+                return
+            self._check_open()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError("This index is closed. Open it again: M3Index.open(path).")
+
+
+def _id_list(ids: Sequence[str] | None) -> list[str]:
+    if ids is None or isinstance(ids, str) or not all(isinstance(i, str) for i in ids):
+        raise InputError(f'ids is a list of strings, such as ["a", "b"], got {ids!r}.')
+    return list(ids)

@@ -1,0 +1,112 @@
+"""What an index holds, and deleting from it; both work without its model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from m3rag.errors import InputError
+from m3rag.index.manifest import Manifest
+from m3rag.index.opening import StoredIndex
+from m3rag.index.presets import Preset, read_presets
+from m3rag.stores.filters import Filter, Where, parse_filter
+
+NO_DOCUMENT = "(no document)"
+_PAGE = 256  # passages read at a time
+
+
+@dataclass(frozen=True, slots=True)
+class IndexInfo:
+    """What an index holds.
+
+    Attributes:
+        place: the folder or URL of the index.
+        manifest: which model built it, and with which settings.
+        documents: the number of passages of each document, by document id.
+        bytes: its size on the disk; None for an index that is not in a folder.
+        presets: the weights saved in it.
+    """
+
+    place: str
+    manifest: Manifest
+    documents: Mapping[str, int]
+    bytes: int | None
+    presets: Mapping[str, Preset]
+
+    @property
+    def passages(self) -> int:
+        """The number of passages."""
+        return sum(self.documents.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the information as JSON values."""
+        return {
+            "model": self.manifest.model,
+            "fingerprint": self.manifest.fingerprint,
+            "dim": self.manifest.dim,
+            "colbert": self.manifest.colbert,
+            "created": self.manifest.created,
+            "passages": self.passages,
+            "documents": dict(self.documents),
+            "bytes": self.bytes,
+            "presets": {name: asdict(preset) for name, preset in self.presets.items()},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """The result of a deletion: the number of passages deleted, and of those left."""
+
+    deleted: int
+    left: int
+
+
+def info(stored: StoredIndex) -> IndexInfo:
+    """Read what an index holds; reads all passages."""
+    documents: Counter[str] = Counter()
+    after: str | None = None
+    while True:
+        page, after = stored.store.scan(None, after, _PAGE)
+        documents.update(passage.document_id or NO_DOCUMENT for passage in page)
+        if after is None:
+            break
+    folder = stored.location.path
+    return IndexInfo(
+        place=str(stored.location),
+        manifest=stored.manifest,
+        documents=dict(sorted(documents.items())),
+        bytes=None if folder is None else _size(folder),
+        presets=read_presets(stored.location),
+    )
+
+
+def delete(stored: StoredIndex, *, documents: Sequence[str] = (), filter: Where = None) -> Deleted:
+    """Delete documents by id, or passages by filter; with both, passages that match both.
+
+    Raises:
+        InputError: Neither is given.
+    """
+    chosen: list[Mapping[str, Any] | Filter] = []
+    if documents:
+        chosen.append({"document_id": list(documents)})
+    if filter is not None:
+        chosen.append(filter)
+    if not chosen:
+        raise InputError("Say what to delete: documents by id, or passages by a filter.")
+    where = parse_filter({"$and": chosen})
+    assert where is not None  # something is chosen
+    return Deleted(stored.store.delete_where(where), stored.store.count())
+
+
+def _size(folder: Path) -> int:
+    """Return the bytes that a folder takes: the engine's files are sparse, so blocks count."""
+    size = 0
+    for file in folder.rglob("*"):
+        if file.is_file():
+            status = file.stat()
+            blocks = getattr(status, "st_blocks", None)  # missing on Windows
+            size += status.st_size if blocks is None else blocks * 512
+    return size

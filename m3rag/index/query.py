@@ -1,0 +1,181 @@
+"""From the arguments of a search to a checked request.
+
+`parse_request` checks the settings of a search against an index, and `plan_scoring` chooses which
+channels retrieve candidates and which score them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from m3rag.errors import InputError
+from m3rag.index.presets import Preset
+from m3rag.index.settings import SearchSettings
+from m3rag.scoring import FUSIONS, PRESETS, SCORED, Fusion, parse_weights
+from m3rag.scoring.fusion import RRF_K
+from m3rag.scoring.texts import check_query
+from m3rag.stores.filters import Filter, parse_filter
+
+CANDIDATES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringPlan:
+    """Which channels a search uses, and how their scores are fused.
+
+    Attributes:
+        weights: The channels in the fused score; all weights are above zero.
+        score: The channels that are scored, and that a hit reports.
+        retrieve: The channels that retrieve candidates.
+        fusion: "weighted" or "rrf".
+        rrf_k: The constant of "rrf".
+    """
+
+    weights: dict[str, float]
+    score: tuple[str, ...]
+    retrieve: tuple[str, ...]
+    fusion: Fusion
+    rrf_k: float = RRF_K
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    """One or more queries with the same checked settings."""
+
+    texts: tuple[str, ...]
+    k: int
+    candidates: int
+    where: Filter | None
+    plan: ScoringPlan
+    balance: str | None = None
+
+    @property
+    def encoded(self) -> bool:
+        """Whether the model must encode the texts; BM25 only counts their tokens.
+
+        The model then computes all views. A query is short, and a reranker that needs the other
+        views next finds them in the model's memo.
+        """
+        return set(self.plan.score) != {"bm25"}
+
+
+def parse_request(
+    texts: Sequence[str],
+    k: int,
+    settings: SearchSettings,
+    available: Sequence[str],
+    *,
+    colbert: str,
+    presets: Mapping[str, Preset],
+) -> SearchRequest:
+    """Check a search against an index.
+
+    Args:
+        texts: The queries.
+        k: The number of hits for each.
+        settings: How to search.
+        available: The channels of the index.
+        colbert: The index's ColBERT mode.
+        presets: The presets of the index and its model.
+
+    Raises:
+        InputError: A query is empty or not a string, `k` or `candidates` is out of range, or the
+            index cannot serve the filter, channels, weights or balance.
+    """
+    plan = plan_scoring(settings, available, presets)
+    if plan.retrieve == ("colbert",) and colbert != "stored":
+        raise InputError(
+            'colbert alone compares with every passage, which needs colbert="stored"; this '
+            f'index has {colbert!r}. Add "dense" to the channels.'
+        )
+    if isinstance(texts, str):
+        raise InputError("queries is one string; pass a list, or use search().")
+    for text in texts:
+        check_query(text)
+    _check_count("k", k)
+    candidates = max(CANDIDATES, k) if settings.candidates is None else settings.candidates
+    _check_count("candidates", candidates)
+    if candidates < k:
+        raise InputError(
+            f"candidates={candidates} cannot give k={k} hits: use candidates={k} or more."
+        )
+    _check_balance(settings.balance, plan)
+    where = parse_filter(settings.filter)
+    return SearchRequest(tuple(texts), k, candidates, where, plan, settings.balance)
+
+
+def plan_scoring(
+    settings: SearchSettings, available: Sequence[str], presets: Mapping[str, Preset]
+) -> ScoringPlan:
+    """Choose the channels that retrieve, score and count.
+
+    Without `channels`, the channels with a weight above zero are scored. With `channels`, exactly
+    those are scored, and a hit reports all of them, even those without a weight. Of the scored
+    channels,
+
+    * those with a weight make up the fused score; if none has one, each weighs 1;
+    * those with a weight, except colbert, retrieve candidates. ColBERT reranks what others
+      retrieve. If only colbert has a weight, the other scored channels retrieve; if only colbert
+      is scored, it scores every passage of the index, which is exact and slow.
+
+    Presets are weights of scores. Reciprocal rank fusion uses ranks only, so with a preset each
+    scored channel weighs 1; weights given as numbers are used as they are. A preset saved by `tune`
+    brings its own fusion.
+
+    Raises:
+        InputError: A channel is unknown or unavailable, or no channel has a weight.
+    """
+    weights, fusion = settings.weights, settings.fusion
+    if fusion not in FUSIONS:
+        raise InputError(f'No fusion is called {fusion!r}; there are "weighted" and "rrf".')
+    every = parse_weights(weights, PRESETS | {name: p.weights for name, p in presets.items()})
+    named = isinstance(weights, str)
+    own = presets.get(weights) if isinstance(weights, str) else None
+    if own is not None and own.fusion == "rrf":
+        fusion = "rrf"
+    if settings.channels is None:
+        score = tuple(c for c in SCORED if every[c] > 0 and (c in available or not named))
+        if not score:
+            raise InputError(f"All weights are zero: {weights!r}. Give one channel a weight.")
+    else:
+        score = _checked_channels(settings.channels)
+    missing = [c for c in score if c not in available]
+    if missing:
+        raise InputError(
+            f"This index has no {missing[0]} vectors; it has {', '.join(available)}. Leave "
+            f'{missing[0]} out, or index again with colbert="stored".'
+        )
+    counted = {c: every[c] for c in score if every[c] > 0}
+    if not counted or (named and fusion == "rrf"):
+        counted = dict.fromkeys(score, 1.0)
+    retrieve = [c for c in counted if c != "colbert"] or [c for c in score if c != "colbert"]
+    rrf_k = own.k if own is not None else RRF_K
+    return ScoringPlan(counted, score, tuple(retrieve) or ("colbert",), fusion, rrf_k)
+
+
+def _checked_channels(channels: Sequence[str]) -> tuple[str, ...]:
+    """Return the channels in their usual order."""
+    if isinstance(channels, str) or not channels:
+        raise InputError(f'channels is a list such as ["dense", "sparse"], got {channels!r}.')
+    unknown = [c for c in channels if c not in SCORED]
+    if unknown:
+        raise InputError(f"No channel is called {unknown[0]!r}; there are {', '.join(SCORED)}.")
+    return tuple(c for c in SCORED if c in channels)
+
+
+def _check_balance(name: object, plan: ScoringPlan) -> None:
+    if name is None:
+        return
+    if not isinstance(name, str) or not name:
+        raise InputError(f'balance names a field of the metadata, such as "lang", got {name!r}.')
+    if plan.fusion == "rrf":
+        raise InputError(
+            f'balance={name!r} changes scores, which ranks do not see: use fusion="weighted" with '
+            "weights of scores."
+        )
+
+
+def _check_count(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InputError(f"{name} must be a whole number of at least 1, got {value!r}.")

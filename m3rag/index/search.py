@@ -1,0 +1,196 @@
+"""From a request to hits: candidates from the store, fused once, here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m3rag.documents import Passage
+from m3rag.encoder import Model
+from m3rag.encoding import Encoding, SparseVectors
+from m3rag.explanation import Explanation, channel_shares, explain_fused
+from m3rag.index.hit import Hit
+from m3rag.index.query import ScoringPlan, SearchRequest
+from m3rag.scoring import (
+    balanced,
+    colbert_scores,
+    matched_tokens,
+    reciprocal_rank_fusion,
+    weighted_sum,
+)
+from m3rag.stores.base import Candidates, Floats, QueryPlan, Store
+
+
+def run_search(
+    request: SearchRequest,
+    encoding: Encoding | None,
+    bm25: SparseVectors | None,
+    *,
+    store: Store,
+    model: Model,
+    on_demand: bool,
+) -> list[list[Hit]]:
+    """Return the hits of each query, best first.
+
+    Args:
+        request: The queries and how to search.
+        encoding: The queries' views; None if no channel needs them.
+        bm25: The token frequencies of the queries; None if bm25 is not scored.
+        store: Retrieves and scores the candidates.
+        model: Encodes the candidates if ColBERT vectors are computed on demand.
+        on_demand: Whether they are.
+    """
+    plans = query_plans(request, encoding, bm25, skip={"colbert"} if on_demand else set())
+    found = store.search(plans)
+    if on_demand and "colbert" in request.plan.score and encoding is not None:
+        found = [_with_colbert(c, encoding.colbert[i], store, model) for i, c in enumerate(found)]
+    return [
+        _hits(request, text, plan.sparse, candidates, store, model)
+        for text, plan, candidates in zip(request.texts, plans, found, strict=True)
+    ]
+
+
+def query_plans(
+    request: SearchRequest, encoding: Encoding | None, bm25: SparseVectors | None, skip: set[str]
+) -> list[QueryPlan]:
+    """Return a plan for each query; the store does not score the channels in `skip`."""
+    score = tuple(c for c in request.plan.score if c not in skip)
+    plans = []
+    for i in range(len(request.texts)):
+        plan = QueryPlan(
+            retrieve=request.plan.retrieve,
+            score=score,
+            candidates=request.candidates,
+            where=request.where,
+            bm25=None if bm25 is None else bm25[i],
+        )
+        if encoding is not None:
+            plan = replace(
+                plan,
+                dense=encoding.dense[i] if "dense" in score else None,
+                sparse=encoding.sparse[i] if "sparse" in score else None,
+                colbert=_float32(encoding.colbert[i]) if "colbert" in score else None,
+            )
+        plans.append(plan)
+    return plans
+
+
+def rank(found: Candidates, plan: ScoringPlan) -> tuple[list[int], Floats]:
+    """Return the candidates' positions, best first, and their fused scores.
+
+    Equal scores are ordered by id, so that every store returns the same order.
+    """
+    if plan.fusion == "weighted":
+        fused = weighted_sum(found.scores, plan.weights)
+    else:
+        fused = reciprocal_rank_fusion(found.scores, plan.weights, k=plan.rrf_k)
+    return sorted(range(len(fused)), key=lambda i: (-fused[i], found.ids[i])), fused
+
+
+def balance_candidates(
+    found: Candidates, plan: ScoringPlan, passages: Sequence[Passage | None], name: str
+) -> Candidates:
+    """Return the candidates with scores that give no value of a metadata field an advantage.
+
+    Only the channels in the fused score change; see `m3rag.scoring.balanced`. Passages without
+    the field form a group of their own.
+
+    Args:
+        found: n candidates.
+        plan: How they will be ranked.
+        passages: The n passages; None for one that was deleted meanwhile.
+        name: The metadata field.
+    """
+    values = [None if p is None else p.metadata.get(name) for p in passages]
+    groups = np.array([json.dumps(value, sort_keys=True) for value in values], np.str_)
+    counted = {c: balanced(found.scores[c], groups) for c in plan.weights}
+    return Candidates(found.ids, {**found.scores, **counted})
+
+
+class _Explainer:
+    """Explains one hit of a search.
+
+    Not a dataclass, since `dataclasses.asdict` of a hit would descend into the model. It becomes
+    None when a hit is deep-copied or pickled, so that the model stays in its process.
+    """
+
+    __slots__ = ("model", "plan", "query", "row", "scores")
+
+    def __init__(
+        self, model: Model, query: str, plan: ScoringPlan, scores: Mapping[str, Floats], row: int
+    ) -> None:
+        self.model = model
+        self.query = query
+        self.plan = plan
+        self.scores = scores  # (n,) of all candidates, balanced if the search was
+        self.row = row  # which candidate the hit is
+
+    def __call__(self, hit: Hit) -> Explanation:
+        rrf_k = self.plan.rrf_k if self.plan.fusion == "rrf" else None
+        shares = channel_shares(self.scores, self.plan.weights, self.row, rrf_k=rrf_k)
+        # A balanced search balances the shares; the score of a channel is always the hit's own.
+        channels = tuple(replace(one, score=getattr(hit, one.name)) for one in shares)
+        return explain_fused(
+            self.model, self.query, hit.passage, hit.score, self.plan.fusion, channels
+        )
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        return type(None), ()
+
+
+def _hits(
+    request: SearchRequest,
+    text: str,
+    weights: Mapping[int, float] | None,
+    found: Candidates,
+    store: Store,
+    model: Model,
+) -> list[Hit]:
+    """Return the best k candidates that still exist; another thread may delete some meanwhile."""
+    counted = found
+    if request.balance is not None:
+        counted = balance_candidates(found, request.plan, store.get(found.ids), request.balance)
+    order, fused = rank(counted, request.plan)
+    best: list[tuple[int, Passage]] = []
+    for start in range(0, len(order), request.k):
+        rows = order[start : start + request.k]
+        passages = store.get([found.ids[i] for i in rows])
+        best += [(i, p) for i, p in zip(rows, passages, strict=True) if p is not None]
+        if len(best) >= request.k:
+            break
+    del best[request.k :]
+    stored = (
+        store.term_weights([p.id for _, p in best]) if weights is not None else [{}] * len(best)
+    )
+    return [
+        Hit(
+            score=float(fused[i]),
+            passage=passage,
+            **{channel: float(column[i]) for channel, column in found.scores.items()},
+            matched=tuple(matched_tokens(weights or {}, terms)),
+            _explain=_Explainer(model, text, request.plan, counted.scores, i),
+        )
+        for (i, passage), terms in zip(best, stored, strict=True)
+    ]
+
+
+def _with_colbert(
+    candidates: Candidates, query: NDArray[np.floating], store: Store, model: Model
+) -> Candidates:
+    """Return the candidates that still exist, with the ColBERT scores of their encoded texts."""
+    passages = store.get(candidates.ids)
+    kept = [i for i, passage in enumerate(passages) if passage is not None]
+    texts = [passage.text for passage in passages if passage is not None]
+    scores = {channel: column[kept] for channel, column in candidates.scores.items()}
+    vectors = model.encode(texts, dense=False, sparse=False).colbert if texts else None
+    empty = np.zeros(0, np.float32)
+    scores["colbert"] = empty if vectors is None else colbert_scores(query, vectors)
+    return Candidates([candidates.ids[i] for i in kept], scores)
+
+
+def _float32(vectors: NDArray[np.floating]) -> Floats:
+    return np.ascontiguousarray(vectors, np.float32)

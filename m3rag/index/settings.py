@@ -1,0 +1,101 @@
+"""The settings of a search, declared once.
+
+`M3Index.search`, the retrievers, the command line and the service take them from here. The module
+imports nothing heavy, so that the command line can show its help quickly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+if TYPE_CHECKING:
+    from m3rag.scoring import Fusion, Weights
+    from m3rag.stores.filters import Where
+
+
+class SearchOptions(TypedDict, total=False):
+    """The fields of `SearchSettings` as keyword arguments."""
+
+    weights: Weights
+    fusion: Fusion
+    channels: Sequence[str] | None
+    filter: Where
+    candidates: int | None
+    balance: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSettings:
+    """How to search. Each field may also be passed to `M3Index.search` as a keyword argument.
+
+    Attributes:
+        weights: A preset ("default", "long-document", "cross-lingual", or one of the index's or
+            the model's own), three or four numbers (dense, sparse, colbert, bm25), or a mapping.
+            The fused score is the sum of weight * score divided by the sum of the weights. BM25
+            scores reach 20 and more where the others stay below 1: choose its weight accordingly,
+            or fuse by ranks.
+        fusion: "weighted", or "rrf": the sum of weight / (60 + rank).
+        channels: The channels to score and report, of `M3Index.channels`; by default those with a
+            weight. See `plan_scoring` for which of them retrieve candidates. `["colbert"]` alone
+            scores every passage, which is exact and slow.
+        filter: Which passages may be found; see `m3rag.stores.filters`.
+        candidates: How many passages each retrieving channel contributes, at least `k`; by default
+            100, or `k` if that is more. Every channel then scores all of them.
+        balance: A metadata field, such as "lang", none of whose values is to have an advantage. In
+            each channel, the scores of the candidates with one value get the mean and standard
+            deviation of all candidates before fusion. The fused score and the order change; the
+            channel scores of a hit do not. Works best with many candidates.
+    """
+
+    weights: Weights = field(
+        default="default",
+        metadata={
+            "help": "Weights of the channels: default, cross-lingual, long-document, or a name "
+            "saved by tune."
+        },
+    )
+    fusion: Fusion = field(
+        default="weighted",
+        metadata={
+            "help": "How scores are combined: weighted (weighted sum) or rrf (reciprocal rank "
+            "fusion)."
+        },
+    )
+    channels: Sequence[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Channels to score, comma-separated: dense, sparse, colbert, bm25. Defaults "
+            "to the channels with a weight."
+        },
+    )
+    filter: Where = field(
+        default=None,
+        metadata={
+            "help": "Search only passages that match: key=value, key=a,b (any of the values), "
+            'or a JSON filter such as \'{"year": {"gte": 2020}}\'. Repeatable; all '
+            "filters must match."
+        },
+    )
+    candidates: int | None = field(
+        default=None,
+        metadata={
+            "help": "Candidates that each channel retrieves, at least -k; every channel then "
+            "scores all of them. Defaults to 100, or to -k if that is larger."
+        },
+    )
+    balance: str | None = field(
+        default=None,
+        metadata={
+            "help": "Normalize the scores within each value of this metadata field, such as "
+            "lang, so that no value has an advantage."
+        },
+    )
+
+    def changed(self, **options: Unpack[SearchOptions]) -> SearchSettings:
+        """Return a copy with some fields replaced."""
+        return replace(self, **options) if options else self
+
+
+DEFAULTS = SearchSettings()

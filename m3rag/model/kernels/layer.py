@@ -1,0 +1,44 @@
+"""A layer of the encoder for inference on a CPU: four matrix products, attention, two norms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from torch import Tensor, nn
+from transformers.activations import GELUActivation
+from transformers.models.xlm_roberta.modeling_xlm_roberta import XLMRobertaLayer
+
+from m3rag.model.kernels.attention import attend
+from m3rag.model.kernels.onednn import PackedLinear
+
+
+class PackedLayer(nn.Module):
+    """What an `XLMRobertaLayer` computes for a packed row, in fewer operations.
+
+    Query, key and value are one product, the GELU is part of another, and sums take no new memory.
+    Where a short query waits for the weights to come from memory, each operation more is a
+    measurable wait for all threads (docs/speed.md).
+    """
+
+    def __init__(self, layer: XLMRobertaLayer) -> None:
+        super().__init__()
+        attention = layer.attention
+        activation: nn.Module = layer.intermediate.intermediate_act_fn
+        gelu = isinstance(activation, GELUActivation)
+        self.num_heads, self.scale = attention.self.num_attention_heads, attention.self.scaling
+        self.qkv = PackedLinear(attention.self.query, attention.self.key, attention.self.value)
+        self.mix = PackedLinear(attention.output.dense)
+        self.mix_norm = attention.output.LayerNorm
+        self.widen = PackedLinear(layer.intermediate.dense, gelu=gelu)
+        self.activation = nn.Identity() if gelu else activation
+        self.narrow = PackedLinear(layer.output.dense)
+        self.norm = layer.output.LayerNorm
+
+    def forward(self, hidden: Tensor, _mask: None, *, runs: Sequence[tuple[int, int]]) -> Tensor:
+        """`(1, T, d)` to `(1, T, d)`; `runs` are those of `attend`."""
+        q, k, v = self.qkv(hidden[0]).unflatten(-1, (3, self.num_heads, -1)).unbind(1)  # (T, h, k)
+        attended = attend(q, k, v, runs=runs, scale=self.scale).flatten(1)[None]
+        hidden = self.mix_norm(self.mix(attended).add_(hidden))
+        wide = self.activation(self.widen(hidden))
+        return cast("Tensor", self.norm(self.narrow(wide).add_(hidden)))

@@ -1,0 +1,96 @@
+"""Scores of a query against texts that are encoded on the spot, without an index."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from m3rag.encoder import Encoder, Model
+from m3rag.encoding import Encoding
+from m3rag.errors import InputError
+from m3rag.scoring.fusion import Floats, Weights, named_weights, parse_weights, weighted_sum
+from m3rag.scoring.scores import colbert_scores, dense_scores, sparse_scores
+
+_BATCH = 64  # texts whose ColBERT vectors are in memory at a time
+
+
+def score_texts(
+    model: Model, query: str, texts: Sequence[str], weights: Weights = "default"
+) -> tuple[Floats, dict[str, Floats]]:
+    """Score texts against a query on every channel that has a weight.
+
+    Args:
+        model: Encodes the query and the texts.
+        query: Encoded as it is.
+        texts: n of them.
+        weights: As for `M3Index.search`, without bm25, which needs an index.
+
+    Returns:
+        The weighted sum divided by the sum of the weights, `(n,)`, and the scores of each channel,
+        `(n,)`.
+
+    Raises:
+        InputError: The query is empty, no channel has a weight, or bm25 has one.
+    """
+    counted = text_weights(weights, model.presets)
+    check_query(query)
+    columns = channel_scores(model, query, texts, counted)
+    return weighted_sum(columns, counted), columns
+
+
+def channel_scores(
+    model: Encoder, query: str, texts: Sequence[str], channels: Mapping[str, object]
+) -> dict[str, Floats]:
+    """Return the scores `(n,)` of n texts on each of these channels."""
+    columns = {channel: np.zeros(len(texts), np.float32) for channel in channels}
+    for start in range(0, len(texts), _BATCH):
+        batch = texts[start : start + _BATCH]
+        encoding = model.encode(
+            [query, *batch],
+            dense="dense" in channels,
+            sparse="sparse" in channels,
+            colbert="colbert" in channels,
+        )
+        for channel, scores in _scores(encoding[0], encoding[1:]).items():
+            columns[channel][start : start + len(batch)] = scores
+    return columns
+
+
+def text_weights(weights: Weights, presets: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Return the weights above zero, which texts without an index can be scored by.
+
+    Raises:
+        InputError: No channel has a weight, or bm25 has one.
+    """
+    counted = {c: w for c, w in parse_weights(weights, named_weights(presets)).items() if w > 0}
+    if not counted or "bm25" in counted:
+        raise InputError(
+            "Texts are rescored by dense, sparse and colbert, and one of them needs a weight above "
+            f"0, got weights={weights!r}."
+        )
+    return counted
+
+
+def check_query(query: str) -> None:
+    """Check that a query is a text.
+
+    Raises:
+        InputError: It is not a string, or it is empty.
+    """
+    if not isinstance(query, str):
+        raise InputError(f"A query must be a string, got {type(query).__name__}.")
+    if not query.strip():
+        raise InputError(f"The query is empty ({query!r}). Ask something.")
+
+
+def _scores(query: Encoding, passages: Encoding) -> dict[str, Floats]:
+    """Return one query's scores `(n,)` of n passages on each channel of the encoding."""
+    scores = {}
+    if "dense" in query.channels:
+        scores["dense"] = dense_scores(query.dense, passages.dense)[0]
+    if "sparse" in query.channels:
+        scores["sparse"] = sparse_scores(query.sparse, passages.sparse)[0]
+    if "colbert" in query.channels:
+        scores["colbert"] = colbert_scores(query.colbert[0], passages.colbert)
+    return scores

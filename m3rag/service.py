@@ -1,0 +1,199 @@
+"""What m3rag does for its users, as plain values.
+
+The command line prints these values, and servers send them. Each function takes an open index or
+a loaded model, so that whoever serves many requests opens and loads only once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from m3rag.answers.generation import falls_short, needed_score
+from m3rag.encoder import Model
+from m3rag.explanation import Sentence, tokens_of
+from m3rag.explanation.alignment import Span, matched_spans
+from m3rag.index import Hit, M3Index
+from m3rag.index.info import Deleted, IndexInfo, delete, info
+from m3rag.index.settings import DEFAULTS, SearchSettings
+from m3rag.scoring import Weights, score_texts
+
+__all__ = [
+    "Deleted",
+    "Found",
+    "IndexInfo",
+    "Ranked",
+    "ask",
+    "delete",
+    "embed",
+    "info",
+    "rerank",
+    "search",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What `ask` found.
+
+    Attributes:
+        question: What was asked.
+        hits: The passages, best first.
+        highlights: For each hit, the spans of the words that the question has, too.
+        sentence: The best sentence of the first hit; None if there is no hit, or `refused`.
+        min_score: The score that the first hit needs; None if any score will do.
+        refused: Whether the first hit scores less, so that nothing answers the question.
+    """
+
+    question: str
+    hits: list[Hit]
+    highlights: list[list[Span]]
+    sentence: Sentence | None
+    min_score: float | None
+    refused: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values as JSON; the score needed is there only if there is one."""
+        result: dict[str, Any] = {
+            "question": self.question,
+            "answer": self._answer(),
+            "hits": [
+                hit.to_dict() | {"highlights": spans}
+                for hit, spans in zip(self.hits, self.highlights, strict=True)
+            ],
+        }
+        if self.min_score is not None:
+            result |= {"min_score": self.min_score, "refused": self.refused}
+        return result
+
+    def _answer(self) -> dict[str, Any] | None:
+        """Return the best sentence with its place in the document, or else in the passage."""
+        if self.sentence is None:
+            return None
+        passage = self.hits[0].passage
+        first = passage.start or 0
+        return {
+            "text": self.sentence.text,
+            "passage_id": passage.id,
+            "document_id": passage.document_id,
+            "start": first + self.sentence.start,
+            "end": first + self.sentence.end,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A text with its place in the input, its fused score and the score of each channel."""
+
+    position: int
+    text: str
+    score: float
+    channels: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values as JSON."""
+        return {"position": self.position, "text": self.text, "score": self.score, **self.channels}
+
+
+def ask(
+    index: M3Index,
+    question: str,
+    k: int = 5,
+    *,
+    min_score: float | None = None,
+    neighbours: int = 0,
+    settings: SearchSettings = DEFAULTS,
+) -> Found:
+    """Find the passages that answer a question, and the best sentence.
+
+    Args:
+        index: Where to search.
+        question: In any language that the model knows.
+        k: The number of passages.
+        min_score: The score that the best passage needs; by default what `tune` calibrated for the
+            weights.
+        neighbours: How many passages to add before and after each one; see `M3Index.expand`.
+        settings: How to search.
+
+    Raises:
+        InputError: The question is empty or an argument is out of range.
+    """
+    hits = index.search(question, k, settings=settings)
+    needed = needed_score(index, settings) if min_score is None else min_score
+    refused = bool(hits) and falls_short(hits, needed)
+    sentence = hits[0].explain().sentence if hits and not refused else None
+    if neighbours and hits:
+        first, hits = hits[0].passage, index.expand(hits, neighbours)
+        moved = (first.start or 0) - (hits[0].passage.start or 0)
+        if sentence is not None:  # its passage now starts earlier
+            sentence = replace(sentence, start=sentence.start + moved, end=sentence.end + moved)
+    highlights = [_highlights(index.model, hit) for hit in hits]
+    return Found(question, hits, highlights, sentence, needed, refused)
+
+
+def search(
+    index: M3Index, query: str, k: int = 10, *, settings: SearchSettings = DEFAULTS
+) -> list[dict[str, Any]]:
+    """Return the hits of `M3Index.search` as JSON values."""
+    return [hit.to_dict() for hit in index.search(query, k, settings=settings)]
+
+
+def rerank(
+    source: M3Index | Model,
+    query: str,
+    texts: Sequence[str],
+    *,
+    weights: Weights = "default",
+    ids: Sequence[str | None] = (),
+) -> list[Ranked]:
+    """Score texts against a query and order them, best first; equal scores keep their order.
+
+    Args:
+        source: A model, which encodes the texts; or an index, which uses its stored vectors for
+            the texts that it has.
+        query: Encoded as it is.
+        texts: What to order.
+        weights: As for `M3Index.search`, without bm25.
+        ids: The id of each text in the index, as far as it has one.
+
+    Raises:
+        InputError: The query is empty, no channel has a weight, or bm25 has one.
+    """
+    if isinstance(source, M3Index):
+        fused, columns = source.rescore(query, texts, weights, ids=ids)
+    else:
+        fused, columns = score_texts(source, query, texts, weights)
+    return [
+        Ranked(i, texts[i], float(fused[i]), {c: float(column[i]) for c, column in columns.items()})
+        for i in (-fused).argsort(kind="stable").tolist()
+    ]
+
+
+def embed(model: Model, texts: Sequence[str], *, colbert: bool = False) -> list[dict[str, Any]]:
+    """Encode texts; returns JSON values with the term weights in descending order.
+
+    Raises:
+        InputError: `texts` is not a sequence of strings.
+    """
+    found = []
+    for text, one in zip(texts, model.encode(texts, colbert=colbert), strict=True):
+        weights = sorted(one.sparse[0].items(), key=lambda item: -item[1])
+        values: dict[str, Any] = {
+            "text": text,
+            "tokens": int(one.n_tokens[0]),
+            "dense": one.dense[0].tolist(),
+            "sparse": {str(token): weight for token, weight in weights},
+        }
+        if colbert:
+            values["colbert"] = one.colbert[0].tolist()
+        found.append(values)
+    return found
+
+
+def _highlights(model: Model, hit: Hit) -> list[Span]:
+    """Return the spans, in the passage, of words that the question has, too."""
+    tokens = tokens_of(model.tokenizer, hit.passage.text)
+    spans = [(token.start, token.end) for token in tokens]
+    matched = {token for token, _, _ in hit.matched}
+    return matched_spans([token.id for token in tokens], spans, matched)

@@ -1,0 +1,1 @@
+"""Stores: where an index keeps its points and scores them; see `m3rag.stores.base`."""

@@ -1,0 +1,167 @@
+"""From groups of texts to gradients: tokens, views, scores, loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from m3rag.model.network import M3Network
+from m3rag.model.tokenizer import Tokenizer, Tokens
+from m3rag.training.batches import contrast
+from m3rag.training.example import Group
+from m3rag.training.gradient_cache import cached_backward
+from m3rag.training.losses import m3_loss
+from m3rag.training.settings import TrainingSettings
+from m3rag.training.similarity import colbert_scores, dense_scores, sparse_scores
+from m3rag.training.trainable import Views, encode, joined
+
+Ids = list[int]
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenized:
+    """A group in tokens."""
+
+    group: Group
+    query: Tokens
+    passages: tuple[Tokens, ...]
+
+    @property
+    def tokens(self) -> int:
+        """How many run through the network."""
+        return len(self.query.ids) + sum(len(passage.ids) for passage in self.passages)
+
+
+class Objective:
+    """M3's loss of a network on groups of texts."""
+
+    def __init__(
+        self,
+        network: M3Network,
+        tokenizer: Tokenizer,
+        settings: TrainingSettings,
+        dtype: torch.dtype,
+    ) -> None:
+        self._network = network
+        self._tokenizer = tokenizer
+        self._settings = settings
+        self._dtype = dtype
+        self._device = network.sparse_linear.weight.device
+
+    def tokenize(self, groups: Sequence[Group]) -> list[Tokenized]:
+        """The groups in tokens, cut to the longest that the settings allow."""
+        cut = self._tokenizer.cut
+        queries = cut([group.query for group in groups], self._settings.max_query_length)
+        texts = [text for group in groups for text in group.passages]
+        passages = iter(cut(texts, self._settings.max_passage_length))
+        return [
+            Tokenized(group, query, tuple(next(passages) for _ in group.passages))
+            for group, query in zip(groups, queries, strict=True)
+        ]
+
+    def backward(self, groups: Sequence[Tokenized], *, distil: bool) -> dict[str, float]:
+        """Add the gradients of a batch to the parameters; the loss and its parts.
+
+        At most `token_budget` tokens are in memory at once, but for a group or text that alone has
+        more.
+        """
+        budget = self._settings.token_budget
+        if sum(group.tokens for group in groups) <= budget:
+            return _floats(self._backward(groups, distil=distil))
+        if self._settings.gradient_cache:
+            return _floats(self._cached(groups, distil=distil))
+        total: dict[str, float] = {}
+        for part in parts(groups, [group.tokens for group in groups], budget):
+            share = len(part) / len(groups)
+            losses = _floats(self._backward(part, distil=distil, scale=share))
+            for name, value in losses.items():
+                total[name] = total.get(name, 0.0) + share * value
+        return total
+
+    def _backward(
+        self, groups: Sequence[Tokenized], *, distil: bool, scale: float = 1.0
+    ) -> dict[str, Tensor]:
+        queries = self._encode([group.query.ids for group in groups])
+        passages = self._encode([passage.ids for group in groups for passage in group.passages])
+        losses = self._loss(groups, queries, passages, distil=distil)
+        (scale * losses["loss"]).backward()  # type: ignore[no-untyped-call]
+        return losses
+
+    def _cached(self, groups: Sequence[Tokenized], *, distil: bool) -> dict[str, Tensor]:
+        """The same gradients with only some texts' activations in memory at a time."""
+        budget = self._settings.token_budget
+        queries = [group.query.ids for group in groups]
+        passages = [passage.ids for group in groups for passage in group.passages]
+        chunks, orders, count = [], [], 0
+        for texts in (queries, passages):
+            order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+            sizes = [len(texts[i]) for i in order]
+            chunks += [[texts[i] for i in part] for part in parts(order, sizes, budget)]
+            orders.append(torch.tensor(order, device=self._device).argsort())
+            count = count or len(chunks)
+
+        def loss(views: list[tuple[Tensor, ...]]) -> dict[str, Tensor]:
+            queries, passages = (
+                Views(
+                    *(view[order] for view in joined([Views(*v) for v in part], self._network.pad))
+                )
+                for part, order in zip((views[:count], views[count:]), orders, strict=True)
+            )
+            return self._loss(groups, queries, passages, distil=distil)
+
+        return cached_backward(self._encode, chunks, loss)
+
+    def _encode(self, texts: Sequence[Ids]) -> Views:
+        with self._autocast():
+            return encode(self._network, texts, self._tokenizer.unweighted)
+
+    def _autocast(self) -> AbstractContextManager[None]:
+        return torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32)
+
+    def _loss(
+        self, groups: Sequence[Tokenized], queries: Views, passages: Views, *, distil: bool
+    ) -> dict[str, Tensor]:
+        scores = {
+            "dense": dense_scores(queries.dense, passages.dense),
+            "sparse": sparse_scores(queries.ids, queries.weights, passages.ids, passages.weights),
+            "colbert": colbert_scores(
+                queries.colbert, queries.mask, passages.colbert, passages.mask
+            ),
+        }  # each (n, m)
+        plain = [group.group for group in groups]
+        relation = contrast(plain, in_batch=self._settings.in_batch_negatives)
+        teacher = None
+        if self._settings.teacher != "none":
+            teacher = torch.tensor([group.scores for group in plain], device=self._device)  # (n, g)
+        return m3_loss(
+            scores,
+            torch.from_numpy(relation.target).to(self._device),
+            self._settings.loss,
+            excluded=torch.from_numpy(relation.excluded).to(self._device),
+            teacher_scores=teacher,
+            distil=distil,
+        )
+
+
+def parts(items: Sequence[Item], sizes: Sequence[int], budget: int) -> Iterator[list[Item]]:
+    """Cut into runs whose sizes add up to at most `budget`; what alone is larger is alone."""
+    part: list[Item] = []
+    total = 0
+    for item, size in zip(items, sizes, strict=True):
+        if part and total + size > budget:
+            yield part
+            part, total = [], 0
+        part.append(item)
+        total += size
+    if part:
+        yield part
+
+
+def _floats(losses: dict[str, Tensor]) -> dict[str, float]:
+    return {name: float(value.detach()) for name, value in losses.items()}

@@ -1,0 +1,155 @@
+"""An index follows a folder: what is new is added, what changed replaced, what is gone removed."""
+
+import pytest
+
+from m3rag import M3Index
+from m3rag.documents import find
+from m3rag.errors import DocumentError, InputError, StorageError
+from m3rag.index.sync import sync
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "handbook"
+    (folder / "plants").mkdir(parents=True)
+    (folder / "plants" / "ferns.md").write_text("# Ferns\n\nFerns like shade and moist soil.\n")
+    (folder / "cacti.txt").write_text("Cacti like sun.\n\n" + "They need little water. " * 80)
+    return folder
+
+
+@pytest.fixture
+def index(fresh):
+    with M3Index.open(model=fresh) as index:
+        yield index
+
+
+def run(index, folder, **options):
+    return sync(index, folder, index.model.tokenizer, max_tokens=64, overlap=8, **options)
+
+
+def test_new_documents_are_added_under_the_folders_name(index, folder):
+    changes = run(index, folder)
+    assert changes.added == ["handbook/cacti.txt", "handbook/plants/ferns.md"]
+    assert changes.passages == index.count() > 5
+    [fern] = index.passages({"document_id": "handbook/plants/ferns.md"})
+    assert fern.headings == ("Ferns",)
+
+
+def test_unchanged_documents_are_not_encoded_again(index, folder):
+    run(index, folder)
+    before = index.model.encoded
+    changes = run(index, folder)
+    assert changes.unchanged == ["handbook/cacti.txt", "handbook/plants/ferns.md"]
+    assert (changes.passages, index.model.encoded) == (0, before)
+
+
+def test_a_changed_document_is_replaced_whole(index, folder):
+    run(index, folder)
+    (folder / "cacti.txt").write_text("Cacti hate frost.")
+    changes = run(index, folder)
+    assert changes.replaced == ["handbook/cacti.txt"]
+    texts = [p.text for p in index.passages({"document_id": "handbook/cacti.txt"})]
+    assert texts == ["Cacti hate frost."], "no passage of the longer, older text is left"
+
+
+def test_a_deleted_document_is_removed(index, folder):
+    run(index, folder)
+    (folder / "cacti.txt").unlink()
+    assert run(index, folder).removed == ["handbook/cacti.txt"]
+    assert {p.document_id for p in index.passages()} == {"handbook/plants/ferns.md"}
+
+
+def test_another_folder_and_loose_passages_are_left_alone(index, folder, tmp_path):
+    run(index, folder)
+    index.add(["A passage of no document."])
+    other = tmp_path / "recipes"
+    other.mkdir()
+    (other / "tea.txt").write_text("Boil water.")
+    before = index.count()
+    assert run(index, other).removed == []
+    assert index.count() == before + 1
+
+
+def test_a_folder_of_the_same_name_from_elsewhere_is_refused(index, folder, tmp_path):
+    run(index, folder)
+    twin = tmp_path / "elsewhere" / "handbook"
+    twin.mkdir(parents=True)
+    (twin / "a.txt").write_text("Another handbook.")
+    before = index.count()
+    with pytest.raises(InputError, match="another folder 'handbook'"):
+        run(index, twin)
+    assert index.count() == before, "nothing is removed"
+
+
+def test_no_path_of_the_machine_is_kept(index, folder, tmp_path):
+    run(index, folder)
+    assert all(str(tmp_path) not in str(p) for p in index.passages())
+
+
+def test_other_split_settings_index_again(index, folder):
+    run(index, folder)
+    changes = sync(index, folder, index.model.tokenizer, max_tokens=32, overlap=0)
+    assert len(changes.replaced) == 2
+
+
+def test_an_unreadable_document_does_not_stop_the_others(index, folder):
+    (folder / "broken.txt").write_bytes(b"\x00\x01binary")
+    (folder / "empty.md").write_text("")
+    changes = run(index, folder)
+    assert set(changes.failed) == {"handbook/broken.txt", "handbook/empty.md"}
+    assert len(changes.added) == 2
+
+
+def test_a_document_that_breaks_later_keeps_its_old_passages(index, folder):
+    run(index, folder)
+    (folder / "cacti.txt").write_bytes(b"\x00\x01binary")
+    assert "handbook/cacti.txt" in run(index, folder).failed
+    assert index.count({"document_id": "handbook/cacti.txt"}) > 1
+
+
+def test_an_interrupted_run_is_resumed(index, folder):
+    for i in range(6):
+        (folder / f"notes{i}.txt").write_text(f"Note {i}.\n\n" + f"Plant {i} needs water. " * 200)
+
+    def interrupt(stage, done, total):
+        if stage == "passages" and done >= 64:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(index, folder, progress=interrupt)
+    kept = index.count()
+    assert kept >= 64
+    changes = run(index, folder)
+    assert changes.unchanged, "documents that were complete are skipped"
+    assert changes.passages < index.count()
+    whole = M3Index.open(model=index.model)
+    run(whole, folder)
+    assert {p.id for p in index.passages()} == {p.id for p in whole.passages()}
+
+
+def test_a_failing_store_loses_nothing_that_was_reported(index, folder, monkeypatch):
+    monkeypatch.setattr(
+        index._store, "add", lambda points: (_ for _ in ()).throw(StorageError("full"))
+    )
+    with pytest.raises(StorageError, match="full"):
+        run(index, folder)
+    monkeypatch.undo()
+    assert len(run(index, folder).added) == 2
+
+
+def test_progress_ends_at_the_total(index, folder):
+    reports = {}
+    run(index, folder, progress=lambda stage, *state: reports.update({stage: state}))
+    assert reports["indexing"] == (sum(file.stat().st_size for file in find(folder)),) * 2
+    assert reports["passages"] == (index.count(), None)
+
+
+def test_no_such_folder(index, tmp_path):
+    with pytest.raises(DocumentError, match="nowhere"):
+        run(index, tmp_path / "nowhere")
+
+
+def test_a_folder_without_documents(index, tmp_path):
+    (tmp_path / "image.png").write_bytes(b"png")
+    with pytest.raises(DocumentError, match=r"no \.md, \.txt"):
+        run(index, tmp_path)

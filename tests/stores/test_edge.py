@@ -1,0 +1,75 @@
+"""What only the store in a folder has: quantised large indexes, messages, bytes."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from m3rag.documents import Passage
+from m3rag.errors import StorageError
+from m3rag.index import QueryPlan
+from m3rag.model import MultiVectors
+from m3rag.stores.edge import store as edge
+from m3rag.stores.edge.store import EdgeStore
+from m3rag.stores.memory import MemoryStore
+from tests.stores.stores import COLBERT_DIM, DIM, make, named, unit
+
+
+def test_a_large_index_is_quantised_and_scores_stay_exact(tmp_path, rng):
+    store = EdgeStore(tmp_path, dim=DIM, colbert_dim=COLBERT_DIM, quantize_from=1500)
+    oracle = MemoryStore()
+    for prefix in "ab":
+        points = make(rng, named(1000, prefix))
+        store.add(points)
+        oracle.add(points)
+        store.optimize()
+        assert bool(list(tmp_path.rglob("quantized.data"))) == (prefix == "b")
+    more = make(rng, named(50, "later"))
+    store.add(more)
+    oracle.add(more)
+    agree = []
+    for _ in range(10):
+        plan = QueryPlan(("dense",), ("dense",), 20, dense=unit(rng, DIM))
+        (found,), (expected,) = store.search([plan]), oracle.search([plan])
+        exact = dict(zip(expected.ids, expected.scores["dense"].tolist(), strict=True))
+        scores = dict(zip(found.ids, found.scores["dense"].tolist(), strict=True))
+        both = exact.keys() & scores.keys()
+        assert {i: scores[i] for i in both} == pytest.approx({i: exact[i] for i in both}, abs=1e-5)
+        agree.append(len(both) / 20)
+    assert np.mean(agree) > 0.97
+    store.close()
+    store = EdgeStore(tmp_path, dim=DIM, colbert_dim=COLBERT_DIM, quantize_from=1500)
+    assert store.count() == 2050
+    store.close()
+
+
+def test_points_are_cut_into_messages_by_their_bytes(rng, monkeypatch):
+    points = make(rng, [Passage(f"p{i}", "x" * 1000) for i in range(100)])
+    assert len(edge._messages(points)) == 1
+    monkeypatch.setattr(edge, "_MESSAGE_BYTES", 20_000)
+    parts = edge._messages(points)
+    assert len(parts) >= 5
+    assert [p.id for part in parts for p in part.passages] == [p.id for p in points.passages]
+    assert max(edge._size(part) for part in parts) < 40_000
+    monkeypatch.setattr(edge, "_MESSAGE_BYTES", 1)
+    assert len(edge._messages(points)) == 100
+
+
+def test_a_full_disk_refuses_a_new_index(tmp_path, monkeypatch):
+    monkeypatch.setattr(edge.shutil, "disk_usage", lambda _: SimpleNamespace(free=1 << 20))
+    with pytest.raises(StorageError, match="1 MB free"):
+        EdgeStore(tmp_path, dim=DIM, colbert_dim=None)
+
+
+def test_colbert_is_stored_in_about_a_byte_a_dimension(tmp_path, rng):
+    n, tokens = 200, 300
+    points = make(rng, named(n))
+    big = MultiVectors.from_rows([unit(rng, tokens, COLBERT_DIM) for _ in range(n)])
+    points = replace(points, colbert=big)
+    store = EdgeStore(tmp_path, dim=DIM, colbert_dim=COLBERT_DIM)
+    store.add(points)
+    store.close()
+    vectors = [p for p in tmp_path.rglob("vector_storage-colbert/**/*") if p.is_file()]
+    used = sum(p.stat().st_blocks * 512 for p in vectors)
+    assert n * tokens * COLBERT_DIM < used < 1.3 * n * tokens * COLBERT_DIM

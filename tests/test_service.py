@@ -1,0 +1,128 @@
+"""The plain values that the command line, servers and agents share."""
+
+import json
+from dataclasses import asdict
+
+import pytest
+
+from m3rag import M3Index, Passage, service
+from m3rag.errors import InputError
+from m3rag.index.presets import Preset
+from m3rag.index.settings import SearchSettings
+from tests.index.conftest import PASSAGES
+
+QUERY = "Where do ferns grow?"
+
+
+@pytest.fixture
+def index(tiny, tmp_path):
+    with M3Index.open(tmp_path / "kb", model=tiny) as index:
+        index.add(PASSAGES)
+        yield index
+
+
+def test_ask_finds_the_best_sentence_and_its_place(index):
+    found = service.ask(index, QUERY, 2)
+    first = found.hits[0].passage
+    assert [hit.passage.id for hit in found.hits] == [
+        hit.passage.id for hit in index.search(QUERY, 2)
+    ]
+    assert found.sentence.text in first.text
+    assert not found.refused
+    values = json.loads(json.dumps(found.to_dict()))
+    assert values["answer"]["passage_id"] == first.id
+    assert first.text[values["answer"]["start"] : values["answer"]["end"]] == found.sentence.text
+    assert "min_score" not in values
+    marked = [first.text[start:end] for start, end in found.highlights[0]]
+    assert marked == ["ns"]  # the piece that "ferns" and "Ferns" have in common
+
+
+def test_ask_refuses_below_the_score_needed(index):
+    found = service.ask(index, QUERY, min_score=2.0)
+    assert (found.refused, found.sentence, found.min_score) == (True, None, 2.0)
+    assert found.to_dict()["answer"] is None
+    assert found.to_dict()["refused"] is True
+
+
+def test_ask_takes_the_score_that_was_calibrated(index):
+    index.save_preset("strict", Preset({"dense": 1.0}, min_score=2.0))
+    assert service.ask(index, QUERY, settings=SearchSettings(weights="strict")).refused
+    balanced = SearchSettings(weights="strict", balance="lang")
+    assert service.ask(index, QUERY, settings=balanced).min_score is None
+
+
+def test_ask_of_nothing(index):
+    nothing = SearchSettings(filter={"lang": "xx"})
+    found = service.ask(index, QUERY, settings=nothing)
+    assert (found.hits, found.sentence, found.refused) == ([], None, False)
+
+
+def test_neighbours_move_the_sentence(tiny):
+    texts = ["First comes this line.", "Ferns like shade and moist soil.", "Last comes that line."]
+    starts = [0, 23, 56]
+    passages = [
+        Passage(f"d#{i}", text, document_id="d", start=start, end=start + len(text))
+        for i, (text, start) in enumerate(zip(texts, starts, strict=True))
+    ]
+    with M3Index.open(model=tiny) as index:
+        index.add(passages)
+        found = service.ask(index, "Who likes shade and moist soil?", 1, neighbours=1)
+    [hit] = found.hits
+    assert hit.passage.text.startswith("First")
+    sentence = found.sentence
+    assert hit.passage.text[sentence.start : sentence.end] == sentence.text
+    assert found.to_dict()["answer"]["start"] == 23
+
+
+def test_search_is_that_of_the_index(index):
+    settings = SearchSettings(channels=["dense"])
+    found = service.search(index, QUERY, 3, settings=settings)
+    assert found == [hit.to_dict() for hit in index.search(QUERY, 3, channels=["dense"])]
+
+
+def test_rerank_orders_texts_with_and_without_an_index(index, tiny):
+    texts = [passage.text for passage in PASSAGES]
+    ids = [passage.id for passage in PASSAGES]
+    by_model = service.rerank(tiny, QUERY, texts)
+    by_index = service.rerank(index, QUERY, texts, ids=ids)
+    assert [one.position for one in by_model] == [one.position for one in by_index]
+    assert [one.score for one in by_index] == pytest.approx(
+        [one.score for one in by_model], abs=5e-3
+    )
+    assert [one.score for one in by_model] == sorted((o.score for o in by_model), reverse=True)
+    first = by_model[0].to_dict()
+    assert first["text"] == texts[first["position"]]
+    assert {"score", "dense", "sparse", "colbert"} <= set(first)
+    assert service.rerank(tiny, QUERY, []) == []
+    with pytest.raises(InputError, match="query is empty"):
+        service.rerank(tiny, " ", texts)
+
+
+def test_embed_gives_the_views_of_the_model(tiny):
+    enc = tiny.encode(["Ferns like shade."])
+    [values] = service.embed(tiny, ["Ferns like shade."], colbert=True)
+    assert values["dense"] == enc.dense[0].tolist()
+    assert {int(token): weight for token, weight in values["sparse"].items()} == enc.sparse[0]
+    assert list(values["sparse"].values()) == sorted(values["sparse"].values(), reverse=True)
+    assert values["colbert"] == enc.colbert[0].tolist()
+    assert values["tokens"] == enc.n_tokens[0]
+    assert "colbert" not in service.embed(tiny, ["x"])[0]
+
+
+def test_info_and_delete_need_no_model(index):
+    found = service.info(index.stored)
+    assert found.passages == len(PASSAGES)
+    assert found.documents == {"(no document)": 2, "plantas.md": 1, "plants.md": 2}
+    assert found.bytes > 0
+    assert json.loads(json.dumps(found.to_dict()))["model"] == "tiny"
+    with pytest.raises(InputError, match="Say what to delete"):
+        service.delete(index.stored)
+    result = service.delete(index.stored, documents=["plants.md"], filter={"year": 2021})
+    assert asdict(result) == {"deleted": 1, "left": 4}
+    assert service.delete(index.stored, documents=["plants.md", "none.md"]).deleted == 1
+
+
+def test_info_of_an_index_in_memory(tiny):
+    with M3Index.open(model=tiny) as index:
+        found = service.info(index.stored)
+    assert (found.place, found.bytes, found.passages) == ("memory", None, 0)

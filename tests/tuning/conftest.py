@@ -1,0 +1,5 @@
+"""The retrieval set of `tests/evaluation`."""
+
+from tests.evaluation.conftest import passage_scores, report, scores, xquad
+
+__all__ = ["passage_scores", "report", "scores", "xquad"]
