@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -20,12 +20,52 @@ from rich.progress import (
 )
 
 from m3rag.cli.common import opened
-from m3rag.cli.options import Json
+from m3rag.cli.options import Json, settings_options
 
 if TYPE_CHECKING:
+    from m3rag.index.manifest import ColbertMode, ContextMode
     from m3rag.index.sync import Changes
 
 
+@dataclass(frozen=True)
+class _Options:
+    """How `m3rag index` makes passages, and what a new knowledge base is like."""
+
+    model: str | None = field(
+        default=None,
+        metadata={
+            "help": 'Model: hub id, folder, or "tiny" (bundled, works offline, not BGE-M3). '
+            "Defaults to the model of the knowledge base, or to BAAI/bge-m3 for a new "
+            "one."
+        },
+    )
+    max_tokens: int = field(
+        default=512,
+        metadata={"help": "Maximum passage length in model tokens; at least 16."},
+    )
+    overlap: int = field(
+        default=64,
+        metadata={
+            "help": "Tokens that adjacent passages may share; less than half of --max-tokens."
+        },
+    )
+    colbert: ColbertMode | None = field(
+        default=None,
+        metadata={
+            "help": "ColBERT vectors of a new knowledge base: stored (default), on-demand "
+            "(computed for each query; small on disk) or off."
+        },
+    )
+    context: ContextMode | None = field(
+        default=None,
+        metadata={
+            "help": "How a new knowledge base encodes passages: each alone (passage, default), "
+            "or those of a document together (document)."
+        },
+    )
+
+
+@settings_options(_Options)
 def index(
     folder: Annotated[
         Path,
@@ -37,36 +77,8 @@ def index(
     to: Annotated[
         Path, typer.Option("--to", help="Knowledge base folder; created if it does not exist.")
     ],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help='Model: hub id, folder, or "tiny" (bundled, works offline, not BGE-M3). Defaults '
-            "to the model of the knowledge base, or to BAAI/bge-m3 for a new one."
-        ),
-    ] = None,
-    max_tokens: Annotated[
-        int, typer.Option(help="Maximum passage length in model tokens; at least 16.")
-    ] = 512,
-    overlap: Annotated[
-        int,
-        typer.Option(
-            help="Tokens that adjacent passages may share; less than half of --max-tokens."
-        ),
-    ] = 64,
-    colbert: Annotated[
-        Literal["stored", "on-demand", "off"] | None,
-        typer.Option(
-            help="ColBERT vectors of a new knowledge base: stored (default), on-demand (computed "
-            "for each query; small on disk) or off."
-        ),
-    ] = None,
-    context: Annotated[
-        Literal["passage", "document"] | None,
-        typer.Option(
-            help="How a new knowledge base encodes passages: each alone (passage, default), or "
-            "those of a document together (document)."
-        ),
-    ] = None,
+    *,
+    settings: _Options,
     as_json: Json = False,
 ) -> None:
     """Synchronize a knowledge base with a folder of documents.
@@ -81,15 +93,21 @@ def index(
     bars = _Bars(errors, folder)
     with (
         bars,
-        opened(to, model=model, colbert=colbert, context=context, create=True) as (kb, loaded),
+        opened(
+            to,
+            model=settings.model,
+            colbert=settings.colbert,
+            context=settings.context,
+            create=True,
+        ) as (kb, loaded),
     ):
         try:
             changes = sync(
                 kb,
                 folder,
                 loaded.tokenizer,
-                max_tokens=max_tokens,
-                overlap=overlap,
+                max_tokens=settings.max_tokens,
+                overlap=settings.overlap,
                 progress=bars.report,
             )
         except KeyboardInterrupt:

@@ -53,7 +53,8 @@ def settings_options(
     """Return a decorator that replaces the parameter `settings` of a command by options.
 
     Each field of the settings class becomes an option with the field's default and the help in
-    its metadata, so that a setting is declared only once.
+    its metadata, so that a setting is declared only once. "option" in the metadata names the
+    option; a bool then has no `--no-…`.
 
     Args:
         settings: A dataclass with defaults.
@@ -94,7 +95,8 @@ def _option(one: Field[Any], kind: Any) -> inspect.Parameter:
     default = None if one.default == () else one.default
     if default is None:
         kind = kind | None
-    option = typer.Option(help=one.metadata["help"])
+    names = [one.metadata["option"]] if "option" in one.metadata else []
+    option = typer.Option(*names, help=one.metadata["help"])
     return inspect.Parameter(
         one.name,
         inspect.Parameter.KEYWORD_ONLY,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -93,48 +93,65 @@ def train(
         _print(to, progress, as_json=as_json)
 
 
+@dataclass(frozen=True)
+class _MiningOptions:
+    """How `m3rag train mine` searches and chooses."""
+
+    model: str = field(
+        default=DEFAULT_MODEL,
+        metadata={"help": 'Model that searches: hub id, folder, or "tiny".'},
+    )
+    corpus: Path | None = field(
+        default=None,
+        metadata={
+            "help": 'JSON lines with a "text" each, searched in addition to the passages of the '
+            "data."
+        },
+    )
+    negatives: int = field(
+        default=7,
+        metadata={"help": "Maximum number of negatives per example."},
+    )
+    range: str = field(
+        default="10-200",
+        metadata={"help": "First and last rank to choose from, not counting relevant passages."},
+    )
+    margin: float | None = field(
+        default=None,
+        metadata={
+            "help": "Minimum distance of a negative's score below that of the best relevant "
+            "passage."
+        },
+    )
+    scores: bool = field(
+        default=False,
+        metadata={
+            "help": "Also write the scores of the model, for --teacher.",
+            "option": "--scores",
+        },
+    )
+    seed: int = field(default=0, metadata={"help": "Random seed for choosing among the ranks."})
+
+
 @app.command()
+@settings_options(_MiningOptions, types={"corpus": Path})
 def mine(
     data: Annotated[
         list[Path],
         typer.Option(help="File of examples (.jsonl, .jsonl.gz or .jsonl.zst). Repeatable."),
     ],
     to: Annotated[Path, typer.Option(help="Output file (.jsonl, .jsonl.gz or .jsonl.zst).")],
-    model: Annotated[
-        str, typer.Option(help='Model that searches: hub id, folder, or "tiny".')
-    ] = DEFAULT_MODEL,
-    corpus: Annotated[
-        Path | None,
-        typer.Option(
-            help='JSON lines with a "text" each, searched in addition to the passages of the data.'
-        ),
-    ] = None,
-    negatives: Annotated[int, typer.Option(help="Maximum number of negatives per example.")] = 7,
-    ranks: Annotated[
-        str,
-        typer.Option(
-            "--range", help="First and last rank to choose from, not counting relevant passages."
-        ),
-    ] = "10-200",
-    margin: Annotated[
-        float | None,
-        typer.Option(
-            help="Minimum distance of a negative's score below that of the best relevant passage."
-        ),
-    ] = None,
-    scores: Annotated[
-        bool, typer.Option("--scores", help="Also write the scores of the model, for --teacher.")
-    ] = False,
-    seed: Annotated[int, typer.Option(help="Random seed for choosing among the ranks.")] = 0,
+    *,
+    settings: _MiningOptions,
     as_json: Json = False,
 ) -> None:
     """Find hard negatives: high-ranking passages that are not relevant.
 
     Example: m3rag train mine --data pairs.jsonl --model tiny --range 2-50 --to mined.jsonl
     """
-    first, dash, last = ranks.partition("-")
+    first, dash, last = settings.range.partition("-")
     if not (dash and first.isdigit() and last.isdigit()):
-        raise InputError(f"--range {ranks!r}: two ranks are needed, such as 10-200.")
+        raise InputError(f"--range {settings.range!r}: two ranks are needed, such as 10-200.")
     from m3rag import training
     from m3rag.model import M3Model
 
@@ -144,18 +161,18 @@ def mine(
         TimeElapsedColumn(),
         console=Console(stderr=True),
     )
-    with bar, M3Model.load(model) as loaded:
+    with bar, M3Model.load(settings.model) as loaded:
         task = bar.add_task("mine", total=None)
         mined = training.mine(
             data,
             to,
             model=loaded,
-            corpus=corpus,
-            negatives=negatives,
+            corpus=settings.corpus,
+            negatives=settings.negatives,
             ranks=(int(first), int(last)),
-            margin=margin,
-            scores=scores,
-            seed=seed,
+            margin=settings.margin,
+            scores=settings.scores,
+            seed=settings.seed,
             progress=lambda _, done, total: bar.update(task, completed=done, total=total),
         )
     if as_json:

@@ -103,8 +103,8 @@ class RetrievalSet:
     @staticmethod
     def read(source: str | Path) -> RetrievalSet:
         """Call `m3rag.evaluation.read_set`, under the name it had in 0.1."""
-        reading = import_module("m3rag.evaluation.reading")  # by name: sets know no file format
-        found: RetrievalSet = reading.read_set(source)
+        sources = import_module("m3rag.evaluation.sources")  # by name: sets know no file format
+        found: RetrievalSet = sources.read_set(source)
         return found
 
     def sample(self, every: int) -> RetrievalSet:

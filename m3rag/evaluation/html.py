@@ -1,5 +1,5 @@
-"""The names of `m3rag.evaluation.report_page`, where 0.1 had them."""
+"""The name of `m3rag.evaluation.report_page`, where 0.1 had it."""
 
-from m3rag.extras import lazy
+from m3rag.evaluation.report_page import page
 
-__getattr__ = lazy(__name__, {"page": "m3rag.evaluation.report_page"})
+__all__ = ["page"]

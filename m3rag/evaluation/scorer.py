@@ -7,7 +7,8 @@ passage and channel), the views of the queries and those of one block.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import get_args
 
@@ -22,7 +23,7 @@ from m3rag.evaluation.maxsim import maxsim
 from m3rag.evaluation.slices import Context, Level, Pairs, Slice, Splitter, cut
 from m3rag.extras import require
 from m3rag.model import M3Model
-from m3rag.progress import Progress, silent
+from m3rag.progress import Progress, counting, silent
 from m3rag.scoring import SCORED, dense_scores, named_weights, sparse_scores
 from m3rag.scoring.fusion import Floats
 
@@ -74,36 +75,74 @@ def score(
     _check_choice("aggregate", aggregate, AGGREGATES)
     splitter = Splitter(model.tokenizer, max_tokens, overlap)
     slices = cut(data.sample(every), pairs=pairs, level=level, splitter=splitter)
-    tell = progress or silent
     views = [channel for channel in CHANNELS if channel in channels]
-    asked = {query.id: query.text for one in slices for query in one.queries}
-    place = {query: row for row, query in enumerate(asked)}
-    encoded = _encode_queries(model, list(asked.values()), views, tell)
-    total, done = sum(len(one.passages) for one in slices), 0
+    encoder = _SetEncoder(model, views, mcls, together=context == "document")
+    report = progress or silent
+    queries = encoder.queries(slices, report)
+    passages = counting(report, "scoring passages", sum(len(one.passages) for one in slices))
     scored = []
-    for one in slices:
-        queries = encoded[[place[query.id] for query in one.queries]] if encoded else None
-        matrices = {c: np.empty((len(one.queries), len(one.passages)), np.float32) for c in views}
-        for columns in _blocks(one.passages):
-            if queries is not None:
-                block = [one.passages[i] for i in columns]
-                passages = _encode(
-                    model,
-                    [passage.text for passage in block],
-                    views,
-                    mcls=mcls,
-                    documents=[p.document_id for p in block] if context == "document" else None,
-                )
-                for channel in views:
-                    matrices[channel][:, columns] = _channel_scores(channel, queries, passages)
-            done += len(columns)
-            tell("scoring passages", done, total)
+    for one, asked in zip(slices, queries, strict=True):
+        matrices = _view_scores(encoder, one, asked, passages)
         if "bm25" in channels:
             matrices["bm25"] = bm25_scores(model, one)
         kept = {channel: matrices[channel] for channel in channels}
         scored.append(SliceScores(one, kept, aggregate))
     presets = named_weights(model.presets)
     return Scores(data.name, model.name, level, pairs == "pooled", scored, presets)
+
+
+@dataclass(frozen=True)
+class _SetEncoder:
+    """Encodes the queries and passages of a set.
+
+    Attributes:
+        model: encodes.
+        views: the channels that need encoding; none if bm25 alone is scored.
+        mcls: tokens between two `<s>`; None for one at the start of a passage.
+        together: whether the passages of a document share a pass.
+    """
+
+    model: M3Model
+    views: Sequence[str]
+    mcls: int | None
+    together: bool
+
+    def queries(self, slices: Sequence[Slice], progress: Progress) -> list[Encoding | None]:
+        """Encode the queries of all slices, each once; returns those of each slice."""
+        texts = {query.id: query.text for one in slices for query in one.queries}
+        if not self.views:
+            return [None for _ in slices]
+
+        def report(_stage: str, done: int, total: int | None, /) -> None:
+            if done % _QUERIES == 0 or done == total:
+                progress("encoding queries", done, total)
+
+        encoding = self._encode(list(texts.values()), progress=report)
+        place = {name: row for row, name in enumerate(texts)}
+        return [encoding[[place[query.id] for query in one.queries]] for one in slices]
+
+    def passages(self, passages: Sequence[Passage]) -> Encoding:
+        """Encode passages."""
+        documents = [p.document_id for p in passages] if self.together else None
+        return self._encode([p.text for p in passages], mcls=self.mcls, documents=documents)
+
+    def _encode(
+        self,
+        texts: Sequence[str],
+        *,
+        mcls: int | None = None,
+        documents: Sequence[str | None] | None = None,
+        progress: Progress | None = None,
+    ) -> Encoding:
+        return self.model.encode(
+            texts,
+            dense="dense" in self.views,
+            sparse="sparse" in self.views,
+            colbert="colbert" in self.views,
+            mcls=mcls,
+            documents=documents,
+            progress=progress,
+        )
 
 
 def _check_channels(channels: Sequence[str]) -> None:
@@ -134,38 +173,19 @@ def _blocks(passages: Sequence[Passage]) -> Iterator[list[int]]:
         yield block
 
 
-def _encode(
-    model: M3Model,
-    texts: Sequence[str],
-    views: Sequence[str],
-    *,
-    mcls: int | None = None,
-    documents: Sequence[str | None] | None = None,
-    progress: Progress | None = None,
-) -> Encoding:
-    return model.encode(
-        texts,
-        dense="dense" in views,
-        sparse="sparse" in views,
-        colbert="colbert" in views,
-        mcls=mcls,
-        documents=documents,
-        progress=progress,
-    )
-
-
-def _encode_queries(
-    model: M3Model, texts: Sequence[str], views: Sequence[str], tell: Progress
-) -> Encoding | None:
-    """All queries' views, or None if none is asked for."""
-    if not views:
-        return None
-
-    def report(_stage: str, done: int, total: int | None) -> None:
-        if done % _QUERIES == 0 or done == total:
-            tell("encoding queries", done, total)
-
-    return _encode(model, texts, views, progress=report)
+def _view_scores(
+    encoder: _SetEncoder, one: Slice, queries: Encoding | None, report: Callable[[int], None]
+) -> dict[str, Floats]:
+    """Return the scores `(n queries, n passages)` of a slice on each view."""
+    shape = (len(one.queries), len(one.passages))
+    matrices = {channel: np.empty(shape, np.float32) for channel in encoder.views}
+    for columns in _blocks(one.passages):
+        if queries is not None:
+            passages = encoder.passages([one.passages[i] for i in columns])
+            for channel, matrix in matrices.items():
+                matrix[:, columns] = _channel_scores(channel, queries, passages)
+        report(len(columns))
+    return matrices
 
 
 def _channel_scores(channel: str, queries: Encoding, passages: Encoding) -> Floats:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from m3rag.encoder import Model
 from m3rag.encoding import Encoding
-from m3rag.errors import InputError
 from m3rag.index.collection import Collection
 from m3rag.index.expand import expand
 from m3rag.index.hit import Hit
@@ -24,7 +23,7 @@ from m3rag.index.opening import IndexSettings, StoredIndex, open_index
 from m3rag.index.presets import Preset, check_name, read_presets, write_presets
 from m3rag.index.query import SearchRequest, parse_request
 from m3rag.index.rescoring import rescore
-from m3rag.index.search import run_search
+from m3rag.index.search import run_search, vector_encoding
 from m3rag.index.settings import DEFAULTS, SearchOptions, SearchSettings
 from m3rag.scoring import BM25, SCORED, Analyzer, Weights
 from m3rag.scoring.fusion import Floats
@@ -218,16 +217,8 @@ class M3Index(Collection):
         Raises:
             InputError: The vector has another width, or a value that is not a finite number.
         """
-        dense = np.asarray(vector, np.float32)
-        if dense.shape != (self.manifest.dim,) or not np.isfinite(dense).all():
-            raise InputError(
-                f"The vector must be {self.manifest.dim} finite numbers, as the model "
-                f"{self.model.name!r} gives, got shape {dense.shape}."
-            )
+        encoding = vector_encoding(vector, self.model)
         settings = SearchSettings(channels=["dense"], filter=filter, candidates=k)
-        encoding = Encoding(
-            n_tokens=np.zeros(1, np.int32), truncated=np.zeros(1, np.bool_), dense=dense[None]
-        )
         hits = self._run(self._request(["(a vector)"], k, settings), encoding)[0]
         return [replace(hit, _explain=None) for hit in hits]  # there is no text to explain
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from m3rag.documents import Passage
 from m3rag.encoder import Model
 from m3rag.encoding import Encoding, SparseVectors
+from m3rag.errors import InputError
 from m3rag.explanation import Explanation, channel_shares, explain_fused
 from m3rag.index.hit import Hit
 from m3rag.index.query import ScoringPlan, SearchRequest
@@ -77,6 +78,23 @@ def query_plans(
             )
         plans.append(plan)
     return plans
+
+
+def vector_encoding(vector: Sequence[float] | NDArray[np.floating], model: Model) -> Encoding:
+    """Return a dense vector `(dim,)` as the encoding of one query.
+
+    Raises:
+        InputError: It has another width, or a value that is not a finite number.
+    """
+    dense = np.asarray(vector, np.float32)
+    if dense.shape != (model.dim,) or not np.isfinite(dense).all():
+        raise InputError(
+            f"The vector must be {model.dim} finite numbers, as the model {model.name!r} gives, "
+            f"got shape {dense.shape}."
+        )
+    return Encoding(
+        n_tokens=np.zeros(1, np.int32), truncated=np.zeros(1, np.bool_), dense=dense[None]
+    )
 
 
 def rank(found: Candidates, plan: ScoringPlan) -> tuple[list[int], Floats]:

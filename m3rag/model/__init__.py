@@ -9,9 +9,9 @@ from m3rag.encoding import CHANNELS, Encoding, MultiVectors, SparseVectors
 from m3rag.extras import lazy
 
 if TYPE_CHECKING:
+    from m3rag.model.lookup import ModelSpec
     from m3rag.model.model import M3Model
     from m3rag.model.shared import shared_model
-    from m3rag.model.spec import ModelSpec
     from m3rag.model.tokenizer import Tokenizer
 
 __all__ = [
@@ -29,7 +29,7 @@ __getattr__ = lazy(
     __name__,
     {
         "M3Model": "m3rag.model.model",
-        "ModelSpec": "m3rag.model.spec",
+        "ModelSpec": "m3rag.model.lookup",
         "Tokenizer": "m3rag.model.tokenizer",
         "shared_model": "m3rag.model.shared",
     },

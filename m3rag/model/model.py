@@ -13,17 +13,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from m3rag.encoding import Encoding, MultiVectors, SparseVectors
+from m3rag.encoding import Encoding
 from m3rag.errors import InputError
 from m3rag.model import checkpoint as checkpoints
 from m3rag.model.checkpoint import Checkpoint
 from m3rag.model.grouping import units_of
 from m3rag.model.kernels.device import choose_device, choose_dtype, pass_tokens
-from m3rag.model.lookup import DEFAULT, locate
+from m3rag.model.lookup import DEFAULT, ModelSpec, locate
 from m3rag.model.memo import Unit
 from m3rag.model.network import M3Network
 from m3rag.model.request import EncodingRequest, warn_truncated
-from m3rag.model.spec import ModelSpec
 from m3rag.model.worker import EncodingThread
 from m3rag.progress import Progress
 
@@ -172,7 +171,7 @@ class M3Model:
             TruncationWarning: A text has more tokens than the limit.
         """
         units = self._units(texts, max_length, mcls, documents)
-        request = self._request(units, dense, sparse, colbert, progress)
+        request = EncodingRequest(units, dense, sparse, colbert, progress)
         future = self._submit(request)
         try:
             encoding = future.result()
@@ -195,7 +194,7 @@ class M3Model:
     ) -> Encoding:
         """`encode`, without blocking the event loop; cancelling it cancels the work."""
         units = self._units(texts, max_length, mcls, documents)
-        request = self._request(units, dense, sparse, colbert, progress)
+        request = EncodingRequest(units, dense, sparse, colbert, progress)
         encoding = await asyncio.wrap_future(self._submit(request))
         return warn_truncated(encoding, request)
 
@@ -212,7 +211,9 @@ class M3Model:
         special token typed by hand has a weight here, and none there. `documents` is as in
         `encode`.
         """
-        request = self._request(self._units(texts, None, None, documents), False, True, False, None)
+        request = EncodingRequest(
+            self._units(texts, None, None, documents), False, True, False, None
+        )
         warn_truncated(self._submit(request).result(), request)
         return [views.weights[1:-1].copy() for views in request.gathered]
 
@@ -275,31 +276,11 @@ class M3Model:
         limit = self.max_length if max_length is None else self._limit(max_length)
         return units_of(texts, limit, mcls, documents, self.tokenizer)
 
-    def _request(
-        self,
-        units: list[Unit],
-        dense: bool,
-        sparse: bool,
-        colbert: bool,
-        progress: Progress | None,
-    ) -> EncodingRequest:
-        if not (dense or sparse or colbert):
-            raise InputError("Nothing to encode: dense, sparse and colbert are all False.")
-        return EncodingRequest(units, dense, sparse, colbert, progress)
-
     def _submit(self, request: EncodingRequest) -> Future[Encoding]:
         if request.units:
             return self._worker.submit(request)
         nothing: Future[Encoding] = Future()
-        nothing.set_result(
-            Encoding(
-                n_tokens=np.empty(0, np.int32),
-                truncated=np.empty(0, np.bool_),
-                dense=np.empty((0, self.dim), np.float32) if request.dense else None,
-                sparse=SparseVectors.from_rows([]) if request.sparse else None,
-                colbert=MultiVectors.empty(self.colbert_dim) if request.colbert else None,
-            )
-        )
+        nothing.set_result(request.of_nothing(self.dim, self.colbert_dim))
         return nothing
 
     def _limit(self, max_length: int) -> int:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from m3rag.encoding import Encoding, GrowingMultiVectors, SparseVectors
-from m3rag.errors import TruncationWarning
+from m3rag.encoding import Encoding, GrowingMultiVectors, MultiVectors, SparseVectors
+from m3rag.errors import InputError, TruncationWarning
 from m3rag.model.memo import TextViews, Unit
 from m3rag.model.tokenizer import Tokens
 from m3rag.progress import Progress
@@ -38,6 +38,8 @@ class EncodingRequest:
     total: int = field(init=False)  # texts
 
     def __post_init__(self) -> None:
+        if not (self.dense or self.sparse or self.colbert):
+            raise InputError("Nothing to encode: dense, sparse and colbert are all False.")
         self.total = sum(len(unit.texts) for unit in self.units)
 
     @property
@@ -86,6 +88,16 @@ class EncodingRequest:
             self.future.set_result(self._encoding())
         except BaseException as error:
             self.future.set_exception(error)
+
+    def of_nothing(self, dim: int, colbert_dim: int) -> Encoding:
+        """Return the encoding of a request without texts, for a model of these widths."""
+        return Encoding(
+            n_tokens=np.empty(0, np.int32),
+            truncated=np.empty(0, np.bool_),
+            dense=np.empty((0, dim), np.float32) if self.dense else None,
+            sparse=SparseVectors.from_rows([]) if self.sparse else None,
+            colbert=MultiVectors.empty(colbert_dim) if self.colbert else None,
+        )
 
     def _encoding(self) -> Encoding:
         views = self.gathered

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from m3rag.errors import ModelMismatchError
-from m3rag.model.lookup import DEFAULT
+from m3rag.model.lookup import DEFAULT, ModelSpec
 from m3rag.model.model import M3Model
-from m3rag.model.spec import ModelSpec
 
 M = TypeVar("M")
 

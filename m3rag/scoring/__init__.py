@@ -1,7 +1,6 @@
 """Pure functions on arrays and texts: scores, fusion, BM25, matched tokens."""
 
 from m3rag.encoder import Encoder
-from m3rag.scoring.balance import balanced
 from m3rag.scoring.bm25 import BM25, Analyzer
 from m3rag.scoring.fusion import (
     FUSIONS,
@@ -10,6 +9,7 @@ from m3rag.scoring.fusion import (
     SCORED,
     Fusion,
     Weights,
+    balanced,
     named_weights,
     parse_weights,
     reciprocal_rank_fusion,

@@ -1,4 +1,4 @@
-"""One score out of several: weighted sum, reciprocal rank fusion, and what `weights` may be."""
+"""One score from several: weights, weighted sum, reciprocal rank fusion, balancing groups."""
 
 from __future__ import annotations
 
@@ -27,6 +27,10 @@ PRESETS: dict[str, dict[str, float]] = {
 }
 """The paper's weights for MIRACL and MKQA ("default") and for MLDR ("long-document"); texts in
 two languages share few tokens, so "cross-lingual" trusts sparse less."""
+
+
+FEW = 5
+"""A group of fewer has no mean and deviation to trust: its scores stay as they are."""
 
 
 def named_weights(own: Mapping[str, Mapping[str, float]]) -> dict[str, Mapping[str, float]]:
@@ -91,6 +95,29 @@ def reciprocal_rank_fusion(
     return fused.astype(np.float32)
 
 
+def balanced(scores: Floats, groups: NDArray[np.str_]) -> Floats:
+    """Scores that have, within each group, the mean and deviation of the row as a whole.
+
+    The order within a group stays. A group of fewer than `FEW` keeps its scores, and so does
+    everything if there is one group only. A lexical score of 0 no longer says that nothing is
+    shared: weigh the result, and do not fuse it by ranks.
+
+    Args:
+        scores: `(..., n)`; each row is balanced on its own.
+        groups: `(n,)`, the name of each passage's group.
+    """
+    found = scores.copy()
+    names, sizes = np.unique(groups, return_counts=True)
+    if len(names) < 2:
+        return found
+    mean, deviation = _moments(scores)
+    for name in names[sizes >= FEW]:
+        part = scores[..., groups == name]
+        own, spread = _moments(part)
+        found[..., groups == name] = (part - own) / np.maximum(spread, 1e-6) * deviation + mean
+    return found
+
+
 def ranks(scores: Floats, channel: str) -> NDArray[np.float64]:
     """The rank of each passage in a channel, `(n,)`; inf: it has none.
 
@@ -105,6 +132,11 @@ def ranks(scores: Floats, channel: str) -> NDArray[np.float64]:
     if channel in LEXICAL:
         found[column <= 0] = np.inf
     return found
+
+
+def _moments(scores: Floats) -> tuple[Floats, Floats]:
+    """Mean and deviation of each row, `(..., 1)`."""
+    return scores.mean(axis=-1, keepdims=True), scores.std(axis=-1, keepdims=True)
 
 
 def _list(names: Mapping[str, object] | Sequence[str]) -> str:

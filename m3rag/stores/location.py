@@ -7,7 +7,7 @@ from pathlib import Path
 
 from m3rag.errors import InputError
 from m3rag.stores.base import Location
-from m3rag.stores.edge.folder import FolderLocation
+from m3rag.stores.edge.directory import FolderLocation
 from m3rag.stores.memory import MemoryLocation
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)

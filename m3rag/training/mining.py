@@ -55,8 +55,8 @@ def mine(
 ) -> Mined:
     """Write the examples again, each with hard negatives as its "neg".
 
-    Each query searches the corpus, dense and sparse fused as the "default" weights say. No negative
-    is a text that answers the query, or one with the same key or words.
+    Each query searches dense and sparse vectors with the "default" weights. A negative is never
+    an answer to the query, to one with the same words, or to one with the same key.
 
     Args:
         data: Files of examples; see `m3rag.training.example`.
@@ -77,14 +77,13 @@ def mine(
     Raises:
         InputError: Data or numbers that cannot be used.
     """
-    first, last = ranks
-    if not 1 <= first <= last or negatives < 1:
-        raise InputError(f"ranks {first} to {last}, {negatives} negatives: all must be at least 1.")
+    if not 1 <= ranks[0] <= ranks[1] or negatives < 1:
+        raise InputError(
+            f"ranks {ranks[0]} to {ranks[1]}, {negatives} negatives: all must be at least 1."
+        )
     examples = Examples([data] if isinstance(data, str | Path) else data)
     answers = _Answers(examples)
-    texts = dict.fromkeys(text for e in examples for text in (*e.positives, *e.negatives))
-    if corpus is not None:
-        texts |= dict.fromkeys(_passages(Path(corpus)))
+    texts = _corpus(examples, corpus)
     mined = Mined()
     report = counting(progress, "mining", len(examples))
     with M3Index.open(model=model, colbert="off") as index, written(Path(to)) as file:
@@ -92,13 +91,7 @@ def mine(
         for start in range(0, len(examples), _AT_ONCE):
             rng = np.random.default_rng((seed, start))
             numbers = range(start, min(start + _AT_ONCE, len(examples)))
-            some = [examples[i] for i in numbers]
-            queries = [example.draw(rng, 1).query for example in some]
-            right = [answers.of(example) for example in some]
-            depth = last + max(map(len, right))
-            results = index.search_many(queries, k=depth, candidates=depth)
-            for i, query, known, hits in zip(numbers, queries, right, results, strict=True):
-                hard = _among(hits, known, ranks, margin)
+            for i, query, hard in _searched(index, examples, numbers, answers, rng, ranks, margin):
                 chosen = sorted(rng.permutation(len(hard))[:negatives].tolist())
                 row = examples.row(i) | {"neg": [hard[j] for j in chosen]}
                 if scores:
@@ -109,6 +102,31 @@ def mine(
                 mined.without += not chosen
             report(len(numbers))
     return mined
+
+
+def _corpus(examples: Examples, more: str | Path | None) -> dict[str, None]:
+    """Return the texts to search, each once: those of the examples, and those of a file."""
+    texts = dict.fromkeys(text for e in examples for text in (*e.positives, *e.negatives))
+    return texts if more is None else texts | dict.fromkeys(_passages(Path(more)))
+
+
+def _searched(
+    index: M3Index,
+    examples: Examples,
+    numbers: Sequence[int],
+    answers: _Answers,
+    rng: np.random.Generator,
+    ranks: tuple[int, int],
+    margin: float | None,
+) -> Iterator[tuple[int, str, list[str]]]:
+    """Search for a query of each example; yields its number, the query and the hard negatives."""
+    some = [examples[i] for i in numbers]
+    queries = [example.draw(rng, 1).query for example in some]
+    right = [answers.of(example) for example in some]
+    depth = ranks[1] + max(map(len, right))
+    results = index.search_many(queries, k=depth, candidates=depth)
+    for i, query, known, hits in zip(numbers, queries, right, results, strict=True):
+        yield i, query, _among(hits, known, ranks, margin)
 
 
 class _Answers:

@@ -28,7 +28,7 @@ class Processes:
             MissingExtraError: accelerate is not installed.
         """
         require("accelerate", "train")
-        from accelerate import PartialState  # type: ignore[import-untyped]
+        from accelerate import PartialState
 
         wanted = choose_device(device)
         self._state = PartialState(cpu=wanted.type == "cpu")

@@ -12,13 +12,13 @@ from pathlib import Path
 import torch
 
 from m3rag.errors import TrainingError, TruncationWarning
-from m3rag.evaluation import RetrievalSet
+from m3rag.evaluation import RetrievalSet, evaluate
 from m3rag.model import checkpoint as checkpoints
 from m3rag.model.checkpoint import Checkpoint
+from m3rag.model.model import M3Model
 from m3rag.training.batches import Batches
 from m3rag.training.examples import Examples
 from m3rag.training.gradients import Objective, Tokenized
-from m3rag.training.held_out import measure
 from m3rag.training.interrupt import Interrupt
 from m3rag.training.log import Log
 from m3rag.training.optimizer import optimizer_of, set_rate
@@ -29,6 +29,8 @@ from m3rag.training.trainable import computing_dtype, to_checkpoint, trainable
 
 FOLDER = "training"
 _FREE = ("save_every", "evaluate_every")  # may differ when a run goes on
+_VIEWS = ("dense", "sparse", "colbert")
+_METRICS = ("ndcg@10", "recall@1", "recall@10")
 OnStep = Callable[["Report"], None]
 
 
@@ -186,7 +188,7 @@ class Trainer:
     def _measure(self, log: Log | None) -> None:
         if log is not None and self._held_out is not None:
             now = to_checkpoint(self._network, self._start)
-            self.progress.scores = measure(now, self._held_out, self._processes.device)
+            self.progress.scores = _held_out_scores(now, self._held_out, self._processes.device)
             log.scores({"step": self.progress.step, **self.progress.scores})
         self._processes.wait()
 
@@ -204,3 +206,16 @@ class Trainer:
             f"{norm} long. {self._to} holds the model as it was before. Train again to another "
             f"folder with a learning_rate below {self._settings.learning_rate:g}."
         )
+
+
+def _held_out_scores(
+    checkpoint: Checkpoint, data: RetrievalSet, device: torch.device
+) -> dict[str, float]:
+    """Each metric of each view and of their sum, such as `{"dense ndcg@10": 0.53, …}`."""
+    with M3Model(checkpoint, device=device, memo_bytes=0) as model:
+        report = evaluate(model, data, channels=_VIEWS, weights=["default"], metrics=_METRICS)
+    return {
+        f"{channel} {metric}": value
+        for channel, values in report.channels.items()
+        for metric, value in values.items()
+    }

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812 (its name everywhere)
+import torch.nn.functional as F
 
 from m3rag.model.kernels import attention
 from m3rag.model.kernels.onednn import packable

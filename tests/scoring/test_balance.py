@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from m3rag.scoring import balanced
-from m3rag.scoring.balance import FEW
+from m3rag.scoring.fusion import FEW
 
 GROUPS = np.array(["en"] * 5 + ["es"] * 5)
 SCORES = np.array([0.9, 0.8, 0.8, 0.8, 0.7, 0.35, 0.2, 0.2, 0.2, 0.05], np.float32)

@@ -6,7 +6,7 @@ import pytest
 
 from m3rag import M3Index
 from m3rag.errors import FormatError, InputError
-from m3rag.stores.edge.folder import FolderLocation
+from m3rag.stores.edge.directory import FolderLocation
 from m3rag.stores.location import locate
 from m3rag.stores.memory import MemoryLocation
 

@@ -1,15 +1,42 @@
-"""Sets of `ir_datasets` by their id: MIRACL, MS MARCO, BEIR, TREC collections and others."""
+"""Where retrieval sets come from: folders in BEIR form, and the data sets of `ir_datasets`.
+
+`ir_datasets` has MIRACL, MS MARCO, BEIR, TREC collections and others, by id.
+"""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
+from pathlib import Path
 
 from m3rag.errors import InputError
-from m3rag.evaluation.dataset import UNDETERMINED, CorpusDocument, Qrels, Query
+from m3rag.evaluation import beir
+from m3rag.evaluation.dataset import UNDETERMINED, CorpusDocument, Qrels, Query, RetrievalSet
 from m3rag.extras import require
 
 
-def known(id: str) -> bool:
+def read_set(source: str | Path) -> RetrievalSet:
+    """Read a folder in BEIR form, or a data set of `ir_datasets` by its id.
+
+    Args:
+        source: A folder with `corpus.jsonl`, `queries.jsonl` and `qrels.tsv` (or `qrels/test.tsv`),
+            each plain, `.gz` or `.zst`; or an id such as "miracl/es/dev".
+
+    Raises:
+        InputError: It is neither, or the parts of the set do not fit together.
+        MissingExtraError: The library that reads it is not installed.
+    """
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return RetrievalSet(folder.resolve().name, *beir.read(folder))
+    if isinstance(source, str) and _known(source):
+        return RetrievalSet(source, *_read(source))
+    raise InputError(
+        f"There is no folder {str(source)!r}, and no data set of ir_datasets has this id. "
+        "A set is a folder with corpus.jsonl, queries.jsonl and qrels.tsv."
+    )
+
+
+def _known(id: str) -> bool:
     """Whether `ir_datasets` has a data set of this id.
 
     Raises:
@@ -28,7 +55,7 @@ def known(id: str) -> bool:
     return True
 
 
-def read(id: str) -> tuple[list[CorpusDocument], list[Query], Qrels]:
+def _read(id: str) -> tuple[list[CorpusDocument], list[Query], Qrels]:
     """The three parts of a data set; downloads what `ir_datasets` has not downloaded yet.
 
     Raises:
