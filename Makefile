@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check lint docs notebooks bench quality frameworks clean help
+.PHONY: setup demo test check lint format coverage docs notebooks bench quality frameworks lowest dist clean help
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -31,7 +31,14 @@ lint: setup  ## Style, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+format: setup  ## Sort imports and format the code
+	$(BIN)/ruff check --select I --fix
+	$(BIN)/ruff format
+
 check: lint test  ## lint and test
+
+coverage: setup  ## Run the tests and write htmlcov/; fails under 95 %
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --timeout 600 --cov --cov-report term --cov-report html
 
 docs: setup  ## Build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
@@ -47,12 +54,18 @@ bench: setup  ## Measure; minutes (BENCH=--quick: one to three)
 	$(BIN)/python benchmarks/search.py --most 10000 $(BENCH)
 	$(BIN)/python benchmarks/memory.py --passages 1000 $(BENCH)
 
-quality: setup  ## Renew the tables of docs/quality.md from the sets in DATA; long
+quality: setup  ## Renew the tables of benchmarks/quality-notes.md from the sets in DATA; long
 	$(BIN)/python benchmarks/quality.py $(DATA)
 
 frameworks: setup  ## Test with the lowest and the newest LangChain and LlamaIndex; minutes
 	$(BIN)/python scripts/framework_versions.py
 
+lowest: setup  ## Test with the lowest versions that pyproject.toml allows; minutes
+	$(BIN)/python scripts/lowest.py
+
+dist: setup  ## Build the wheel and the sdist into dist/, check and try them
+	$(BIN)/python scripts/dist.py
+
 clean:  ## Remove what the commands above made
-	rm -rf $(VENV) site demo-kb .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf $(VENV) site demo-kb .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist htmlcov .coverage*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,29 +1,30 @@
-"""A retrieval set: documents, queries, and which documents answer which query."""
+"""Retrieval sets: documents, queries, and which documents are relevant to which query."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
+from typing import ClassVar
 
 from m3rag.errors import InputError
 
-UNDETERMINED = "und"  # BCP 47's code for a language that is not told
+UNDETERMINED = "und"  # BCP 47's code for a language that is not known
 Qrels = Mapping[str, Mapping[str, int]]
-"""Query id -> document id -> grade; above 0 is relevant."""
+"""Query id -> document id -> grade; a document with a grade above 0 is relevant."""
 
 
 @dataclass(frozen=True, slots=True)
 class CorpusDocument:
-    """A document of a set.
+    """A document of a retrieval set.
 
     Attributes:
-        id: unique in the corpus.
-        text: the title, if there is one, an empty line, and the text.
-        language: "und" if the set does not tell.
-        subset: documents and queries of one subset form a set of their own; "" if there are none.
+        id: Unique in the corpus.
+        text: The title, if there is one, an empty line, and the text.
+        language: A language code; "und" if the set has none.
+        subset: The subset it belongs to; each subset is evaluated as a separate set. "" if the set
+            has no subsets.
     """
 
     id: str
@@ -34,14 +35,14 @@ class CorpusDocument:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A query of a set.
+    """A query of a retrieval set.
 
     Attributes:
-        id: unique among the queries.
-        text: what is asked.
-        language: "und" if the set does not tell.
-        subset: as in `CorpusDocument`.
-        spans: document id -> the characters `[start, end)` of its text that hold the answer.
+        id: Unique among the queries.
+        text: The text to search for.
+        language: A language code; "und" if the set has none.
+        subset: As in `CorpusDocument`.
+        spans: Document id -> the characters `[start, end)` of its text that contain the answer.
     """
 
     id: str
@@ -52,13 +53,19 @@ class Query:
 
     @property
     def question(self) -> str:
-        """The id without a final `-<language>`: one question asked in several languages."""
+        """The id without a final `-<language>`, the same for one question in all languages."""
         return self.id.removesuffix(f"-{self.language}")
 
 
 @dataclass(frozen=True)
 class RetrievalSet:
-    """Documents, queries and qrels that fit together.
+    """Documents, queries and qrels that belong together.
+
+    Attributes:
+        name: The name of the set.
+        corpus: The documents.
+        queries: The queries.
+        qrels: Query id -> document id -> grade; a document with a grade above 0 is relevant.
 
     Example:
         >>> data = RetrievalSet(
@@ -71,7 +78,8 @@ class RetrievalSet:
         ('en', 'es')
 
     Raises:
-        InputError: nothing in it, an id twice, or qrels or spans that name unknown ids.
+        InputError: The set is empty, an id occurs more than once, or the qrels or spans name
+            unknown ids.
     """
 
     name: str
@@ -79,11 +87,16 @@ class RetrievalSet:
     queries: Sequence[Query]
     qrels: Qrels
 
+    read: ClassVar[Callable[[str | Path], RetrievalSet]]
+    """`read_set` under its name in 0.1; `m3rag.evaluation.sources` sets it."""
+
     def __post_init__(self) -> None:
-        for what, rows in (("documents", self.corpus), ("queries", self.queries)):
-            if not rows:
-                raise InputError(f"The set {self.name!r} has no {what}.")
-            _check_unique(self.name, what, (row.id for row in rows))
+        if not self.corpus:
+            raise InputError(f"The set {self.name!r} has no documents.")
+        if not self.queries:
+            raise InputError(f"The set {self.name!r} has no queries.")
+        _check_unique(self.name, "document", (document.id for document in self.corpus))
+        _check_unique(self.name, "query", (query.id for query in self.queries))
         queries = {query.id for query in self.queries}
         documents = {document.id for document in self.corpus}
         _check_known(self.name, "qrels", "queries", self.qrels, queries)
@@ -92,29 +105,30 @@ class RetrievalSet:
         spans = (document for query in self.queries for document in query.spans)
         _check_known(self.name, "spans", "documents", spans, documents)
         if not any(grade > 0 for grades in self.qrels.values() for grade in grades.values()):
-            raise InputError(f"The qrels of the set {self.name!r} have no relevant document.")
+            raise InputError(
+                f"The qrels of the set {self.name!r} contain no relevant document: at least one "
+                "grade must be above 0."
+            )
 
     @property
     def languages(self) -> tuple[str, ...]:
         """The languages of documents and queries, sorted."""
-        answered = {document.language for document in self.corpus}
-        return tuple(sorted(answered.union(query.language for query in self.queries)))
-
-    @staticmethod
-    def read(source: str | Path) -> RetrievalSet:
-        """Call `m3rag.evaluation.read_set`, under the name it had in 0.1."""
-        sources = import_module("m3rag.evaluation.sources")  # by name: sets know no file format
-        found: RetrievalSet = sources.read_set(source)
-        return found
+        languages = {document.language for document in self.corpus}
+        return tuple(sorted(languages.union(query.language for query in self.queries)))
 
     def sample(self, every: int) -> RetrievalSet:
-        """Every `every`-th question, in all its languages, against the whole corpus.
+        """Return the set with every `every`-th question in all its languages, and all documents.
+
+        Args:
+            every: The N in "use only every N-th question"; 1 keeps all.
 
         Raises:
             InputError: `every` is below 1.
         """
         if every < 1:
-            raise InputError(f"every={every} must be 1 or more: 1 takes all questions.")
+            raise InputError(
+                f"`every` must be at least 1, got {every}. Use 1 to keep all questions."
+            )
         if every == 1:
             return self
         judged = [query for query in self.queries if query.id in self.qrels]
@@ -125,11 +139,11 @@ class RetrievalSet:
 
 
 def _check_unique(name: str, what: str, ids: Iterable[str]) -> None:
-    twice = [name for name, n in Counter(ids).items() if n > 1]
-    if twice:
+    duplicates = [key for key, n in Counter(ids).items() if n > 1]
+    if duplicates:
         raise InputError(
-            f"The set {name!r}: {len(twice):,} ids of {what} occur more than once, "
-            f"the first is {twice[0]!r}."
+            f"The set {name!r} has duplicate {what} ids ({len(duplicates):,}); the first is "
+            f"{duplicates[0]!r}."
         )
 
 
@@ -139,6 +153,6 @@ def _check_known(
     unknown = sorted(set(ids).difference(known))
     if unknown:
         raise InputError(
-            f"The set {name!r}: its {where} name {len(unknown):,} {what} that it does not have, "
-            f"the first is {unknown[0]!r}. Do the files belong together?"
+            f"The {where} of the set {name!r} name {len(unknown):,} unknown {what}; the first is "
+            f"{unknown[0]!r}. Check that the files belong together."
         )

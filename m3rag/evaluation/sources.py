@@ -1,6 +1,6 @@
-"""Where retrieval sets come from: folders in BEIR form, and the data sets of `ir_datasets`.
+"""Reading retrieval sets: folders in BEIR form, and the data sets of `ir_datasets`.
 
-`ir_datasets` has MIRACL, MS MARCO, BEIR, TREC collections and others, by id.
+`ir_datasets` provides MIRACL, MS MARCO, BEIR, TREC collections and others, each under an id.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ def read_set(source: str | Path) -> RetrievalSet:
             each plain, `.gz` or `.zst`; or an id such as "miracl/es/dev".
 
     Raises:
-        InputError: It is neither, or the parts of the set do not fit together.
-        MissingExtraError: The library that reads it is not installed.
+        InputError: `source` is neither, a file has an invalid line, or the parts of the set do not
+            belong together.
+        MissingExtraError: The library that reads `source` is not installed.
     """
     folder = Path(source).expanduser()
     if folder.is_dir():
@@ -32,15 +33,18 @@ def read_set(source: str | Path) -> RetrievalSet:
         return RetrievalSet(source, *_read(source))
     raise InputError(
         f"There is no folder {str(source)!r}, and no data set of ir_datasets has this id. "
-        "A set is a folder with corpus.jsonl, queries.jsonl and qrels.tsv."
+        "A retrieval set is a folder with corpus.jsonl, queries.jsonl and qrels.tsv."
     )
 
 
+RetrievalSet.read = read_set
+
+
 def _known(id: str) -> bool:
-    """Whether `ir_datasets` has a data set of this id.
+    """Return whether `ir_datasets` has a data set with this id.
 
     Raises:
-        MissingExtraError: it looks like an id, and `ir_datasets` is not installed.
+        MissingExtraError: `id` has the form of an id, and `ir_datasets` is not installed.
     """
     if "/" not in id or id.startswith(("/", ".", "~")):
         return False
@@ -56,17 +60,17 @@ def _known(id: str) -> bool:
 
 
 def _read(id: str) -> tuple[list[CorpusDocument], list[Query], Qrels]:
-    """The three parts of a data set; downloads what `ir_datasets` has not downloaded yet.
+    """Return the documents, queries and qrels of a data set; downloads what is missing.
 
     Raises:
-        InputError: it has no documents, no queries or no qrels.
+        InputError: The data set has no documents, no queries or no qrels.
     """
     import ir_datasets
 
     dataset = ir_datasets.load(id)
     for part in ("docs", "queries", "qrels"):
         if not getattr(dataset, f"has_{part}")():
-            raise InputError(f"The data set {id!r} has no {part}; choose one of its parts.")
+            raise InputError(f"The data set {id!r} has no {part}. Use the id of one of its parts.")
     language = dataset.docs_lang() or UNDETERMINED
     corpus = [
         CorpusDocument(document.doc_id, document.default_text(), language)

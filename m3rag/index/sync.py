@@ -1,8 +1,8 @@
-"""Keeping an index equal to a folder of documents.
+"""Keep an index in step with a folder of documents.
 
-What the index knows of a document is read from its passages: each carries the stamp of the file it
-comes from and how many passages that file gave. A document is complete when all of them are there
-with one stamp, so an interrupted run resumes by itself and there is no second record to go stale.
+The state of a document is stored in its passages: each holds a hash of the file (the stamp) and
+the number of passages of the file. A document is complete if all its passages are stored with the
+same stamp. An interrupted run therefore resumes by itself, and no second record can go stale.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from pathlib import Path
 
 from m3rag.documents import Document, Passage, find, read, split
 from m3rag.documents.splitting import SpanTokenizer
-from m3rag.errors import DocumentError, InputError
+from m3rag.errors import DocumentError, InputError, MissingExtraError
 from m3rag.index.index import M3Index
 from m3rag.progress import Progress, silent
 
 
 @dataclass(slots=True)
 class Changes:
-    """What became of the documents of a folder, by document id."""
+    """The result of a sync, by document id."""
 
     added: list[str] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)  # document id: why
-    passages: int = 0  # encoded and stored by this run
+    failed: dict[str, str] = field(default_factory=dict)  # document id: error message
+    passages: int = 0  # the number encoded and stored by this run
 
 
 @dataclass(slots=True)
 class _Known:
-    """A document as the index has it."""
+    """The stored passages of a document."""
 
     ids: set[str] = field(default_factory=set)
     stamps: set[str] = field(default_factory=set)
@@ -52,26 +52,26 @@ def sync(
     overlap: int = 64,
     progress: Progress | None = None,
 ) -> Changes:
-    """Add new documents, replace changed ones, remove deleted ones, skip the rest.
+    """Add new documents to an index, replace changed ones, remove deleted ones, skip the rest.
 
-    Documents are named `<folder name>/<path in the folder>`; only documents of this folder are ever
-    removed, so several folders share an index as long as their names differ.
+    Document ids are `<folder name>/<path in the folder>`. Only documents of this folder are ever
+    removed, so several folders can share an index as long as their names differ.
 
     Args:
-        index: where to.
-        folder: what to index, with all folders below it.
-        tokenizer: the model's.
-        max_tokens: see `m3rag.split`; another value indexes all documents again.
-        overlap: see `m3rag.split`.
-        progress: Called whenever passages are durable, with two stages: "indexing", in bytes of
-            the files to index, and "passages", whose total is not known in advance.
+        index: The index to update.
+        folder: The folder of documents, including its subfolders.
+        tokenizer: The model's tokenizer.
+        max_tokens: See `m3rag.split`; a different value indexes all documents again.
+        overlap: See `m3rag.split`; a different value indexes all documents again.
+        progress: Called with (stage, done, total) once passages are durable. The stages are
+            "indexing", in bytes of the files to index, and "passages", with the total None.
 
     Raises:
-        DocumentError: there is no such folder, or no document in it.
-        InputError: max_tokens or overlap is out of range, or the index has another folder of the
-            same name.
+        DocumentError: The folder does not exist or contains no documents.
+        InputError: `max_tokens` or `overlap` is out of range, or the index holds a different
+            folder of the same name.
     """
-    # A limit that is out of range is the caller's error, not one of every document.
+    # Report limits that are out of range once, not for every document.
     split(Document("", ""), tokenizer, max_tokens=max_tokens, overlap=overlap)
     folder = Path(folder).expanduser().resolve()
     files = {
@@ -99,14 +99,14 @@ def sync(
 
 
 def documents_in(folder: str | Path) -> list[Path]:
-    """The documents below a folder.
+    """Return the files of all documents in a folder and its subfolders.
 
     Raises:
-        DocumentError: there is no such folder, or no document in it.
+        DocumentError: The folder does not exist or contains no documents.
     """
     files = find(folder)
     if not files:
-        raise DocumentError(f"{folder} holds no .md, .txt, .html, .pdf or .docx file to index.")
+        raise DocumentError(f"{folder} contains no .md, .txt, .html, .pdf or .docx file to index.")
     return files
 
 
@@ -114,14 +114,14 @@ def documents_in(folder: str | Path) -> list[Path]:
 class _Run:
     """One pass over the documents that are new or changed."""
 
-    root: str  # a hash of the folder's path: an index tells folders apart without keeping paths
+    root: str  # a hash of the folder's path, stored in place of the path itself
     files: dict[str, Path]
     todo: dict[str, str]
     known: dict[str, _Known]
     changes: Changes
     progress: Progress
     sizes: dict[str, int] = field(init=False)  # bytes of each file to index
-    weights: list[float] = field(default_factory=list)  # bytes of a file behind each passage
+    weights: list[float] = field(default_factory=list)  # share of its file in bytes, by passage
     fresh: dict[str, set[str]] = field(default_factory=dict)  # document id: ids of its passages
     bytes_done: float = 0.0
 
@@ -135,7 +135,7 @@ class _Run:
             try:
                 text = read(self.files[document], id=document)
                 passages = split(text, tokenizer, max_tokens=max_tokens, overlap=overlap)
-            except (DocumentError, InputError) as error:
+            except (DocumentError, InputError, MissingExtraError) as error:
                 self.changes.failed[document] = str(error)
                 self.bytes_done += self.sizes[document]
                 continue
@@ -147,14 +147,14 @@ class _Run:
                 yield replace(passage, metadata=metadata)
 
     def stored(self, _stage: str, stored: int, _total: int | None) -> None:
-        """Report passages that have become durable; `stored` counts all of this run."""
+        """Report passages that are now durable; `stored` counts all passages of this run."""
         self.bytes_done += sum(self.weights[self.changes.passages : stored])
         self.changes.passages = stored
         self.progress("indexing", round(self.bytes_done), sum(self.sizes.values()))
         self.progress("passages", stored, None)
 
     def finish(self, index: M3Index) -> None:
-        """Drop what a changed document has no more, now that its new passages are durable."""
+        """Delete stale passages of changed documents, once their new passages are durable."""
         for document, ids in self.fresh.items():
             if document not in self.known:
                 self.changes.added.append(document)
@@ -165,16 +165,16 @@ class _Run:
 
 
 def _catalog(index: M3Index, folder: str, root: str) -> dict[str, _Known]:
-    """The documents of a folder that the index has passages of."""
+    """Return the documents of a folder that the index has passages of."""
     known: dict[str, _Known] = {}
     for passage in index.passages():
         if passage.document_id is None or not passage.document_id.startswith(f"{folder}/"):
             continue
         if passage.metadata.get("root") != root:
             raise InputError(
-                f"The index has another folder {folder!r}, from another place (passage "
-                f"{passage.id!r}). Rename this one, or if it is the same and was moved, delete the "
-                f"old passages first: filter root={passage.metadata.get('root')}."
+                f"The index already holds another folder named {folder!r} (passage "
+                f"{passage.id!r}). Rename this folder. If it is the same folder and was moved, "
+                f"delete its old passages first: filter root={passage.metadata.get('root')}."
             )
         document = known.setdefault(passage.document_id, _Known())
         document.ids.add(passage.id)
@@ -184,9 +184,9 @@ def _catalog(index: M3Index, folder: str, root: str) -> dict[str, _Known]:
 
 
 def _stamp(file: Path, max_tokens: int, overlap: int) -> str:
-    """Changes with the file's content and with the way it is split."""
+    """Return a hash of the file's content and of the settings for splitting."""
     try:
         content = file.read_bytes()
     except OSError:
-        return "unreadable"  # reading it will say why
+        return "unreadable"  # `read` reports the reason
     return hashlib.sha256(f"{max_tokens} {overlap} ".encode() + content).hexdigest()[:16]

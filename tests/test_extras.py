@@ -1,0 +1,65 @@
+"""Without an extra, the core works and says how to install what is missing."""
+
+import subprocess
+import sys
+
+import pytest
+
+WITHOUT = """
+import sys
+for name in {missing!r}:
+    sys.modules[name] = None
+sys.argv = ["m3rag", *{arguments!r}]
+{code}
+"""
+
+
+def run(code, missing, *arguments):
+    """Run code in a process where these modules cannot be imported."""
+    program = WITHOUT.format(code=code, missing=missing, arguments=[str(a) for a in arguments])
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("missing", [["typer"], ["rich"], ["typer", "rich"]])
+def test_the_command_names_its_extra(missing):
+    done = run("from m3rag.cli import main; main()", missing, "--version")
+    assert done.returncode == 1
+    assert done.stderr == (
+        f'Error: {missing[0]} is not installed. Install it: pip install "m3rag[cli]"\n'
+    )
+
+
+DOCUMENTS = ["bs4", "lxml", "pypdf", "docx"]
+
+
+@pytest.mark.parametrize(
+    ("name", "library"),
+    [("a.html", "bs4"), ("a.htm", "bs4"), ("a.pdf", "pypdf"), ("a.docx", "docx")],
+)
+def test_a_format_names_its_extra(tmp_path, name, library):
+    (tmp_path / name).write_text("<p>text</p>")
+    done = run(f"from m3rag import read; read({str(tmp_path / name)!r})", DOCUMENTS)
+    assert done.stderr.splitlines()[-1] == (
+        f"m3rag.errors.MissingExtraError: {library} is not installed. "
+        'Install it: pip install "m3rag[documents]"'
+    )
+
+
+def test_markdown_and_text_need_no_extra(tmp_path):
+    for name in ("a.md", "a.txt"):
+        (tmp_path / name).write_text("# Ferns\n\nFerns like shade.\n")
+        code = f"from m3rag import read; print(read({str(tmp_path / name)!r}).text)"
+        done = run(code, [*DOCUMENTS, "typer", "rich"])
+        assert "Ferns like shade." in done.stdout, done.stderr
+
+
+def test_a_folder_is_indexed_but_for_what_lacks_its_library(tmp_path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.md").write_text("# Ferns\n\nFerns like shade.\n")
+    (tmp_path / "docs" / "b.html").write_text("<p>Cacti like sun.</p>")
+    code = "from m3rag.cli import main; main()"
+    arguments = ("index", tmp_path / "docs", "--to", tmp_path / "kb", "--model", "tiny", "--json")
+    done = run(code, DOCUMENTS, *arguments)
+    assert done.returncode == 1, done.stderr
+    assert '"added": ["docs/a.md"]' in done.stdout
+    assert 'pip install \\"m3rag[documents]\\"' in done.stdout
