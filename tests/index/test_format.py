@@ -1,0 +1,112 @@
+"""Indexes that an older version made: opened, searched and synced as on the day they were made.
+
+`data/make_format_1.py` says which version made them and how.
+"""
+
+import hashlib
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from m3rag import M3Index, Passage
+from m3rag.index.folder import sync
+from m3rag.index.presets import Preset
+
+DATA = Path(__file__).parent / "data"
+MADE = json.loads((DATA / "format-1.json").read_text("utf-8"))
+PASSAGES = {
+    values["id"]: Passage(**{**values, "headings": tuple(values["headings"])})
+    for values in MADE["passages"]
+}
+DOCUMENTS = sorted({p.document_id for p in PASSAGES.values()} - {None})
+CHANGED = "plants/en/ferns.md"
+SCORES = ("score", "dense", "sparse", "colbert", "bm25")
+
+
+@pytest.fixture(params=MADE["indexes"])
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def unpacked(kind, tmp_path):
+    """An index of one kind and the documents; the engine's files keep their holes."""
+    with tarfile.open(DATA / "format-1.tar.gz") as archive:
+        wanted = [m for m in archive.getmembers() if m.name.split("/")[0] in (kind, "plants")]
+        archive.extractall(tmp_path, wanted, filter="data")
+    return tmp_path
+
+
+@pytest.fixture
+def plants(unpacked, monkeypatch):
+    """The folder of documents, which `sync` takes for the one that the indexes were made from.
+
+    An index keeps a hash of the absolute path of the folder it follows, and `sync` refuses a folder
+    of the same name at another path. No path exists on every machine, so the hash of this folder's
+    path is answered with that of the recorded path. All else stays real: the files, the other
+    hashes, and the passages with the hash that version 0.1.0 stored. So the way in which a path
+    becomes that hash is tested as well: if it changes, existing indexes are refused.
+    """
+    folder = unpacked / "plants"
+    here, recorded = str(folder.resolve()).encode(), MADE["folder"].encode()
+    sha256 = hashlib.sha256
+
+    def elsewhere(data=b"", **options):
+        return sha256(recorded if data == here else data, **options)
+
+    monkeypatch.setattr(hashlib, "sha256", elsewhere)
+    return folder
+
+
+def run(index, folder):
+    settings = {name: MADE[name] for name in ("max_tokens", "overlap")}
+    return sync(index, folder, index.model.tokenizer, **settings)
+
+
+def not_none(values):
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def manifest(index):
+    return {"colbert": index.manifest.colbert, "context": index.manifest.context}
+
+
+def test_it_has_what_it_had_and_finds_what_it_found(kind, unpacked, tiny):
+    made = MADE["indexes"][kind]
+    with M3Index.open(unpacked / kind, model=tiny, create=False) as index:
+        assert manifest(index) == made["manifest"]
+        assert {p.id: p for p in index.passages()} == PASSAGES
+        assert index.presets == {name: Preset(**own) for name, own in made["presets"].items()}
+        for search in made["searches"]:
+            hits = index.search(search["query"], len(PASSAGES), **search["settings"])
+            assert [h.passage for h in hits] == [PASSAGES[h["id"]] for h in search["hits"]]
+            for hit, expected in zip(hits, search["hits"], strict=True):
+                scores = {name: getattr(hit, name) for name in SCORES}
+                assert not_none(scores) == pytest.approx(
+                    not_none({name: expected[name] for name in SCORES}), rel=0, abs=1e-5
+                )
+
+
+def test_it_follows_its_folder_as_before(kind, unpacked, plants, tiny):
+    made = MADE["indexes"][kind]
+    with M3Index.open(unpacked / kind, model=tiny, create=False) as index:
+        changes = run(index, plants)
+        assert (sorted(changes.unchanged), changes.passages) == (DOCUMENTS, 0)
+        assert [*changes.added, *changes.replaced, *changes.removed, *changes.failed] == []
+        assert {p.id: p for p in index.passages()} == PASSAGES
+
+        (plants.parent / CHANGED).write_text("# Ferns\n\nFrost kills young fronds.\n", "utf-8")
+        changes = run(index, plants)
+        assert changes.replaced == [CHANGED]
+        assert sorted(changes.unchanged) == [name for name in DOCUMENTS if name != CHANGED]
+        assert [*changes.added, *changes.removed, *changes.failed] == []
+    with M3Index.open(unpacked / kind, model=tiny, create=False) as index:
+        assert manifest(index) == made["manifest"]
+        found = {p.id: p for p in index.passages()}
+        others = {i: p for i, p in PASSAGES.items() if p.document_id != CHANGED}
+        assert {i: p for i, p in found.items() if p.document_id != CHANGED} == others
+        [new] = (p for p in found.values() if p.document_id == CHANGED)
+        assert "Frost" in new.text
+        assert index.search("Which fronds does frost kill?", 1)[0].passage == new
