@@ -1,6 +1,6 @@
 """One BGE-M3 model, three views of a text, one index.
 
-Names are imported on first use, so that `import m3rag` loads neither torch nor a framework.
+Names are imported on first use, so `import m3rag` loads neither torch nor a framework.
 """
 
 from typing import TYPE_CHECKING

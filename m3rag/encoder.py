@@ -1,7 +1,7 @@
-"""What the rest of the package needs of a model and of its tokenizer, as protocols.
+"""Protocols of a model and its tokenizer, as the rest of the package uses them.
 
-`m3rag.M3Model` implements them. Whatever else does can be used in its place: a client of a
-remote model, or a test double.
+`m3rag.M3Model` implements them. You can use any other implementation in its place, such as a
+client of a remote model or a test double.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from m3rag.progress import Progress
 
 
 class Tokenizer(Protocol):
-    """Maps texts to tokens and tokens back to characters; safe to use from any thread."""
+    """A tokenizer that also gives the characters of each token; safe to use from any thread."""
 
     @property
     def eos(self) -> int:
@@ -38,7 +38,7 @@ class Tokenizer(Protocol):
 
 
 class Encoder(Protocol):
-    """Encodes texts."""
+    """A model that encodes texts."""
 
     def encode(
         self,
@@ -56,11 +56,11 @@ class Encoder(Protocol):
 
 
 class Model(Encoder, Protocol):
-    """An encoder that an index can be built with."""
+    """An encoder with all that an index needs."""
 
     @property
     def name(self) -> str:
-        """The name that the model was loaded by."""
+        """The name that the model was loaded with."""
         ...
 
     @property
@@ -104,7 +104,7 @@ class Model(Encoder, Protocol):
         documents: Sequence[str | None] | None = None,
         progress: Progress | None = None,
     ) -> Encoding:
-        """Encode texts without blocking the event loop."""
+        """Encode texts without blocking the event loop; see `M3Model.aencode`."""
         ...
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:

@@ -1,6 +1,9 @@
-"""What one forward pass gives: three views of each text, as plain arrays.
+"""The views of texts as NumPy arrays.
 
-Shapes: n texts, d the model's width, t the tokens of one text (`<s>` and `</s>` included).
+A view is one of the three outputs of a forward pass for a text: its dense vector, its sparse term
+weights, or its ColBERT vectors.
+
+Shapes: n texts, d the model's width, t the tokens of one text, including `<s>` and `</s>`.
 """
 
 from __future__ import annotations
@@ -24,9 +27,9 @@ class SparseVectors:
     """The learned term weights of n texts, as CSR arrays.
 
     Attributes:
-        indptr: int64 `(n + 1,)`; text i owns the entries `indptr[i]:indptr[i + 1]`.
-        indices: int32 `(nnz,)`; token ids, ascending within a text, each at most once.
-        values: float32 `(nnz,)`; weights, all above zero.
+        indptr: int64 `(n + 1,)`. Text i has the entries `indptr[i]:indptr[i + 1]`.
+        indices: int32 `(nnz,)`. Token ids, ascending and unique within a text.
+        values: float32 `(nnz,)`. Weights, all above zero.
     """
 
     indptr: NDArray[np.int64]
@@ -37,7 +40,7 @@ class SparseVectors:
         return len(self.indptr) - 1
 
     def __getitem__(self, i: int) -> dict[int, float]:
-        """Text i's weights as a plain `{token id: weight}`."""
+        """Return the weights of text i as a plain `{token id: weight}` dict."""
         start, end = self._span(i)
         return dict(
             zip(self.indices[start:end].tolist(), self.values[start:end].tolist(), strict=True)
@@ -47,19 +50,19 @@ class SparseVectors:
         return (self[i] for i in range(len(self)))
 
     def rows(self, i: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Text i's `(indices, values)` as arrays, without a copy."""
+        """Return the `(indices, values)` of text i as arrays, without a copy."""
         start, end = self._span(i)
         return self.indices[start:end], self.values[start:end]
 
     def take(self, rows: Sequence[int] | NDArray[np.int64]) -> SparseVectors:
-        """The given texts, in that order, in memory of their own."""
+        """Return a copy with the given texts, in the given order."""
         return SparseVectors.from_rows([self.rows(int(i)) for i in rows])
 
     @classmethod
     def from_rows(
         cls, rows: Sequence[tuple[NDArray[np.int32], NDArray[np.float32]]]
     ) -> SparseVectors:
-        """Stack one `(ascending indices, values)` pair a text."""
+        """Stack one pair of arrays, `(ascending indices, values)`, per text."""
         indptr = _offsets([len(indices) for indices, _ in rows])
         indices = [np.asarray(i, np.int32) for i, _ in rows] or [np.empty(0, np.int32)]
         values = [np.asarray(v, np.float32) for _, v in rows] or [np.empty(0, np.float32)]
@@ -67,7 +70,7 @@ class SparseVectors:
 
     @classmethod
     def from_dicts(cls, weights: Sequence[Mapping[int, float]]) -> SparseVectors:
-        """Stack one `{token id: weight}` a text."""
+        """Stack one `{token id: weight}` mapping per text."""
         rows = []
         for text in weights:
             ids = np.array(sorted(text), np.int32)
@@ -81,12 +84,14 @@ class SparseVectors:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MultiVectors:
-    """The ColBERT vectors of n texts, ragged: one row a token, `<s>` left out, `</s>` kept.
+    """The ColBERT vectors of n texts: a ragged array, one row per token.
+
+    `<s>` has no row, `</s>` has one.
 
     Attributes:
-        offsets: int64 `(n + 1,)`; text i owns the rows `offsets[i]:offsets[i + 1]`.
-        vectors: `(rows, d)`, unit length, contiguous and owned; float32 from a float32
-            model, float16 from a 16-bit one.
+        offsets: int64 `(n + 1,)`. Text i has the rows `offsets[i]:offsets[i + 1]`.
+        vectors: `(rows, d)`. Unit vectors, in contiguous memory that the array owns: float32 from a
+            float32 model, float16 from a 16-bit model.
     """
 
     offsets: NDArray[np.int64]
@@ -96,7 +101,7 @@ class MultiVectors:
         return len(self.offsets) - 1
 
     def __getitem__(self, i: int) -> NDArray[np.floating]:
-        """Text i's vectors `(t - 1, d)`, a view."""
+        """Return the vectors of text i, `(t - 1, d)`, without a copy."""
         i = _position(i, len(self))
         return self.vectors[self.offsets[i] : self.offsets[i + 1]]
 
@@ -104,29 +109,33 @@ class MultiVectors:
         return (self[i] for i in range(len(self)))
 
     def take(self, rows: Sequence[int] | NDArray[np.int64]) -> MultiVectors:
-        """The given texts, in that order, in memory of their own."""
+        """Return a copy with the given texts, in the given order."""
         if len(rows) == 0:
             return MultiVectors.empty(self.vectors.shape[1])
         return MultiVectors.from_rows([self[int(i)] for i in rows])
 
     @classmethod
     def empty(cls, dim: int) -> MultiVectors:
-        """No texts."""
+        """Return the vectors of no texts."""
         return cls(np.zeros(1, np.int64), np.empty((0, dim), np.float32))
 
     @classmethod
     def from_rows(cls, rows: Sequence[NDArray[np.floating]]) -> MultiVectors:
-        """Stack one `(t - 1, d)` matrix a text; at least one text."""
+        """Stack one `(t - 1, d)` matrix per text.
+
+        Raises:
+            InputError: There is no matrix.
+        """
         if not rows:
             raise InputError("MultiVectors.from_rows needs at least one matrix, got none.")
         return cls(_offsets([len(r) for r in rows]), np.concatenate(rows))
 
 
 class GrowingMultiVectors:
-    """The ColBERT vectors of texts that come one after the other, gathered in one array.
+    """ColBERT vectors that are appended text by text to one growing array.
 
-    The array grows where it lies, so that thousands of texts are never in memory twice, as they
-    are when matrices of each text are concatenated.
+    The array grows in place. Concatenating one matrix per text would hold all vectors in memory
+    twice.
     """
 
     __slots__ = ("_lengths", "_rows", "_vectors")
@@ -137,36 +146,42 @@ class GrowingMultiVectors:
         self._vectors: NDArray[np.floating] | None = None
 
     def append(self, vectors: NDArray[np.floating]) -> None:
-        """Copy the `(t - 1, d)` matrix of the next text."""
+        """Append a copy of the next text's `(t - 1, d)` matrix."""
         start, self._rows = self._rows, self._rows + len(vectors)
         self._lengths.append(len(vectors))
         if self._vectors is None:
             self._vectors = vectors.copy()
             return
-        if self._rows > len(self._vectors):  # numpy clears what it adds: no more than is soon used
+        if self._rows > len(self._vectors):
+            # NumPy zeroes the new memory, so add only what is needed soon.
             self._resize(self._vectors, self._rows + self._rows // 32)
         self._vectors[start : self._rows] = vectors
 
     def complete(self) -> MultiVectors:
-        """All texts so far, of which there is at least one; nothing can be appended any more."""
+        """Return the vectors of all texts; nothing can be appended afterwards.
+
+        Raises:
+            InputError: Nothing was appended.
+        """
         if self._vectors is None:
-            raise InputError("No ColBERT vectors were gathered.")
+            raise InputError("No ColBERT vectors were appended. Append at least one text.")
         self._resize(self._vectors, self._rows)
         return MultiVectors(_offsets(self._lengths), self._vectors)
 
     @staticmethod
     def _resize(vectors: NDArray[np.floating], rows: int) -> None:
-        vectors.resize((rows, vectors.shape[1]), refcheck=False)  # nobody else has seen it yet
+        vectors.resize((rows, vectors.shape[1]), refcheck=False)  # no other reference exists yet
 
 
 class Encoding:
-    """n texts in up to three views; `len`, iteration, `enc[i]`, `enc[2:5]`, `enc[[4, 1]]`.
+    """Up to three views of n texts.
 
-    A view that was not asked for raises `InputError` when read, and is missing in `channels`.
+    It supports `len`, iteration, `enc[i]`, `enc[2:5]` and `enc[[4, 1]]`. `channels` names the views
+    that were requested; reading any other raises `InputError`.
 
     Attributes:
-        n_tokens: int32 `(n,)`; the tokens that were encoded, `<s>` and `</s>` included.
-        truncated: bool `(n,)`; whether the text was longer than the limit.
+        n_tokens: int32 `(n,)`. The number of encoded tokens, including `<s>` and `</s>`.
+        truncated: bool `(n,)`. Whether the text was longer than the limit.
     """
 
     __slots__ = ("_colbert", "_dense", "_sparse", "n_tokens", "truncated")
@@ -188,23 +203,23 @@ class Encoding:
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """The views that were asked for, of "dense", "sparse", "colbert"."""
+        """The views that were requested: "dense", "sparse", "colbert" or some of them."""
         return tuple(c for c in CHANNELS if getattr(self, f"_{c}") is not None)
 
     @property
     def dense(self) -> NDArray[np.float32]:
-        """Unit vectors, float32 `(n, d)`."""
-        return _asked(self._dense, "dense")
+        """The dense vectors, float32 `(n, d)`, of unit length."""
+        return _requested(self._dense, "dense")
 
     @property
     def sparse(self) -> SparseVectors:
-        """Term weights, CSR."""
-        return _asked(self._sparse, "sparse")
+        """The term weights, as CSR arrays."""
+        return _requested(self._sparse, "sparse")
 
     @property
     def colbert(self) -> MultiVectors:
-        """One unit vector a token, ragged."""
-        return _asked(self._colbert, "colbert")
+        """The ColBERT vectors, one unit vector per token."""
+        return _requested(self._colbert, "colbert")
 
     def __len__(self) -> int:
         return len(self.n_tokens)
@@ -213,7 +228,7 @@ class Encoding:
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, key: int | slice | Sequence[int] | NDArray[np.int64]) -> Encoding:
-        """An `Encoding` of the chosen texts; an int gives one text."""
+        """Return the `Encoding` of the chosen texts; an int chooses one text."""
         if isinstance(key, int | np.integer):
             rows = np.array([_position(int(key), len(self))])
         else:
@@ -231,18 +246,18 @@ class Encoding:
         return f"Encoding({len(self)} texts, {int(self.n_tokens.sum())} tokens; {views})"
 
 
-def _asked(view: T | None, name: str) -> T:
+def _requested(view: T | None, name: str) -> T:
     if view is None:
         raise InputError(
-            f"This encoding has no {name} view: it was made with {name}=False. "
-            f"Ask for it: model.encode(texts, {name}=True)."
+            f"This encoding has no {name} view because it was made with {name}=False. "
+            f"Call model.encode(texts, {name}=True)."
         )
     return view
 
 
 def _position(i: int, n: int) -> int:
     if not -n <= i < n:
-        raise IndexError(f"text {i} of an encoding of {n}")
+        raise IndexError(f"Text {i} is out of range for an encoding of {n} texts.")
     return i % n
 
 

@@ -3,9 +3,9 @@
     M3Error
     ├── CheckpointError      a folder is not a usable BGE-M3 checkpoint        (also ValueError)
     ├── InputError           what the caller passed cannot be used             (also ValueError)
-    ├── ForkError            a model was carried over into a forked process    (also RuntimeError)
+    ├── ForkError            a model was used in a forked process              (also RuntimeError)
     ├── DocumentError        a file cannot be read as a document               (also ValueError)
-    ├── TrainingError        a training run cannot begin or go on              (also RuntimeError)
+    ├── TrainingError        a training run cannot start or continue           (also RuntimeError)
     ├── AnswerError          a language model cannot be reached or used        (also RuntimeError)
     ├── MissingExtraError    an optional dependency is not installed           (also ImportError)
     └── KnowledgeBaseError   an index cannot be opened or used                 (also RuntimeError)
@@ -24,11 +24,11 @@ class M3Error(Exception):
 
 
 class CheckpointError(M3Error, ValueError):
-    """A model folder is missing, incomplete, of another architecture, or damaged."""
+    """A model folder is missing, incomplete or damaged, or has another architecture."""
 
 
 class InputError(M3Error, ValueError):
-    """An argument is of the wrong type, empty, or out of range."""
+    """An argument has the wrong type, is empty, or is out of range."""
 
 
 class ForkError(M3Error, RuntimeError):
@@ -36,23 +36,23 @@ class ForkError(M3Error, RuntimeError):
 
 
 class DocumentError(M3Error, ValueError):
-    """A file cannot be read as the document its name promises."""
+    """A file cannot be read as the type of document that its name indicates."""
 
 
 class TrainingError(M3Error, RuntimeError):
-    """A training run diverged, or a folder holds another run than the one that is to go on."""
+    """A training run diverged, or a folder holds another run than the one to resume."""
 
 
 class AnswerError(M3Error, RuntimeError):
-    """A language model cannot be made or reached, failed, or said nothing."""
+    """A language model cannot be loaded or reached, failed, or returned nothing."""
 
 
 class MissingExtraError(M3Error, ImportError):
-    """An optional dependency is not installed; the message has the exact pip line."""
+    """An optional dependency is not installed; the message has the exact pip command."""
 
 
 class KnowledgeBaseError(M3Error, RuntimeError):
-    """The base of the errors of an index."""
+    """The base of all errors of an index."""
 
 
 class FormatError(KnowledgeBaseError):
@@ -60,7 +60,7 @@ class FormatError(KnowledgeBaseError):
 
 
 class ModelMismatchError(KnowledgeBaseError):
-    """An index was made by another model than the one it is opened with."""
+    """An index was built by another model than the one it is opened with."""
 
 
 class InUseError(KnowledgeBaseError):
@@ -68,16 +68,16 @@ class InUseError(KnowledgeBaseError):
 
 
 class StorageError(KnowledgeBaseError):
-    """The storage engine cannot read or write: the disk is full or files are damaged."""
+    """The storage engine cannot read or write: the disk is full, or files are damaged."""
 
 
 class ClosedError(InputError, StorageError):
     """A model or an index was used after it was closed.
 
-    It is an `InputError` and a `StorageError` as well, because a closed model and a closed index
-    raised those in the past.
+    It is also an `InputError` and a `StorageError`, which closed models and closed indexes raised
+    before.
     """
 
 
 class TruncationWarning(UserWarning):
-    """A text was longer than the limit and its end was not encoded."""
+    """A text was longer than the limit, so its end was not encoded."""

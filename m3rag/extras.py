@@ -1,4 +1,4 @@
-"""Imports on demand: optional dependencies, and names that a package loads on first use."""
+"""Imports on demand: optional dependencies, and names that packages import on first use."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def require(module: str, extra: str) -> None:
     try:
         import_module(module)
     except ModuleNotFoundError as error:
-        if not f"{module}.".startswith(f"{error.name}."):  # installed, but lacks a dependency
-            raise
+        if not f"{module}.".startswith(f"{error.name}."):
+            raise  # the module is installed, but one of its own dependencies is not
         raise MissingExtraError(
             f'{module} is not installed. Install it: pip install "m3rag[{extra}]"'
         ) from None

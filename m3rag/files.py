@@ -1,4 +1,4 @@
-"""Files: compressed ones, files of lines, and files that are replaced atomically."""
+"""Compressed files, line by line or whole, and files that are replaced atomically."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from m3rag.extras import require
 
 @contextmanager
 def opened(path: Path, *, extra: str) -> Iterator[IO[bytes]]:
-    """Open a file for reading and decompress it as its suffix says (`.gz`, `.zst`).
+    """Open a file for reading and decompress it according to its suffix (`.gz`, `.zst`).
 
-    A `UnicodeDecodeError` inside the `with` block counts as damage, too.
+    A `UnicodeDecodeError` inside the `with` block also counts as damage.
 
     Args:
         path: The file.
@@ -44,7 +44,7 @@ def opened(path: Path, *, extra: str) -> Iterator[IO[bytes]]:
 
 
 def lines(path: Path, *, extra: str = "train") -> Iterator[bytes]:
-    """Yield the lines of a file, decompressed as its suffix says.
+    """Yield the lines of a file, decompressed according to its suffix.
 
     Raises:
         InputError: The file does not exist or is damaged.
@@ -58,7 +58,7 @@ def lines(path: Path, *, extra: str = "train") -> Iterator[bytes]:
 
 @contextmanager
 def written(path: Path, *, extra: str = "train") -> Iterator[IO[bytes]]:
-    """Open a file for writing, compressed as its suffix says.
+    """Open a file for writing and compress it according to its suffix.
 
     The file replaces `path` when the `with` block ends without an error.
 

@@ -1,4 +1,4 @@
-"""Progress reports of long work: one callback shape for the whole package."""
+"""Progress reports: one callback protocol for the whole package."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """A callback for the progress of long work.
+    """A callback for progress reports, called with (stage, done, total).
 
     Example:
         >>> def show(stage: str, done: int, total: int | None) -> None:
@@ -16,17 +16,17 @@ class Progress(Protocol):
         encoding: 1 of 1
         array([4], dtype=int32)
 
-    The functions that take one say which stages they report, in which unit, and from which
-    thread. `done` never decreases within a stage.
+    Functions that take a callback document the stages they report, the unit, and the thread that
+    calls it. `done` never decreases within a stage.
     """
 
     def __call__(self, stage: str, done: int, total: int | None, /) -> object:
         """Receive a report.
 
         Args:
-            stage: What is being done, such as "encoding".
-            done: How much of it is done.
-            total: How much there is; None if that is not known in advance.
+            stage: The kind of work, such as "encoding".
+            done: The amount done so far.
+            total: The amount to do; None if it is not known in advance.
         """
         ...
 
@@ -35,9 +35,9 @@ def counting(progress: Progress | None, stage: str, total: int | None) -> Callab
     """Return a function that adds up increments and reports the sum as one stage.
 
     Args:
-        progress: What receives the reports; None drops them.
+        progress: The callback that receives the reports; None drops them.
         stage: The stage to report.
-        total: How much there is; None if that is not known in advance.
+        total: The amount to do; None if it is not known in advance.
     """
     done = 0
 

@@ -1,7 +1,7 @@
-"""What m3rag does for its users, as plain values.
+"""The operations of the command line and of servers, which return plain values.
 
 The command line prints these values, and servers send them. Each function takes an open index or
-a loaded model, so that whoever serves many requests opens and loads only once.
+a loaded model, so that a server opens and loads it only once.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What `ask` found.
+    """The result of `ask`.
 
     Attributes:
-        question: What was asked.
+        question: The question.
         hits: The passages, best first.
-        highlights: For each hit, the spans of the words that the question has, too.
-        sentence: The best sentence of the first hit; None if there is no hit, or `refused`.
-        min_score: The score that the first hit needs; None if any score will do.
-        refused: Whether the first hit scores less, so that nothing answers the question.
+        highlights: For each hit, the spans of words that also occur in the question.
+        sentence: The best sentence of the first hit; None if there is no hit or if `refused`.
+        min_score: The score that the first hit needs; None if there is no limit.
+        refused: Whether the first hit scores less, so that no passage answers the question.
     """
 
     question: str
@@ -54,7 +54,7 @@ class Found:
     refused: bool
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the values as JSON; the score needed is there only if there is one."""
+        """Return the result as JSON values; "min_score" and "refused" only if there is a limit."""
         result: dict[str, Any] = {
             "question": self.question,
             "answer": self._answer(),
@@ -68,7 +68,7 @@ class Found:
         return result
 
     def _answer(self) -> dict[str, Any] | None:
-        """Return the best sentence with its place in the document, or else in the passage."""
+        """Return the best sentence and its place in the document, or in a passage without one."""
         if self.sentence is None:
             return None
         passage = self.hits[0].passage
@@ -84,7 +84,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A text with its place in the input, its fused score and the score of each channel."""
+    """A text with its position in the input, its fused score and the score of each channel."""
 
     position: int
     text: str
@@ -92,7 +92,7 @@ class Ranked:
     channels: dict[str, float]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the values as JSON."""
+        """Return the result as JSON values."""
         return {"position": self.position, "text": self.text, "score": self.score, **self.channels}
 
 
@@ -108,11 +108,11 @@ def ask(
     """Find the passages that answer a question, and the best sentence.
 
     Args:
-        index: Where to search.
-        question: In any language that the model knows.
+        index: The index to search.
+        question: The question, in any language of the model.
         k: The number of passages.
-        min_score: The score that the best passage needs; by default what `tune` calibrated for the
-            weights.
+        min_score: The score that the best passage needs; by default the score that `tune`
+            calibrated for the weights.
         neighbours: How many passages to add before and after each one; see `M3Index.expand`.
         settings: How to search.
 
@@ -126,7 +126,7 @@ def ask(
     if neighbours and hits:
         first, hits = hits[0].passage, index.expand(hits, neighbours)
         moved = (first.start or 0) - (hits[0].passage.start or 0)
-        if sentence is not None:  # its passage now starts earlier
+        if sentence is not None:  # the passage now starts earlier
             sentence = replace(sentence, start=sentence.start + moved, end=sentence.end + moved)
     highlights = [_highlights(index.model, hit) for hit in hits]
     return Found(question, hits, highlights, sentence, needed, refused)
@@ -147,15 +147,15 @@ def rerank(
     weights: Weights = "default",
     ids: Sequence[str | None] = (),
 ) -> list[Ranked]:
-    """Score texts against a query and order them, best first; equal scores keep their order.
+    """Score texts against a query and sort them, best first; equal scores keep their order.
 
     Args:
-        source: A model, which encodes the texts; or an index, which uses its stored vectors for
-            the texts that it has.
-        query: Encoded as it is.
-        texts: What to order.
+        source: A model, which encodes the texts, or an index, which uses its stored vectors for
+            texts that it contains.
+        query: The query, encoded without a prefix.
+        texts: The texts to sort.
         weights: As for `M3Index.search`, without bm25.
-        ids: The id of each text in the index, as far as it has one.
+        ids: The id of each text in the index, or nothing; None for a text without one.
 
     Raises:
         InputError: The query is empty, no channel has a weight, or bm25 has one.
@@ -171,28 +171,28 @@ def rerank(
 
 
 def embed(model: Model, texts: Sequence[str], *, colbert: bool = False) -> list[dict[str, Any]]:
-    """Encode texts; returns JSON values with the term weights in descending order.
+    """Encode texts and return JSON values, with the term weights in descending order.
 
     Raises:
         InputError: `texts` is not a sequence of strings.
     """
-    found = []
-    for text, one in zip(texts, model.encode(texts, colbert=colbert), strict=True):
-        weights = sorted(one.sparse[0].items(), key=lambda item: -item[1])
+    embedded = []
+    for text, encoding in zip(texts, model.encode(texts, colbert=colbert), strict=True):
+        weights = sorted(encoding.sparse[0].items(), key=lambda item: -item[1])
         values: dict[str, Any] = {
             "text": text,
-            "tokens": int(one.n_tokens[0]),
-            "dense": one.dense[0].tolist(),
+            "tokens": int(encoding.n_tokens[0]),
+            "dense": encoding.dense[0].tolist(),
             "sparse": {str(token): weight for token, weight in weights},
         }
         if colbert:
-            values["colbert"] = one.colbert[0].tolist()
-        found.append(values)
-    return found
+            values["colbert"] = encoding.colbert[0].tolist()
+        embedded.append(values)
+    return embedded
 
 
 def _highlights(model: Model, hit: Hit) -> list[Span]:
-    """Return the spans, in the passage, of words that the question has, too."""
+    """Return the spans in the passage of words that also occur in the question."""
     tokens = tokens_of(model.tokenizer, hit.passage.text)
     spans = [(token.start, token.end) for token in tokens]
     matched = {token for token, _, _ in hit.matched}

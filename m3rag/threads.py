@@ -1,10 +1,10 @@
-"""How threads that compute get along with each other, and with those that wait for them.
+"""Threads that compute: a pool that starts no OpenMP threads, and longer time slices.
 
-Each thread that computes with torch gets OpenMP threads of its own, which stay as long as it does.
-While there are more of them than cores, all of them go to sleep between two operations, and a
-query to a model takes a third longer, a small model's twice as long (docs/speed.md). So what
-m3rag computes beside its models, MaxSim above all, never starts any: it is cut in parts for the
-threads here.
+Each thread that computes with torch gets its own OpenMP threads, which live as long as it does.
+When there are more of them than cores, all of them sleep between two operations: a query takes a
+third longer, or twice as long with a small model (benchmarks/speed-notes.md). So the computations
+of m3rag outside its models, mainly MaxSim, start no OpenMP threads. They are split into parts for
+the pool in this module.
 """
 
 from __future__ import annotations
@@ -24,33 +24,37 @@ import torch
 X = TypeVar("X")
 Y = TypeVar("Y")
 
-_SLICE = 20_000_000  # nanoseconds; Linux's own is 0.7 to 5.6 ms, by the number of cores
-_SET_ATTRIBUTES = {"x86_64": 314, "aarch64": 274}  # sched_setattr(2), which has no other name
-_KEEP_POLICY = 8
+_SLICE = 20_000_000  # nanoseconds; the default of Linux is 0.7 to 5.6 ms, by the number of cores
+_SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}  # glibc before 2.41 has no wrapper
+_KEEP_POLICY = 8  # SCHED_FLAG_KEEP_POLICY
 
 
 def in_parts(work: Callable[[X], Y], parts: Iterable[X]) -> list[Y]:
-    """What `work` gives for each part, in their order; it must not call this itself."""
+    """Return `work(part)` for each part, in order, computed in a pool of threads.
+
+    `work` must not call `in_parts` itself.
+    """
     return list(_pool(os.getpid()).map(work, parts))
 
 
 def share(total: int) -> int:
-    """How many of so many things make a part if each thread has one."""
+    """Return the size of a part if `total` items are shared equally between the threads."""
     return -(-total // torch.get_num_threads())
 
 
 def give_way() -> bool:
-    """Let other threads run as soon as they wake; for this thread and those that it will start.
+    """Let other threads run as soon as they wake up.
 
-    While a pass has all cores, a thread that wakes to leave a request, or to accept a connection,
-    waits for the end of a time slice: 4 ms for each step, and eight queries of eight threads came
-    too late for one pass (docs/speed.md). From 6.12 on Linux lets one go first whose slice is
-    shorter. So ours become long; our share of the processors, and `nice`, stay as they are.
+    This affects the calling thread and the threads that it starts later. While a pass uses all
+    cores, a thread that wakes up to submit a request or to accept a connection waits for the end of
+    a time slice: 4 ms for each step, so that eight queries from eight threads missed the same pass
+    (benchmarks/speed-notes.md). Since version 6.12, Linux prefers a thread with a shorter slice,
+    so this function makes our slices longer. Our share of the CPU and `nice` stay the same.
 
     Returns:
-        Whether they have; elsewhere nothing changes.
+        Whether the slices were made longer; if not, nothing has changed.
     """
-    number = _SET_ATTRIBUTES.get(platform.machine())
+    number = _SCHED_SETATTR.get(platform.machine())
     if sys.platform != "linux" or number is None:
         return False
     nice = os.getpriority(os.PRIO_PROCESS, 0)  # of this thread
@@ -59,16 +63,16 @@ def give_way() -> bool:
     return not failed
 
 
-@lru_cache(1)  # threads do not survive a fork
+@lru_cache(1)  # one pool per process: threads do not survive a fork
 def _pool(_pid: int) -> ThreadPoolExecutor:
     number = torch.get_num_threads()
-    return ThreadPoolExecutor(number, "m3rag-alone", partial(_compute_alone, number))
+    return ThreadPoolExecutor(number, "m3rag-alone", partial(_use_one_thread, number))
 
 
-def _compute_alone(others: int) -> None:
-    """Make torch use this thread only, and in threads to come as many as it did."""
+def _use_one_thread(default: int) -> None:
+    """Make torch use one thread in the calling thread, and `default` in threads started later."""
     give_way()
-    torch.get_num_threads()  # a thread's first call of torch sets it to what is usual
-    torch.set_num_threads(1)  # of this thread, and of those to come
+    torch.get_num_threads()  # the first call in a thread sets its number to the default
+    torch.set_num_threads(1)  # for this thread, and the default for new ones
     with ThreadPoolExecutor(1) as other:
-        other.submit(torch.set_num_threads, others).result()
+        other.submit(torch.set_num_threads, default).result()

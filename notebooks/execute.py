@@ -1,8 +1,11 @@
 """Execute every notebook of this folder and write its outputs back: `make notebooks`.
 
-A cell that fails, or that writes to standard error, ends the run with status 1 and leaves its
-notebook as it was. Outputs hold no times, paths or versions, so that a second run changes nothing.
+If a cell fails or writes to standard error, its notebook is left unchanged and the exit status is
+1. Outputs contain no times, paths or versions, so a second run changes nothing.
 """
+
+# nbformat's functions have no annotations.
+# mypy: allow-untyped-calls
 
 from __future__ import annotations
 
@@ -16,21 +19,26 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
 HERE = Path(__file__).resolve().parent
-TIMEOUT_S = 600  # of one cell
+TIMEOUT_S = 600  # seconds for one cell
 
 
 class OutputError(Exception):
-    """A cell ran, but left something in its output that does not belong there."""
+    """A cell ran, but its output contains something that does not belong there."""
 
 
 def execute(path: Path) -> None:
-    """Run one notebook in this folder, and write it back with its outputs."""
+    """Run one notebook in this folder and write it back with its outputs.
+
+    Raises:
+        CellExecutionError: A cell raised an exception.
+        OutputError: A cell wrote to standard error, or an output names a path of this machine.
+    """
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
         notebook,
         timeout=TIMEOUT_S,
         startup_timeout=TIMEOUT_S,
-        extra_arguments=["--log-level=ERROR"],  # the kernel's own, not the cells'
+        extra_arguments=["--log-level=ERROR"],  # of the kernel, not of the cells
         kernel_name="python3",
         record_timing=False,
         coalesce_streams=True,
@@ -51,19 +59,19 @@ def execute(path: Path) -> None:
 
 def _check(output: nbformat.NotebookNode) -> None:
     if output.get("name") == "stderr":
-        raise OutputError(f"a cell wrote to standard error:\n{output.text}")
+        raise OutputError(f"A cell wrote to standard error:\n{output.text}")
     for private in (str(HERE.parent), tempfile.gettempdir()):
         if private in str(output):
-            raise OutputError(f"an output names a path of this machine, {private}:\n{output}")
+            raise OutputError(f"An output names a path of this machine, {private}:\n{output}")
 
 
 def main() -> int:
-    """Execute all; the number of notebooks that failed."""
+    """Execute all notebooks and return how many failed."""
     failed = 0
     with tempfile.TemporaryDirectory() as scratch:
-        os.environ["TMPDIR"] = tempfile.tempdir = scratch  # what notebooks put there goes with it
+        os.environ["TMPDIR"] = tempfile.tempdir = scratch  # removed with what notebooks put there
         os.environ["IPYTHONDIR"] = os.environ["JUPYTER_RUNTIME_DIR"] = scratch
-        # tqdm's, about a widget that draws its bars in Jupyter: none is drawn here.
+        # tqdm warns that it cannot draw its progress bars in Jupyter; no bar is drawn here.
         os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
         for path in sorted(HERE.glob("*.ipynb")):
             try:

@@ -1,9 +1,10 @@
-"""Fixtures that several folders share: the real small model, on real text in many scripts."""
+"""Shared fixtures: the bundled model, and texts in many scripts."""
 
 import asyncio
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,33 +36,33 @@ TEXTS = [
 
 
 def hear_ctrl_c() -> None:
-    """For a child process: whoever starts us in the background makes children ignore Ctrl-C."""
+    """Reset Ctrl-C in a child process: children of a background process inherit ignoring it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def needing_the_loop(call):
-    """`call`, which first waits until the event loop turns: whoever blocks the loop fails."""
+    """Wrap `call` so that it waits for the event loop first and fails if the loop is blocked."""
     loop = asyncio.get_running_loop()
 
     def gated(*args, **kwargs):
-        turned = threading.Event()
-        loop.call_soon_threadsafe(turned.set)
-        if not turned.wait(30):
-            raise TimeoutError("The event loop stands still.")
+        ran = threading.Event()
+        loop.call_soon_threadsafe(ran.set)
+        if not ran.wait(30):
+            raise TimeoutError("The event loop is blocked.")
         return call(*args, **kwargs)
 
     return gated
 
 
 def passes_need_the_loop(model, monkeypatch):
-    """Make each forward pass of a model one that is `needing_the_loop`."""
+    """Apply `needing_the_loop` to the forward passes of a model."""
     worker = model._worker
     monkeypatch.setattr(worker, "_network", needing_the_loop(worker._network))
 
 
 @pytest.fixture(scope="session")
 def tiny() -> M3Model:
-    """The bundled model in float32: the same numbers on every machine."""
+    """The bundled model in float32, with the same numbers on every machine."""
     return M3Model.load("tiny", dtype="float32")
 
 
@@ -71,19 +72,19 @@ def tiny_folder() -> Path:
 
 
 @pytest.fixture
-def fresh() -> M3Model:
-    """A model of the test's own, whose passes and memo nobody else touches."""
+def fresh() -> Iterator[M3Model]:
+    """A new model for one test, with no passes yet and an empty memo."""
     with M3Model.load("tiny", dtype="float32") as model:
         yield model
 
 
 @pytest.fixture
 def m3rag(monkeypatch, capsys):
-    """Run `m3rag …` in this process: (exit code, stdout, stderr)."""
+    """Run `m3rag …` in this process and return (exit code, stdout, stderr)."""
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["m3rag", *map(str, arguments)])
-        code = 0
+        code: str | int = 0
         try:
             main()
         except SystemExit as end:

@@ -1,4 +1,4 @@
-"""Without an extra, the core works and says how to install what is missing."""
+"""Without an extra, the core works, and errors name the extra to install."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ sys.argv = ["m3rag", *{arguments!r}]
 
 
 def run(code, missing, *arguments):
-    """Run code in a process where these modules cannot be imported."""
+    """Run code in a process in which the modules in `missing` cannot be imported."""
     program = WITHOUT.format(code=code, missing=missing, arguments=[str(a) for a in arguments])
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
 
@@ -53,7 +53,7 @@ def test_markdown_and_text_need_no_extra(tmp_path):
         assert "Ferns like shade." in done.stdout, done.stderr
 
 
-def test_a_folder_is_indexed_but_for_what_lacks_its_library(tmp_path):
+def test_a_folder_is_indexed_without_formats_that_lack_their_extra(tmp_path):
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "a.md").write_text("# Ferns\n\nFerns like shade.\n")
     (tmp_path / "docs" / "b.html").write_text("<p>Cacti like sun.</p>")

@@ -1,19 +1,16 @@
-"""The same corpus and questions through both frameworks: the same ids, order and scores."""
+"""Both frameworks return the same ids, order and scores for the same corpus and queries."""
 
 import asyncio
 
 import pytest
+from langchain_core.documents import Document
+from llama_index.core.schema import Document as Source
+from llama_index.core.schema import TextNode
 
+from m3rag import langchain, llama_index
 from tests.conftest import TEXTS
 
-langchain = pytest.importorskip("m3rag.langchain")
-llama_index = pytest.importorskip("m3rag.llama_index")
-
-from langchain_core.documents import Document  # noqa: E402
-from llama_index.core.schema import Document as Source  # noqa: E402
-from llama_index.core.schema import TextNode  # noqa: E402
-
-QUESTIONS = ["What is BGE M3?", "soil moisture", "¿Cómo se riega una planta?", "土壌の水分", "🌱"]
+QUERIES = ["What is BGE M3?", "soil moisture", "¿Cómo se riega una planta?", "土壌の水分", "🌱"]
 CHANNELS = ("dense", "sparse", "colbert", "bm25")
 LONG = (
     "# Plants\n\n## Ferns\n\n" + "Ferns like shade. They need water. " * 30 + "\n\n# 植物\n\n植物。"
@@ -31,7 +28,7 @@ SETTINGS = [
 
 @pytest.fixture(scope="module", params=["memory", "folder"])
 def corpora(request, tmp_path_factory, tiny):
-    """The retrievers' indexes, each filled by its own framework, and what they were filled with."""
+    """One index filled by each framework, and the documents and nodes in them."""
     at = tmp_path_factory.mktemp("parity")
     paths = {} if request.param == "memory" else {"l": at / "l", "i": at / "i"}
     texts = {f"text-{i:02}": text for i, text in enumerate(TEXTS) if text.strip()}
@@ -51,11 +48,11 @@ def corpora(request, tmp_path_factory, tiny):
 
 
 def close(number):
-    return pytest.approx(number, rel=1e-5, abs=1e-6)  # the engine adds up in any order
+    return pytest.approx(number, rel=1e-5, abs=1e-6)  # the engine sums in any order
 
 
 def of_documents(documents):
-    """(id, fused score, score of each channel) of what LangChain found."""
+    """Return (id, fused score, scores by channel) of LangChain's documents."""
     return [
         (
             document.id,
@@ -73,57 +70,59 @@ def of_documents(documents):
 
 
 def of_nodes(found):
-    """The same of what LlamaIndex found."""
-    return [(one.node_id, one.score, one.scores) for one in found]
+    """Return (id, fused score, scores by channel) of LlamaIndex's nodes."""
+    return [(node.node_id, node.score, node.scores) for node in found]
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
-@pytest.mark.parametrize("question", QUESTIONS)
-def test_ensembles_agree(corpora, settings, question):
+@pytest.mark.parametrize("query", QUERIES)
+def test_ensembles_agree(corpora, settings, query):
     left, right, *_ = corpora
-    documents = langchain.M3EnsembleRetriever(index=left, k=6, **settings).invoke(question)
+    documents = langchain.M3EnsembleRetriever(index=left, k=6, **settings).invoke(query)
     retriever = llama_index.M3EnsembleRetriever(right, similarity_top_k=6, **settings)
-    assert of_documents(documents) == of_nodes(retriever.retrieve(question))
+    assert of_documents(documents) == of_nodes(retriever.retrieve(query))
 
 
-@pytest.mark.parametrize("question", QUESTIONS)
-async def test_ensembles_agree_asynchronously(corpora, question):
+@pytest.mark.parametrize("query", QUERIES)
+async def test_ensembles_agree_asynchronously(corpora, query):
     left, right, *_ = corpora
     documents, found = await asyncio.gather(
-        langchain.M3EnsembleRetriever(index=left).ainvoke(question),
-        llama_index.M3EnsembleRetriever(right).aretrieve(question),
+        langchain.M3EnsembleRetriever(index=left).ainvoke(query),
+        llama_index.M3EnsembleRetriever(right).aretrieve(query),
     )
     assert of_documents(documents) == of_nodes(found)
 
 
-@pytest.mark.parametrize("question", QUESTIONS)
-def test_sparse_retrievers_agree(corpora, question):
+@pytest.mark.parametrize("query", QUERIES)
+def test_sparse_retrievers_agree(corpora, query):
     left, right, *_ = corpora
-    documents = langchain.M3SparseRetriever(index=left).invoke(question)
-    assert of_documents(documents) == of_nodes(
-        llama_index.M3SparseRetriever(right).retrieve(question)
-    )
+    documents = langchain.M3SparseRetriever(index=left).invoke(query)
+    assert of_documents(documents) == of_nodes(llama_index.M3SparseRetriever(right).retrieve(query))
 
 
 @pytest.mark.parametrize("mode", ["colbert", "all"])
 @pytest.mark.parametrize("stored", [False, True])
 def test_rerankers_agree(corpora, tiny, mode, stored):
     left, right, documents, nodes = corpora
-    one = langchain.M3Reranker(model=tiny, index=left if stored else None, mode=mode, top_n=5)
-    other = llama_index.M3Reranker(model=tiny, index=right if stored else None, mode=mode, top_n=5)
+    left_reranker = langchain.M3Reranker(
+        model=tiny, index=left if stored else None, mode=mode, top_n=5
+    )
+    right_reranker = llama_index.M3Reranker(
+        model=tiny, index=right if stored else None, mode=mode, top_n=5
+    )
     found = [llama_index.M3NodeWithScore(node=node) for node in nodes]
-    ranked = one.compress_documents(documents, "What is BGE M3?")
+    ranked = left_reranker.compress_documents(documents, "What is BGE M3?")
     assert of_documents(ranked) == of_nodes(
-        other.postprocess_nodes(found, query_str="What is BGE M3?")
+        right_reranker.postprocess_nodes(found, query_str="What is BGE M3?")
     )
 
 
-@pytest.mark.parametrize("question", QUESTIONS)
-def test_vector_stores_agree(corpora, question):
+@pytest.mark.parametrize("query", QUERIES)
+def test_vector_stores_agree(corpora, query):
     left, right, *_ = corpora
-    documents = langchain.M3VectorStore(left).similarity_search_with_score(question, k=5)
+    documents = langchain.M3VectorStore(left).similarity_search_with_score(query, k=5)
     store = llama_index.M3VectorStore(right)
-    vector = store.embed_model.get_query_embedding(question)
+    vector = store.embed_model.get_query_embedding(query)
     found = store.query(
         llama_index.vectorstore.VectorStoreQuery(query_embedding=vector, similarity_top_k=5)
     )
@@ -162,7 +161,7 @@ def test_splitters_agree(tiny):
     ]
 
 
-def test_one_framework_reads_what_the_other_has_kept(corpora):
+def test_one_framework_reads_the_index_of_the_other(corpora):
     left, right, documents, nodes = corpora
     ids = [node.node_id for node in nodes]
     read = llama_index.M3VectorStore(left).get_nodes(ids)

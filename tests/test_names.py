@@ -1,4 +1,4 @@
-"""Every public name of m3rag 0.1 can still be imported from where it was."""
+"""Every public name of m3rag 0.1 can still be imported from its old module."""
 
 from importlib import import_module
 
@@ -138,7 +138,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_name_of_version_0_1_is_where_it_was(name):
+def test_names_of_version_0_1_can_be_imported(name):
     module, _, attribute = name.rpartition(".")
     assert getattr(import_module(module), attribute) is not None
 
@@ -155,12 +155,12 @@ def test_a_name_of_version_0_1_is_where_it_was(name):
         ("m3rag.training.Progress", "m3rag.training.TrainingProgress"),
     ],
 )
-def test_an_old_name_is_the_new_one(old, new):
+def test_an_old_name_is_the_same_object(old, new):
     found = [getattr(import_module(n.rpartition(".")[0]), n.rpartition(".")[2]) for n in (old, new)]
     assert found[0] is found[1]
 
 
-def test_a_name_that_never_was_is_an_attribute_error():
+def test_an_unknown_name_is_an_attribute_error():
     for module in ("m3rag.index.folder", "m3rag.evaluation.tuning", "m3rag.index", "m3rag.model"):
         with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
             _ = import_module(module).nothing

@@ -1,4 +1,4 @@
-"""What the package promises as a whole: its names, its layers, and that importing it is cheap."""
+"""The package as a whole: exported names, layers, and cheap imports."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ HEAVY = ("torch", "transformers", "langchain_core", "llama_index", "qdrant_edge"
 
 
 def modules_after(code):
-    """The names of `HEAVY` that are loaded after running code in a fresh interpreter."""
+    """Return the modules of `HEAVY` that are loaded after running code in a new interpreter."""
     code += f"; import sys; print(*[m for m in {HEAVY!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(done.stdout.split())
@@ -31,7 +31,7 @@ def test_an_unknown_name_is_an_attribute_error():
 
 
 @pytest.mark.parametrize("package", ["model", "scoring", "documents", "index"])
-def test_subpackages_export_what_they_say(package):
+def test_exported_names_of_subpackages_exist(package):
     module = import_module(f"m3rag.{package}")
     for name in module.__all__:
         assert getattr(module, name) is not None
@@ -46,12 +46,12 @@ def test_documents_scoring_and_index_need_no_torch():
         assert modules_after(f"import m3rag.{package}") <= {"numpy"}
 
 
-def test_the_core_knows_no_framework():
+def test_the_core_imports_no_framework():
     loaded = modules_after('from m3rag import M3Model, M3Index; M3Model.load("tiny")')
     assert loaded.isdisjoint({"langchain_core", "llama_index"})
 
 
-def test_layers_are_one_way_doors():
+def test_imports_follow_the_layers():
     done = subprocess.run(
         [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()"],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""One callback shape for all long work."""
+"""Progress callbacks, which are called with (stage, done, total)."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def test_counting_adds_up():
     assert reports == [("copying", 2, 5), ("copying", 5, 5)]
 
 
-def test_nobody_has_to_listen():
+def test_a_callback_is_optional():
     counting(None, "copying", None)(3)
     silent("copying", 1, None)
 
@@ -33,7 +33,7 @@ def test_a_closed_model_and_a_closed_index_raise_the_same_error(tiny):
     assert issubclass(ClosedError, StorageError)
 
 
-def test_every_stage_of_an_index_reports_what_is_durable(tiny):
+def test_add_reports_durable_passages(tiny):
     from m3rag import M3Index
 
     reports = []

@@ -1,4 +1,4 @@
-"""The plain values that the command line, servers and agents share."""
+"""The operations of the command line and of servers, which return plain values."""
 
 import json
 from dataclasses import asdict
@@ -34,7 +34,7 @@ def test_ask_finds_the_best_sentence_and_its_place(index):
     assert first.text[values["answer"]["start"] : values["answer"]["end"]] == found.sentence.text
     assert "min_score" not in values
     marked = [first.text[start:end] for start, end in found.highlights[0]]
-    assert marked == ["ns"]  # the piece that "ferns" and "Ferns" have in common
+    assert marked == ["ns"]  # the token that "ferns" and "Ferns" share
 
 
 def test_ask_refuses_below_the_score_needed(index):
@@ -44,14 +44,14 @@ def test_ask_refuses_below_the_score_needed(index):
     assert found.to_dict()["refused"] is True
 
 
-def test_ask_takes_the_score_that_was_calibrated(index):
+def test_ask_uses_the_calibrated_score(index):
     index.save_preset("strict", Preset({"dense": 1.0}, min_score=2.0))
     assert service.ask(index, QUERY, settings=SearchSettings(weights="strict")).refused
     balanced = SearchSettings(weights="strict", balance="lang")
     assert service.ask(index, QUERY, settings=balanced).min_score is None
 
 
-def test_ask_of_nothing(index):
+def test_ask_without_hits(index):
     nothing = SearchSettings(filter={"lang": "xx"})
     found = service.ask(index, QUERY, settings=nothing)
     assert (found.hits, found.sentence, found.refused) == ([], None, False)
@@ -74,22 +74,21 @@ def test_neighbours_move_the_sentence(tiny):
     assert found.to_dict()["answer"]["start"] == 23
 
 
-def test_search_is_that_of_the_index(index):
+def test_search_equals_that_of_the_index(index):
     settings = SearchSettings(channels=["dense"])
     found = service.search(index, QUERY, 3, settings=settings)
     assert found == [hit.to_dict() for hit in index.search(QUERY, 3, channels=["dense"])]
 
 
-def test_rerank_orders_texts_with_and_without_an_index(index, tiny):
+def test_rerank_sorts_texts_with_and_without_an_index(index, tiny):
     texts = [passage.text for passage in PASSAGES]
     ids = [passage.id for passage in PASSAGES]
     by_model = service.rerank(tiny, QUERY, texts)
     by_index = service.rerank(index, QUERY, texts, ids=ids)
-    assert [one.position for one in by_model] == [one.position for one in by_index]
-    assert [one.score for one in by_index] == pytest.approx(
-        [one.score for one in by_model], abs=5e-3
-    )
-    assert [one.score for one in by_model] == sorted((o.score for o in by_model), reverse=True)
+    assert [text.position for text in by_model] == [text.position for text in by_index]
+    scores = [text.score for text in by_model]
+    assert [text.score for text in by_index] == pytest.approx(scores, abs=5e-3)
+    assert scores == sorted(scores, reverse=True)
     first = by_model[0].to_dict()
     assert first["text"] == texts[first["position"]]
     assert {"score", "dense", "sparse", "colbert"} <= set(first)
@@ -98,7 +97,7 @@ def test_rerank_orders_texts_with_and_without_an_index(index, tiny):
         service.rerank(tiny, " ", texts)
 
 
-def test_embed_gives_the_views_of_the_model(tiny):
+def test_embed_returns_the_views_of_the_model(tiny):
     enc = tiny.encode(["Ferns like shade."])
     [values] = service.embed(tiny, ["Ferns like shade."], colbert=True)
     assert values["dense"] == enc.dense[0].tolist()

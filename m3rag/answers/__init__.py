@@ -1,4 +1,4 @@
-"""Written answers: a language model answers from the hits, and its citations are checked."""
+"""Written answers: a language model answers from search hits, and its citations are checked."""
 
 from m3rag.answers.citations import Quote
 from m3rag.answers.generation import Answer, answer, needed_score, score_needed, write
@@ -6,7 +6,7 @@ from m3rag.answers.llms import load_llm
 from m3rag.answers.openai_chat import OpenAIChat
 
 ChatServer = OpenAIChat
-"""The name of `OpenAIChat` in 0.1."""
+"""The name of `OpenAIChat` in version 0.1."""
 
 __all__ = [
     "Answer",

@@ -1,4 +1,4 @@
-"""Citations and quotations of a written answer, checked against the passages it was given."""
+"""Checks the citations and quotations of a written answer against its passages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from m3rag.documents import sentences
 
-# "[1]", "[1, 2]", "[1-3]"; the brackets of Chinese and Japanese, and any script's digits.
+# "[1]", "[1, 2]", "[1-3]", also with Chinese or Japanese brackets and the digits of any script.
 _CITED = r"[\[【［]\s*\d+(?:\s*[,;，、–-]\s*\d+)*\s*[\]】］]"
 _CITATION = re.compile(rf"([ \t]*)({_CITED})")
 _CITATIONS = re.compile(rf"(?:\s*{_CITED})+[.。।]?")
@@ -17,21 +17,21 @@ _QUOTATION = re.compile(
     '"([^"\n]+)"|“([^”]+)”|„([^“”]+)[“”]|”([^”]+)”|«([^»]+)»|»([^«]+)«|「([^」]+)」|『([^』]+)』'
 )
 _OMISSION = re.compile(r"[\[(]?(?:…|\.\.\.)[\])]?")
-_ADDED = (
-    " \t\n.,;:!?。，、；：！？।؟،"  # punctuation that a quotation may end with, and its source not
-)
+# Punctuation that a quotation may have at its ends although the passage does not.
+_ADDED = " \t\n.,;:!?。，、；：！？।؟،"
 _LONGEST_RANGE = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """Words between quotation marks.
+    """A quotation in an answer.
 
     Attributes:
-        text: the words.
-        numbers: the passages that its sentence cites, or all that the answer cites if it cites
-            none.
-        found: whether one of them has the words, white space and "…" aside.
+        text: The text between the quotation marks.
+        numbers: The numbers of the passages that its sentence cites, or of all passages that the
+            answer cites if the sentence cites none.
+        found: Whether one of them contains the text. White space is ignored, and "…" matches any
+            omitted text.
     """
 
     text: str
@@ -44,10 +44,10 @@ class Checked:
     """A written answer after the check.
 
     Attributes:
-        text: the answer without citations of passages that do not exist; others are "[1][2]".
-        cited: the numbers of the passages it cites, in the order it does so.
-        removed: numbers that no passage has, ascending.
-        quotes: what stands between quotation marks.
+        text: The answer without citations of passages that do not exist; others are "[1][2]".
+        cited: The numbers of the cited passages, in the order of their first citation.
+        removed: The cited numbers that do not match a passage, ascending.
+        quotes: The quotations.
     """
 
     text: str
@@ -57,17 +57,17 @@ class Checked:
 
 
 def check(text: str, passages: Sequence[str]) -> Checked:
-    """Check what a language model wrote against the passages, which count from 1."""
+    """Check an answer against the passages, which are numbered from 1."""
     valid = range(1, len(passages) + 1)
     removed: set[int] = set()
 
-    def kept(match: re.Match[str]) -> str:
+    def replace(match: re.Match[str]) -> str:
         numbers = _numbers(match[0])
         removed.update(number for number in numbers if number not in valid)
-        rest = "".join(f"[{number}]" for number in numbers if number in valid)
-        return match[1] + rest if rest else ""
+        kept = "".join(f"[{number}]" for number in numbers if number in valid)
+        return match[1] + kept if kept else ""
 
-    while (cleaned := _CITATION.sub(kept, text).strip()) != text:  # "[[9]9]" hides one in another
+    while (cleaned := _CITATION.sub(replace, text).strip()) != text:  # "[[9]9]" needs two rounds
         text = cleaned
     return Checked(
         text=text,
@@ -78,7 +78,7 @@ def check(text: str, passages: Sequence[str]) -> Checked:
 
 
 def _numbers(text: str) -> list[int]:
-    """The numbers that a text cites, each once, in the order of their first citation."""
+    """Return the numbers that a text cites, each once, in the order of their first citation."""
     found: dict[int, None] = {}
     for citation in _CITATION.finditer(text):
         for part in _RANGE.finditer(citation[2]):
@@ -90,30 +90,30 @@ def _numbers(text: str) -> list[int]:
 
 
 def _quotes(text: str, passages: Sequence[str]) -> Iterator[Quote]:
-    """What stands between quotation marks, looked up in the passages cited for it."""
+    """Yield the quotations, each looked up in the passages that are cited for it."""
     statements = list(_statements(text))
     for match in _QUOTATION.finditer(text):
         quoted = next(group for group in match.groups() if group is not None)
         around = [text[a:b] for a, b in statements if a < match.end() and match.start() < b]
         numbers = _numbers(" ".join(around)) or _numbers(text)
-        found = any(_has(passages[number - 1], quoted) for number in numbers)
+        found = any(_contains(passages[number - 1], quoted) for number in numbers)
         yield Quote(quoted, tuple(numbers), found)
 
 
 def _statements(text: str) -> Iterator[tuple[int, int]]:
-    """The spans of sentences, each with the citations that follow its full stop."""
-    done = 0
+    """Yield the spans of sentences, each with the citations that follow its full stop."""
+    last = 0
     for start, end in sentences(text):
-        start = max(start, done)
-        if start >= end:  # only the citations of the sentence before
+        start = max(start, last)
+        if start >= end:  # it consists of the citations of the sentence before
             continue
-        after = _CITATIONS.match(text, end)
-        done = after.end() if after else end
-        yield start, done
+        citations = _CITATIONS.match(text, end)
+        last = citations.end() if citations else end
+        yield start, last
 
 
-def _has(passage: str, quoted: str) -> bool:
-    """Whether the passage has the words; each part, where some are left out."""
+def _contains(passage: str, quoted: str) -> bool:
+    """Return whether the passage contains the text, or each of its parts if some is omitted."""
     words = " ".join(passage.split())
     parts = [" ".join(part.split()).strip(_ADDED) for part in _OMISSION.split(quoted)]
     return any(parts) and all(part in words for part in parts)

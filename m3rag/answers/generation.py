@@ -1,4 +1,4 @@
-"""An answer: what was found, whether that is enough, and what a language model makes of it."""
+"""Answers: search, compare with a threshold, let a language model write, and check the text."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ _TAG = re.compile(r"<(?=/?\s*passage)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A written answer, or the refusal to give one.
+    """A written answer, or a refusal.
 
     Attributes:
-        question: what was asked.
-        text: what the language model wrote, its citations checked; "" if refused.
-        hits: the passages, best first; "[1]" cites the first one.
-        cited: numbers of the passages that the text cites, in the order it does so.
-        removed: numbers that it cited and that no passage has; the text is without them.
-        quotes: what it has between quotation marks, and whether the cited passages have it.
-        refused: whether nothing that was found scores enough; no language model was asked.
-        min_score: the score that was needed, if any was.
+        question: The question.
+        text: The text of the language model, with its citations checked; "" if refused.
+        hits: The passages, best first; "[1]" cites the first one.
+        cited: The numbers of the cited passages, in the order of their first citation.
+        removed: The cited numbers that do not match a passage; they are removed from the text.
+        quotes: The quotations, and whether the cited passages contain them.
+        refused: Whether no hit scores enough; the language model was not called.
+        min_score: The score that the best hit needs; None if any score will do.
     """
 
     question: str
@@ -56,12 +56,12 @@ class Answer:
 
     @property
     def citations(self) -> dict[int, Hit]:
-        """The passages that the text cites, by their numbers."""
+        """The cited passages by number."""
         return {number: self.hits[number - 1] for number in self.cited}
 
     @property
     def supported(self) -> bool:
-        """Whether the text cites a passage, and has no quotation that the cited ones have not."""
+        """Whether the text cites a passage, and the cited passages contain all its quotations."""
         return bool(self.cited) and all(quote.found for quote in self.quotes)
 
 
@@ -76,25 +76,27 @@ def answer(
     settings: SearchSettings = DEFAULTS,
     **options: Unpack[SearchOptions],
 ) -> Answer:
-    """Search, and let a language model answer from what was found, with citations.
+    """Search an index, and let a language model answer from the hits, with citations.
 
     Args:
-        index: where to search.
-        question: in any language.
-        llm: a LangChain chat model or LLM, a LlamaIndex LLM, an `OpenAIChat`, or a function of
-            (instructions, request) that returns text. It is asked once, or not at all.
-        k: how many passages it reads.
-        min_score: refuse if the best passage scores less; by default what was calibrated for
-            the weights, if they are a name of the index's own.
-        neighbours: how many passages around each one it reads as well: see `M3Index.expand`.
+        index: The index to search.
+        question: The question, in any language.
+        llm: A LangChain chat model or LLM, a LlamaIndex LLM, an `OpenAIChat`, or a function of
+            (instructions, request) that returns text. It is called once, or not at all if the
+            answer is refused.
+        k: The number of passages that it reads.
+        min_score: The answer is refused if the best passage scores less. By default the score that
+            `tune` calibrated for the weights, if they are a preset saved in the index.
+        neighbours: The number of passages around each one that it reads as well; see
+            `M3Index.expand`.
         settings: How to search.
         options: Fields of `SearchSettings` that differ from `settings`.
 
     Raises:
-        InputError: `llm` is no language model, or what `M3Index.search` refuses.
-        AnswerError: the language model failed, or said nothing.
+        InputError: `llm` is not a language model, or `M3Index.search` rejects an argument.
+        AnswerError: The language model failed or returned no text.
     """
-    writer(llm)  # a wrong one is told before the search
+    writer(llm)  # reject a wrong one before the search
     settings = settings.changed(**options)
     hits = index.search(question, k, settings=settings)
     needed = needed_score(index, settings) if min_score is None else min_score
@@ -108,20 +110,25 @@ def answer(
 def write(
     question: str, hits: Sequence[Hit], llm: object, *, min_score: float | None = None
 ) -> Answer:
-    """Let a language model answer from hits that are there already; see `answer`."""
+    """Let a language model answer from the hits of an earlier search; see `answer`.
+
+    Raises:
+        InputError: There are no hits, or `llm` is not a language model.
+        AnswerError: The language model failed or returned no text.
+    """
     if not hits:
-        raise InputError("There is no passage to answer from.")
+        raise InputError("There are no passages to answer from: `hits` is empty.")
     ask = writer(llm)
     passages = [hit.passage for hit in hits]
     try:
         text = ask(INSTRUCTIONS, prompt(question, passages))
     except M3Error:
         raise
-    except Exception as error:  # code of others: it may raise anything
+    except Exception as error:  # third-party code may raise anything
         kind = type(llm).__name__
         raise AnswerError(f"{kind} failed: {type(error).__name__}: {error}") from error
     if not isinstance(text, str) or not text.strip():
-        raise AnswerError(f"{type(llm).__name__} said nothing: {text!r}.")
+        raise AnswerError(f"{type(llm).__name__} returned no text: {text!r}.")
     checked = check(text, [passage.text for passage in passages])
     return Answer(
         question=question,
@@ -135,10 +142,10 @@ def write(
 
 
 def needed_score(index: M3Index, settings: SearchSettings) -> float | None:
-    """Return the calibrated score below which nothing answers; None if there is none.
+    """Return the calibrated score below which nothing answers a question; None if there is none.
 
-    `tune` calibrates the weights that it saves. Its score does not apply to balanced scores, and
-    ranks have none.
+    `tune` calibrates it for the weights that it saves. It does not apply to balanced scores, and
+    there is none for ranks.
     """
     if settings.fusion != "weighted" or settings.balance is not None:
         return None
@@ -148,17 +155,17 @@ def needed_score(index: M3Index, settings: SearchSettings) -> float | None:
 
 
 def score_needed(index: M3Index, weights: Weights, fusion: Fusion = "weighted") -> float | None:
-    """Call `needed_score` with the arguments it had in 0.1."""
+    """Return `needed_score`, with the arguments of version 0.1."""
     return needed_score(index, SearchSettings(weights=weights, fusion=fusion))
 
 
 def falls_short(hits: Sequence[Hit], needed: float | None) -> bool:
-    """Whether nothing that was found scores enough to answer from."""
+    """Return whether no hit scores enough to answer from."""
     return not hits or (needed is not None and hits[0].score < needed)
 
 
 def to_dict(answer: Answer) -> dict[str, Any]:
-    """What was written as JSON values, without the hits."""
+    """Return the answer as JSON values, without the hits."""
     return {
         "text": answer.text,
         "supported": answer.supported,
@@ -181,11 +188,11 @@ def to_dict(answer: Answer) -> dict[str, Any]:
 
 
 def prompt(question: str, passages: Sequence[Passage]) -> str:
-    """The passages, each between tags that no passage can write itself, and the question."""
-    shown = "\n\n".join(_shown(number, passage) for number, passage in enumerate(passages, 1))
-    return f"{shown}\n\nQuestion: {question}"
+    """Return the passages, each between tags that it cannot contain itself, and the question."""
+    tagged = "\n\n".join(_tagged(number, passage) for number, passage in enumerate(passages, 1))
+    return f"{tagged}\n\nQuestion: {question}"
 
 
-def _shown(number: int, passage: Passage) -> str:
+def _tagged(number: int, passage: Passage) -> str:
     inside = _TAG.sub("&lt;", f"From: {passage.place}\n\n{passage.text}")
     return f'<passage number="{number}">\n{inside}\n</passage>'

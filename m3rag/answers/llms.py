@@ -1,4 +1,4 @@
-"""Language models of other libraries: made from a name, and asked in one way."""
+"""Language models of other libraries, created from a name and called in one way."""
 
 from __future__ import annotations
 
@@ -11,22 +11,21 @@ from typing import Any, cast
 from m3rag.errors import AnswerError, InputError
 
 Write = Callable[[str, str], str]
-"""What to do and what to answer, to what a language model says."""
+"""A function from instructions and a request to the text of a language model."""
 
-_SETTING = re.compile(r",(?=[A-Za-z_]\w*=)")  # a value may have commas
-_KINDS = "a LangChain model, a LlamaIndex LLM, or a function of (instructions, request)"
+_SETTING = re.compile(r",(?=[A-Za-z_]\w*=)")  # a value may contain commas
 
 
 def load_llm(spec: str) -> object:
-    """Make a language model from `module:Class[,key=value…]`.
+    """Create a language model from `module:Class[,key=value…]`.
 
     Args:
-        spec: a class, or a function that makes a model; values are JSON where they can be, and
-            text otherwise.
+        spec: A class, or a function that returns a model, and its arguments. Values are parsed as
+            JSON if possible and otherwise taken as text.
 
     Raises:
-        InputError: the text has another form, or no such module or class is there.
-        AnswerError: making it failed.
+        InputError: `spec` does not have this form, or the module or class does not exist.
+        AnswerError: The class or function raised an error.
     """
     target, *pairs = _SETTING.split(spec)
     module, _, name = target.partition(":")
@@ -36,18 +35,18 @@ def load_llm(spec: str) -> object:
             "langchain_ollama:ChatOllama,model=llama3.2."
         )
     settings = {key: _value(text) for key, _, text in (pair.partition("=") for pair in pairs)}
-    make = _named(module, name)
+    create = _imported(module, name)
     try:
-        return make(**settings)
-    except Exception as error:  # code of others: it may raise anything
-        raise AnswerError(f"{target} cannot be made: {type(error).__name__}: {error}") from error
+        return create(**settings)
+    except Exception as error:  # third-party code may raise anything
+        raise AnswerError(f"{target} cannot be created: {type(error).__name__}: {error}") from error
 
 
 def writer(llm: object) -> Write:
-    """A language model of any kind, as a function of instructions and request.
+    """Return a function of (instructions, request) that calls a language model of any kind.
 
     Raises:
-        InputError: it is none.
+        InputError: `llm` is not a language model.
     """
     homes = [base.__module__ for base in type(llm).__mro__]
     if any(home.startswith("langchain_core.") for home in homes) and hasattr(llm, "invoke"):
@@ -56,13 +55,15 @@ def writer(llm: object) -> Write:
         return lambda instructions, request: _llama_index(llm, instructions, request)
     if callable(llm) and not isinstance(llm, type):
         return cast(Write, llm)
-    raise InputError(f"{llm!r} is no language model: it must be {_KINDS}.")
+    raise InputError(
+        f"{llm!r} is not a language model. Pass a LangChain model, a LlamaIndex LLM, or a function "
+        "of (instructions, request)."
+    )
 
 
 def _langchain(llm: Any, instructions: str, request: str) -> str:
-    """A chat model gives a message, a plain LLM a string."""
     reply = llm.invoke([("system", instructions), ("human", request)])
-    return str(getattr(reply, "text", reply))
+    return str(getattr(reply, "text", reply))  # a message of a chat model, or a plain LLM's string
 
 
 def _llama_index(llm: Any, instructions: str, request: str) -> str:
@@ -75,16 +76,17 @@ def _llama_index(llm: Any, instructions: str, request: str) -> str:
     return llm.chat(messages).message.content or ""
 
 
-def _named(module: str, name: str) -> Callable[..., object]:
+def _imported(module: str, name: str) -> Callable[..., object]:
     try:
         home = import_module(module)
     except ModuleNotFoundError as error:
         missing = str(error.name)
         raise InputError(
-            f"The module {missing!r} of {module}:{name} is not installed. Install its package, "
-            f"often called {missing.replace('_', '-').replace('.', '-')}, or check the name."
+            f"The module {missing!r} of {module}:{name} is not installed. Check the name or "
+            "install its package, which is often called "
+            f"{missing.replace('_', '-').replace('.', '-')}."
         ) from None
-    except Exception as error:  # code of others: importing it may raise anything
+    except Exception as error:  # third-party code may raise anything
         raise InputError(
             f"The module {module!r} cannot be imported: {type(error).__name__}: {error}"
         ) from error

@@ -1,4 +1,4 @@
-"""A chat model behind a URL, in the form that OpenAI's chat completions have."""
+"""A client for servers with OpenAI's chat completions API."""
 
 from __future__ import annotations
 
@@ -11,27 +11,30 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 from m3rag.errors import AnswerError, InputError
 
 API_KEY = "M3RAG_LLM_API_KEY"
-"""The environment variable of the command line; a name of our own, so that no other service's key
-is sent to a server that should not have it."""
+"""The environment variable from which the command line reads the key.
+
+It is specific to m3rag, so that the key of another service is not sent to the server.
+"""
 
 TIMEOUT = 120.0  # seconds
-_SHOWN = 300  # bytes of a server's complaint
+_SHOWN = 300  # bytes of a response that an error message quotes
 
 
 @dataclass(frozen=True, slots=True)
 class OpenAIChat:
     """A language model for `answer`: `POST {url}/chat/completions`.
 
-    Redirects are not followed: an answer comes from the server that was named, and so does the key.
+    Redirects are not followed, so that only the named server gets the key.
 
     Attributes:
-        url: with its version, such as "http://localhost:11434/v1".
-        model: what the server calls the model.
-        api_key: sent as a bearer token, if there is one.
-        timeout: seconds to wait for the connection, and for each piece of the answer.
+        url: The URL with its version, such as "http://localhost:11434/v1".
+        model: The name of the model on the server.
+        api_key: The key to send as a bearer token; None sends none.
+        timeout: Seconds to wait for the connection, and for each part of the response.
 
     Raises:
-        InputError: a URL without http or https, no model, or a timeout not above 0.
+        InputError: The URL is not http or https, the model has no name, or the timeout is not
+            above 0.
     """
 
     url: str
@@ -43,15 +46,16 @@ class OpenAIChat:
         if not self.url.startswith(("http://", "https://")):
             raise InputError(f"The URL {self.url!r} must begin with http:// or https://.")
         if not self.model.strip():
-            raise InputError(f"Which model of {self.url}? Name it: --llm-model NAME.")
+            raise InputError(f"No model is named for {self.url}. Set `model` (--llm-model NAME).")
         if not self.timeout > 0:
-            raise InputError(f"A timeout of {self.timeout:g} seconds must be above 0.")
+            raise InputError(f"`timeout` must be above 0 seconds, got {self.timeout:g}.")
 
     def __call__(self, instructions: str, request: str) -> str:
-        """What the model says.
+        """Return the answer of the model.
 
         Raises:
-            AnswerError: the server is not there, too slow, refuses, or sends something else.
+            AnswerError: The server cannot be reached, is too slow, returns an error, or sends
+                something other than a chat completion.
         """
         messages = [
             {"role": "system", "content": instructions},
@@ -63,20 +67,20 @@ class OpenAIChat:
             return _content(target, self._post(target, body))
         except HTTPError as error:
             with error:
-                said = error.read(_SHOWN).decode("utf-8", "replace").strip()
-            hint = f" The key is in {API_KEY}." if error.code in (401, 403) else ""
+                excerpt = error.read(_SHOWN).decode("utf-8", "replace").strip()
+            hint = f" Check the API key ({API_KEY})." if error.code in (401, 403) else ""
             raise AnswerError(
-                f"{target} answered {error.code} {error.reason}: {said}{hint}"
+                f"{target} answered {error.code} {error.reason}: {excerpt}{hint}"
             ) from None
         except TimeoutError:
-            raise self._late(target) from None
+            raise self._timed_out(target) from None
         except (OSError, HTTPException, ValueError) as error:  # ValueError: a damaged URL
             reason = getattr(error, "reason", error)
             if isinstance(reason, TimeoutError):
-                raise self._late(target) from None
+                raise self._timed_out(target) from None
             raise AnswerError(
-                f"{target} cannot be reached ({type(reason).__name__}: {reason}). Is the server "
-                "running, and the URL right?"
+                f"{target} cannot be reached ({type(reason).__name__}: {reason}). Check that the "
+                "server is running and the URL is right."
             ) from None
 
     def _post(self, target: str, body: dict[str, object]) -> bytes:
@@ -88,28 +92,28 @@ class OpenAIChat:
             content: bytes = response.read()
         return content
 
-    def _late(self, target: str) -> AnswerError:
+    def _timed_out(self, target: str) -> AnswerError:
         return AnswerError(
-            f"{target} did not answer within {self.timeout:g} seconds. Wait longer (timeout=…, "
-            "--llm-timeout), or take a smaller model."
+            f"{target} did not answer within {self.timeout:g} seconds. Raise the timeout "
+            "(`timeout`, --llm-timeout) or use a smaller model."
         )
 
 
 class _NoRedirect(HTTPRedirectHandler):
-    """Makes a redirect an error; urllib would send the key along."""
+    """A handler that makes a redirect an error; urllib would send the key along."""
 
     def redirect_request(self, *_: object) -> None:
         return None
 
 
-def _content(target: str, sent: bytes) -> str:
+def _content(target: str, response: bytes) -> str:
     try:
-        content = json.loads(sent)["choices"][0]["message"]["content"]
+        content = json.loads(response)["choices"][0]["message"]["content"]
     except (ValueError, LookupError, TypeError):
         content = None
     if not isinstance(content, str):
         raise AnswerError(
-            f"{target} sent no chat completion but {sent[:_SHOWN]!r}. The URL usually ends with "
-            "/v1."
+            f"{target} did not send a chat completion but {response[:_SHOWN]!r}. The URL usually "
+            "ends with /v1."
         )
     return content

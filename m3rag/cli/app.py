@@ -1,4 +1,4 @@
-"""The `m3rag` command: which commands it has, and how it reports errors."""
+"""The `m3rag` command: its subcommands, and how it reports errors."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _version(
 
 
 def main() -> None:
-    """Run the command; an error of ours is a line, not a traceback."""
+    """Run the command; an `M3Error` is printed as one line, without a traceback."""
     try:
         app()
     except M3Error as error:

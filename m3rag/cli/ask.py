@@ -51,9 +51,9 @@ def ask(
     llm: Annotated[
         str | None,
         typer.Option(
-            metavar="MODULE:CLASS[,KEY=VALUE…]",
+            metavar="M:C[,K=V…]",
             help="Language model that writes an answer: a LangChain or LlamaIndex class and its "
-            "arguments.",
+            "arguments, as module:Class[,key=value…].",
         ),
     ] = None,
     llm_url: Annotated[
@@ -76,21 +76,21 @@ def ask(
         found = service.ask(
             index, question, k, min_score=min_score, neighbours=neighbours, settings=settings
         )
-    asked = make_llm if found.hits and not found.refused else None
+    needed_llm = make_llm if found.hits and not found.refused else None
     if as_json:
-        _print_json(found, kb, asked, with_llm=make_llm is not None)
+        _print_json(found, kb, needed_llm, with_llm=make_llm is not None)
         return
-    # Passages are printed before the language model is called: if it fails, they are there.
+    # The passages are printed first, so that they are there if the language model fails.
     console = Console()
     _print_found(console, found)
-    if asked:
-        _print_written(console, write(question, found.hits, asked()))
+    if needed_llm:
+        _print_written(console, write(question, found.hits, needed_llm()))
 
 
 def _print_json(
-    found: Found, kb: Path, asked: Callable[[], object] | None, *, with_llm: bool
+    found: Found, kb: Path, make_llm: Callable[[], object] | None, *, with_llm: bool
 ) -> None:
-    """Print one object; the keys of a language model are there only with one."""
+    """Print one object; it has "written" only with a language model."""
     from m3rag.answers import write
     from m3rag.answers.generation import to_dict
 
@@ -99,9 +99,9 @@ def _print_json(
     failure = None
     if with_llm:
         result["written"] = None
-    if asked:
+    if make_llm:
         try:
-            result["written"] = to_dict(write(found.question, found.hits, asked()))
+            result["written"] = to_dict(write(found.question, found.hits, make_llm()))
         except M3Error as error:
             failure = error
             result["error"] = str(error)
@@ -113,25 +113,25 @@ def _print_json(
 def _llm(
     llm: str | None, url: str | None, model: str | None, timeout: float
 ) -> Callable[[], object] | None:
-    """Return a function that makes the language model that the options name; None if they do not.
+    """Return a function that creates the language model of the options; None without one.
 
     Raises:
-        InputError: options that do not go together.
+        InputError: The options contradict each other or are incomplete.
     """
     from m3rag.answers import OpenAIChat
     from m3rag.answers.openai_chat import API_KEY
 
     if llm and (url or model):
-        raise InputError("Take --llm, or --llm-url with --llm-model, not both.")
+        raise InputError("Use either --llm, or --llm-url with --llm-model, but not both.")
     if bool(url) != bool(model):
-        raise InputError("--llm-url and --llm-model go together.")
+        raise InputError("--llm-url and --llm-model must be given together.")
     if url and model:
         return partial(OpenAIChat, url, model, os.environ.get(API_KEY), timeout)
     return partial(_load, llm) if llm else None
 
 
 def _load(spec: str) -> object:
-    """A model, also of a module in the working directory; installed modules come first."""
+    """Create a model, also from a module in the working directory; installed modules come first."""
     from m3rag.answers import load_llm
 
     sys.path.append(os.getcwd())
@@ -143,14 +143,20 @@ def _load(spec: str) -> object:
 
 def _print_found(console: Console, found: Found) -> None:
     if not found.hits:
-        console.print("Nothing found: the knowledge base is empty, or nothing passes the filter.")
+        console.print(
+            "Nothing found: the knowledge base is empty, or no passage matches the filter."
+        )
         return
     if found.sentence:
         _print_answer(console, found.hits[0].passage, found.sentence)
     else:
-        told = f"the best score is {found.hits[0].score:.3f}, {found.min_score:.3f} is needed"
-        console.print(Text(f"Nothing in the knowledge base answers this: {told}.", "bold yellow"))
-        console.print("The nearest passages:\n")
+        reason = (
+            f"the best score is {found.hits[0].score:.3f}, but {found.min_score:.3f} is required"
+        )
+        console.print(
+            Text(f"Nothing in the knowledge base answers the question: {reason}.", "bold yellow")
+        )
+        console.print("Nearest passages:\n")
     for rank, (hit, spans) in enumerate(zip(found.hits, found.highlights, strict=True), start=1):
         first = found.sentence if rank == 1 else None
         focus = first.start if first else (spans or [(0, 0)])[0][0]
@@ -179,7 +185,7 @@ def _print_hit(console: Console, rank: int, hit: Hit, spans: list[Span], focus: 
 
 
 def _print_written(console: Console, answer: Answer) -> None:
-    """Print the text, the places of what it cites, and what is wrong with it."""
+    """Print the text, the locations of the cited passages, and warnings."""
     console.print(Text("Answer: ", style="bold green").append(answer.text, style="not bold"))
     for number, hit in answer.citations.items():
         console.print(Text(f"  [{number}] {hit.passage.place}", style="dim"))
@@ -188,15 +194,15 @@ def _print_written(console: Console, answer: Answer) -> None:
 
 
 def _warnings(answer: Answer) -> list[str]:
-    found = []
+    warnings = []
     if answer.removed:
         numbers = ", ".join(map(str, answer.removed))
-        found.append(f"Removed citations of passages that do not exist: {numbers}.")
+        warnings.append(f"Removed citations of passages that do not exist: {numbers}.")
     for quote in answer.quotes:
         if not quote.found:
-            cited = "".join(f"[{number}]" for number in quote.numbers) or "No passage"
-            missing = "does not have" if quote.numbers else "is cited for"
-            found.append(f"Not a quotation: {cited} {missing} “{quote.text}”.")
+            cited = "".join(f"[{number}]" for number in quote.numbers)
+            where = f"in {cited}" if cited else "because no passage is cited"
+            warnings.append(f"Quotation not found {where}: “{quote.text}”.")
     if not answer.cited:
-        found.append("Unsupported: the answer cites no passage.")
-    return found
+        warnings.append("Unsupported: the answer cites no passage.")
+    return warnings

@@ -1,4 +1,4 @@
-"""What several commands do: open a knowledge base, show progress, print, write pages."""
+"""Functions of several commands: open a knowledge base, show progress, print, write pages."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def opened(
     context: ContextMode | None = None,
     create: bool = False,
 ) -> Iterator[tuple[M3Index, M3Model]]:
-    """Open a knowledge base with its own model, or create one with the model named.
+    """Open a knowledge base with its own model, or create one with the given model.
 
     Raises:
-        FormatError: The folder holds something else, or no knowledge base and `create` is False.
+        FormatError: The folder holds something else, or is empty and `create` is False.
         CheckpointError: The model cannot be loaded.
     """
     from m3rag.index import M3Index
@@ -104,13 +104,13 @@ def write_page(path: Path, content: str) -> None:
 
 
 def best_line(sentence: Sentence) -> Text:
-    """The best sentence, on one line."""
+    """Return the best sentence on one line."""
     words = " ".join(sentence.text.split())
     return Text("Best sentence: ", style="bold green").append(words, style="bold")
 
 
 def window(body: Text, focus: int) -> Text:
-    """At most _SHOWN characters of a text, around the one that matters."""
+    """Return at most `_SHOWN` characters of a text around the character `focus`."""
     start = max(0, min(focus - _SHOWN // 3, len(body) - _SHOWN))
     shown = body[start : start + _SHOWN]
     shown = Text("… ").append_text(shown) if start else shown

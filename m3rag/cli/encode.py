@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from m3rag.cli.options import DEFAULT_MODEL, Json, Model
+from m3rag.cli.options import DEFAULT_MODEL, Model
 from m3rag.errors import InputError
 
 
@@ -25,7 +25,9 @@ def encode(
     colbert: Annotated[
         bool, typer.Option(help="Include the ColBERT vectors in the JSON output.")
     ] = False,
-    as_json: Json = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per line.")
+    ] = False,
 ) -> None:
     """Show the dense, sparse and ColBERT views of texts.
 
@@ -36,7 +38,9 @@ def encode(
 
     texts = texts or [line.rstrip("\n") for line in sys.stdin]
     if not texts:
-        raise InputError("Nothing to encode: pass texts, or one a line on standard input.")
+        raise InputError(
+            "There is nothing to encode. Pass texts, or one per line on standard input."
+        )
     console = Console()
     with M3Model.load(model) as loaded:
         for values in embed(loaded, texts, colbert=colbert):

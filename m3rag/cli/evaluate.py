@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Differences = dict[str, dict[str, Difference]]
 
 _NAMES = {"ndcg": "nDCG", "recall": "R", "mrr": "MRR"}
-_ALMOST = 0.05  # a difference with a larger p-value may be chance
+_SIGNIFICANT = 0.05  # a difference with a larger p-value may be chance
 
 Level = Literal["document", "passage"]
 Context = Literal["passage", "document"]
@@ -39,7 +39,7 @@ Aggregate = Literal["max", "sum"]
 
 @dataclass(frozen=True)
 class _Options:
-    """The options of `m3rag evaluate` that say what to measure, as they were given."""
+    """The options of `m3rag evaluate` that say what to measure, unparsed."""
 
     model: str = field(
         default=DEFAULT_MODEL,
@@ -133,7 +133,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure retrieval quality on a set of questions with known answers."""
-    fusions = _check(settings)  # before the work
+    fusions = _check(settings)  # before the slow part
     report, differences = _evaluate(source, settings, fusions, runs)
     if html is not None:
         from m3rag.evaluation.report_page import page
@@ -152,20 +152,20 @@ def evaluate(
 
 
 def _check(options: _Options) -> list[Weights] | None:
-    """Check what needs neither data nor model; returns the fusions, None for the default ones."""
+    """Check the options without data and model; returns the fusions, None for the defaults."""
     from m3rag.evaluation import named_systems
     from m3rag.evaluation.metrics import check_metrics
 
     check_metrics(parse_list(options.metrics))
     if options.run is None:
-        weights = [parse_weights_option(given) for given in options.weights] or None
+        weights = [parse_weights_option(text) for text in options.weights] or None
         named_systems(parse_list(options.channels), weights)
         return weights
     encoding = (options.level, options.context, options.mcls, options.aggregate)
     if options.weights or encoding != ("document", "passage", None, "max"):
         raise InputError(
-            "--run holds finished rankings of documents: leave out --weights, --level, --context, "
-            "--mcls and --aggregate."
+            "--run evaluates finished rankings of documents. Leave out --weights, --level, "
+            "--context, --mcls and --aggregate."
         )
     return []
 
@@ -173,7 +173,7 @@ def _check(options: _Options) -> list[Weights] | None:
 def _evaluate(
     source: str, options: _Options, fusions: list[Weights] | None, runs: Path | None
 ) -> tuple[Report, Differences]:
-    """Score, write the run files asked for, measure and compare."""
+    """Score, write run files if requested, measure and compare."""
     from m3rag.evaluation import measure, read_set, write_runs
 
     data = read_set(source)
@@ -189,7 +189,7 @@ def _evaluate(
 
 
 def _scores(options: _Options, data: RetrievalSet, progress: Progress) -> Scores:
-    """Return the scores of the model, or those of a run file."""
+    """Return the scores of the model or of a run file."""
     from m3rag.evaluation import read_run, score, score_run
     from m3rag.model import M3Model
 
@@ -214,7 +214,7 @@ def _scores(options: _Options, data: RetrievalSet, progress: Progress) -> Scores
 
 
 def _compare(against: str, data: RetrievalSet, scores: Scores, report: Report) -> Differences:
-    """Compare with another row of the same table, or with the rankings of a file."""
+    """Compare with a row of the table or with the rankings of a file."""
     from m3rag.evaluation import measure, read_run, score_run
 
     if against in report.values:
@@ -222,8 +222,8 @@ def _compare(against: str, data: RetrievalSet, scores: Scores, report: Report) -
     path = Path(against)
     if not path.is_file():
         raise InputError(
-            f"--against {against!r} is neither a file in TREC's run format nor a row of this "
-            f"table ({', '.join(report.values)})."
+            f"--against {against!r} is neither a TREC run file nor a row of the table "
+            f"({', '.join(report.values)})."
         )
     tag, run = read_run(path)
     other = measure(score_run(run, data, name=tag, like=scores), metrics=report.metrics)
@@ -256,8 +256,8 @@ def _print(report: Report, differences: Differences, against: str | None) -> Non
     )
     if report.left_out:
         console.print(
-            f"{report.left_out:,} times a query had nothing relevant in a slice of the corpus, and "
-            "was left out there.",
+            f"{report.left_out:,} times, a query had nothing relevant in a slice of the corpus "
+            "and was left out there.",
             highlight=False,
         )
     if differences:
@@ -271,14 +271,14 @@ def _print_differences(
     table = _table("", "difference", "95 %", "p", title=title)
     for name, row in differences.items():
         found = row[metric]
-        style = "" if found.p <= _ALMOST else "dim"
+        style = "" if found.p <= _SIGNIFICANT else "dim"
         interval = f"{found.low:+.3f} to {found.high:+.3f}"
         table.add_row(name, f"{found.mean:+.3f}", interval, f"{found.p:.3f}", style=style)
     console.print(table, highlight=False)
 
 
 def _table(*columns: str, title: str) -> Table:
-    """Numbers to the right, and narrow enough for 80 characters."""
+    """Return a table with right-aligned numbers, narrow enough for 80 columns."""
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, collapse_padding=True)
     for number, column in enumerate(columns):
         table.add_column(_header(column), justify="right" if number else "left", no_wrap=True)
@@ -286,6 +286,6 @@ def _table(*columns: str, title: str) -> Table:
 
 
 def _header(metric: str) -> str:
-    """A metric as people write it; any other word as it is."""
+    """Return a metric as it is usually written, and any other word unchanged."""
     name, at, k = metric.partition("@")
     return f"{_NAMES[name]}@{k}" if at else metric

@@ -52,7 +52,7 @@ def explain(
 
     if passage is not None and k is not None:
         raise InputError(
-            "-k explains the best passages, --passage a certain one: give one of them."
+            "-k explains the best passages, --passage a given one. Use only one of them."
         )
     with opened(kb) as (index, _):
         if passage is None:
@@ -67,23 +67,22 @@ def explain(
         result = {"question": question, "kb": str(kb), "explanations": values}
         typer.echo(json.dumps(result, ensure_ascii=False))
     elif html is not None:
-        number = len(explanations)
-        typer.echo(f"{number} passage{'' if number == 1 else 's'} explained in {html}.")
+        count = len(explanations)
+        typer.echo(f"{count} passage{'' if count == 1 else 's'} explained in {html}.")
     elif not explanations:
-        typer.echo("Nothing found: the knowledge base is empty, or nothing passes the filter.")
+        typer.echo("Nothing found: the knowledge base is empty, or no passage matches the filter.")
     else:
         _print(explanations)
 
 
 def _hit(index: M3Index, question: str, passage: str, settings: SearchSettings) -> Hit:
-    where = {"id": passage}
     if settings.filter is not None:
-        raise InputError("--passage explains one passage: leave out --filter.")
-    hits = index.search(question, 1, settings=settings.changed(filter=where))
+        raise InputError("--passage cannot be combined with --filter. Leave out --filter.")
+    hits = index.search(question, 1, settings=settings.changed(filter={"id": passage}))
     if not hits:
         raise InputError(
-            f"There is no passage {passage!r} in {index.path}. Its id is `passage.id` in the JSON "
-            "of m3rag ask."
+            f"There is no passage {passage!r} in {index.path}. m3rag ask --json prints the ids of "
+            "passages as `passage.id`."
         )
     return hits[0]
 
@@ -137,9 +136,12 @@ def _matched(why: Explanation) -> Table:
 def _aligned(why: Explanation) -> Table:
     table = _table("question", "passage", "similarity", "at")
     for pair in why.alignments:
-        found = pair.passage
+        token = pair.passage
         table.add_row(
-            _seen(pair.query), _seen(found), f"{pair.similarity:.4f}", _span(found.start, found.end)
+            _shown(pair.query),
+            _shown(token),
+            f"{pair.similarity:.4f}",
+            _span(token.start, token.end),
         )
     return table
 
@@ -148,7 +150,7 @@ def _table(*head: str) -> Table:
     return Table(*head, box=SIMPLE_HEAD, pad_edge=False)
 
 
-def _seen(token: Token) -> Text:
+def _shown(token: Token) -> Text:
     return Text(token.text or token.piece)
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Options:
-    """How `m3rag index` makes passages, and what a new knowledge base is like."""
+    """How `m3rag index` splits documents, and the modes of a new knowledge base."""
 
     model: str | None = field(
         default=None,
@@ -83,12 +83,12 @@ def index(
 ) -> None:
     """Synchronize a knowledge base with a folder of documents.
 
-    Run it again at any time, also after Ctrl-C: finished documents are skipped. New documents are
-    added, changed ones replaced and deleted ones removed.
+    Run it again at any time, also after Ctrl-C: finished documents are skipped.
+    New documents are added, changed ones replaced and deleted ones removed.
     """
     from m3rag.index.sync import documents_in, sync
 
-    documents_in(folder)  # before the model is loaded: an empty folder is a quick error
+    documents_in(folder)  # report an empty folder before the model is loaded
     errors = Console(stderr=True)
     bars = _Bars(errors, folder)
     with (
@@ -112,7 +112,9 @@ def index(
             )
         except KeyboardInterrupt:
             bars.stop()
-            errors.print("Stopped. What was stored is kept; the same command goes on from here.")
+            errors.print(
+                "Stopped. Stored documents are kept; run the same command again to continue."
+            )
             raise typer.Exit(130) from None
         total = kb.count()
     if as_json:
@@ -125,7 +127,7 @@ def index(
 
 
 class _Bars(Progress):
-    """One bar: the bytes of the files, with the passages and their rate beside it."""
+    """A bar for the bytes of the files, with the number of passages and their rate."""
 
     def __init__(self, console: Console, folder: Path) -> None:
         super().__init__(
@@ -142,7 +144,7 @@ class _Bars(Progress):
         self._task = self.add_task(f"Indexing {folder}", total=None, passages=0, rate=0.0)
 
     def report(self, stage: str, done: int, total: int | None, /) -> None:
-        """Show a report of `sync`."""
+        """Receive a progress report of `sync`."""
         if stage == "passages":
             elapsed = self.tasks[self._task].elapsed or 0
             self.update(self._task, passages=done, rate=done / elapsed if elapsed else 0.0)
@@ -158,9 +160,9 @@ def _print_changes(changes: Changes, to: Path, total: int) -> None:
         "unchanged": changes.unchanged,
         "removed": changes.removed,
     }
-    words = ", ".join(f"{len(ids)} {word}" for word, ids in counts.items() if ids)
+    summary = ", ".join(f"{len(ids)} {change}" for change, ids in counts.items() if ids)
     console.print(
-        f"{words or 'nothing to do'}; {changes.passages} passages stored, {total} in {to}.",
+        f"{summary or 'no changes'}; {changes.passages} passages stored, {total} in {to}.",
         highlight=False,
     )
     for document, reason in changes.failed.items():

@@ -57,7 +57,7 @@ def delete(
 
     where = parse_filters(filter_ or [])
     if not document and where is None:
-        raise InputError("Say what to delete: --document ID or --filter key=value.")
+        raise InputError("Specify what to delete: --document ID or --filter key=value.")
     with opened_stored(kb) as stored:
         result = service.delete(stored, documents=document or [], filter=where)
     if as_json:

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share, and options made of settings classes."""
+"""Arguments and options of several commands, and options generated from settings classes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _TYPES: dict[str, Any] = {"float": float, "int": int, "bool": bool, "tuple[str, 
 
 
 def search_options(command: Command) -> Command:
-    """Give a command an option for each field of `SearchSettings`."""
+    """Add an option for each field of `SearchSettings` to a command."""
     parsers = {"weights": parse_weights_option, "channels": parse_list, "filter": parse_filters}
     return settings_options(SearchSettings, parsers, types={"filter": list[str]})(command)
 
@@ -52,69 +52,70 @@ def settings_options(
 ) -> Callable[[Command], Command]:
     """Return a decorator that replaces the parameter `settings` of a command by options.
 
-    Each field of the settings class becomes an option with the field's default and the help in
+    Each field of the settings class becomes an option with the default of the field and the help in
     its metadata, so that a setting is declared only once. "option" in the metadata names the
     option; a bool then has no `--no-…`.
 
     Args:
         settings: A dataclass with defaults.
-        parsers: Turn the values of some options into those of their fields.
-        types: The types of some options; by default those of the fields.
+        parsers: Functions from the value of an option to that of its field, by field.
+        types: The types of options that differ from those of their fields, by field.
     """
-    own = fields(settings)
+    declared = fields(settings)
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
-        def run(**given: Any) -> None:
+        def run(**arguments: Any) -> None:
             values = {}
-            for one in own:
-                value = given.pop(one.name)
-                if value is not None:  # else the field keeps its default
-                    parse = (parsers or {}).get(one.name)
-                    values[one.name] = parse(value) if parse else value
-            command(**given, settings=settings(**values))
+            for setting in declared:
+                value = arguments.pop(setting.name)
+                if value is not None:  # otherwise the field keeps its default
+                    parse = (parsers or {}).get(setting.name)
+                    values[setting.name] = parse(value) if parse else value
+            command(**arguments, settings=settings(**values))
 
         signature = inspect.signature(command, eval_str=True)
         parameters = []
         for name, parameter in signature.parameters.items():
             if name == "settings":
-                parameters += [_option(one, (types or {}).get(one.name)) for one in own]
+                parameters += [_option(field, (types or {}).get(field.name)) for field in declared]
             else:
                 parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
-        run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # typer reads it
-        run.__annotations__ = {one.name: one.annotation for one in parameters}
+        run.__dict__["__signature__"] = signature.replace(parameters=parameters)  # typer reads it
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         return run
 
     return decorate
 
 
-def _option(one: Field[Any], kind: Any) -> inspect.Parameter:
-    """Return the parameter that typer makes an option of."""
-    declared = str(one.type)
-    kind = kind or _TYPES.get(declared.removesuffix(" | None"), str)
-    default = None if one.default == () else one.default
+def _option(setting: Field[Any], kind: Any) -> inspect.Parameter:
+    """Return the parameter from which typer makes an option."""
+    kind = kind or _TYPES.get(str(setting.type).removesuffix(" | None"), str)
+    default = None if setting.default == () else setting.default
     if default is None:
         kind = kind | None
-    names = [one.metadata["option"]] if "option" in one.metadata else []
-    option = typer.Option(*names, help=one.metadata["help"])
+    names = [setting.metadata["option"]] if "option" in setting.metadata else []
+    # A list with spaces can wrap: narrow terminals would cut it off otherwise.
+    shown = default.replace(",", ", ") if isinstance(default, str) and "," in default else True
+    option = typer.Option(*names, help=setting.metadata["help"], show_default=shown)
     return inspect.Parameter(
-        one.name,
+        setting.name,
         inspect.Parameter.KEYWORD_ONLY,
         default=default,
         annotation=Annotated[kind, option],
     )
 
 
-def parse_filters(given: Sequence[str]) -> dict[str, Any] | None:
+def parse_filters(values: Sequence[str]) -> dict[str, Any] | None:
     """Return the values of `--filter` as one filter for `M3Index.search`.
 
     Raises:
         InputError: A value is neither `key=value` nor a JSON object.
     """
-    if not given:
+    if not values:
         return None
     parts = []
-    for text in given:
+    for text in values:
         if text.lstrip().startswith("{"):
             try:
                 parts.append(json.loads(text))
@@ -124,28 +125,30 @@ def parse_filters(given: Sequence[str]) -> dict[str, Any] | None:
         key, sign, value = text.partition("=")
         if not (key and sign):
             raise InputError(f"--filter {text!r} is neither key=value nor a JSON object.")
-        values = [_scalar(part) for part in value.split(",")]
-        parts.append({key: values if len(values) > 1 else values[0]})
+        scalars = [_scalar(part) for part in value.split(",")]
+        parts.append({key: scalars if len(scalars) > 1 else scalars[0]})
     return parts[0] if len(parts) == 1 else {"$and": parts}
 
 
-def parse_weights_option(given: str) -> Weights:
-    """Return the name of a preset as it is, or numbers such as "1/0.3/1" as a tuple.
+def parse_weights_option(text: str) -> Weights:
+    """Return the name of a preset unchanged, or numbers such as "1/0.3/1" as a tuple.
 
     Raises:
         InputError: A part between the slashes is not a number.
     """
-    if "/" not in given:
-        return given
+    if "/" not in text:
+        return text
     try:
-        return tuple(float(part) for part in given.split("/"))
+        return tuple(float(part) for part in text.split("/"))
     except ValueError:
-        raise InputError(f"--weights {given!r} is neither a name nor numbers as 1/0.3/1.") from None
+        raise InputError(
+            f"--weights {text!r} is neither a name nor numbers such as 1/0.3/1."
+        ) from None
 
 
-def parse_list(given: str) -> list[str]:
+def parse_list(text: str) -> list[str]:
     """Return the parts of a comma-separated option."""
-    return [part for part in (part.strip() for part in given.split(",")) if part]
+    return [part for part in (part.strip() for part in text.split(",")) if part]
 
 
 def _scalar(text: str) -> str | int | float | bool:

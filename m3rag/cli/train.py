@@ -6,7 +6,7 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -19,6 +19,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from typer.core import TyperGroup
 
 from m3rag.cli.options import DEFAULT_MODEL, settings_options
 from m3rag.errors import InputError
@@ -27,11 +28,20 @@ from m3rag.training.settings import TrainingSettings
 if TYPE_CHECKING:
     from m3rag.training import Report, TrainingProgress
 
+
+class _PlainHelp(TyperGroup):
+    """A group with its help as plain text: a table would cut off the long options of `train`."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.rich_markup_mode = None
+
+
 app = typer.Typer(
-    rich_markup_mode="rich",
-    epilog="Try it offline: [bold]m3rag train --data pairs.jsonl --model tiny --to my-m3[/bold]. "
+    cls=_PlainHelp,
+    epilog="Try it offline: m3rag train --data pairs.jsonl --model tiny --to my-m3. "
     'Each line of pairs.jsonl is {"query": "…", "pos": ["…"]}. Hard negatives: '
-    "[bold]m3rag train mine --help[/bold]",
+    "m3rag train mine --help",
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
@@ -86,7 +96,7 @@ def train(
         except KeyboardInterrupt:
             bar.stop()
             errors.print(
-                f"Stopped. {to} holds the model as it is now; the same command goes on from here."
+                f"Stopped. {to} holds the current model; run the same command again to resume."
             )
             raise typer.Exit(130) from None
     if first:
@@ -95,7 +105,7 @@ def train(
 
 @dataclass(frozen=True)
 class _MiningOptions:
-    """How `m3rag train mine` searches and chooses."""
+    """How `m3rag train mine` searches and chooses negatives."""
 
     model: str = field(
         default=DEFAULT_MODEL,
@@ -151,7 +161,7 @@ def mine(
     """
     first, dash, last = settings.range.partition("-")
     if not (dash and first.isdigit() and last.isdigit()):
-        raise InputError(f"--range {settings.range!r}: two ranks are needed, such as 10-200.")
+        raise InputError(f"--range must be two ranks such as 10-200, got {settings.range!r}.")
     from m3rag import training
     from m3rag.model import M3Model
 
@@ -179,13 +189,13 @@ def mine(
         typer.echo(json.dumps({"file": str(to), **asdict(mined)}))
         return
     Console(highlight=False).print(
-        f"{mined.negatives:,} negatives for {mined.examples:,} examples, {mined.without:,} of "
-        f"which got none, in {to}."
+        f"{mined.negatives:,} negatives for {mined.examples:,} examples in {to}; "
+        f"{mined.without:,} examples have none."
     )
 
 
 class _Bar(Progress):
-    """The share of a run that is done, with its step, loss and speed."""
+    """A bar for the share of a run that is done, with its step, loss and speed."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(
@@ -204,9 +214,9 @@ class _Bar(Progress):
         )
 
     def show(self, report: Report) -> None:
-        """Show the state of the run after a step."""
+        """Show the report of a step."""
         progress = report.progress
-        if not self.tasks[self._task].started:  # time left follows from what this process did
+        if not self.tasks[self._task].started:  # the time left is estimated from this process only
             self.start_task(self._task)
         rates = (progress.queries / progress.seconds, progress.tokens / progress.seconds)
         self.update(
@@ -219,7 +229,7 @@ class _Bar(Progress):
 
 
 def _print(to: Path, progress: TrainingProgress, *, as_json: bool) -> None:
-    """Print where the model is and how good it is."""
+    """Print the location of the model, its loss and its held-out scores."""
     if as_json:
         summary = {
             "model": str(to),

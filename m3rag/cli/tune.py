@@ -54,26 +54,26 @@ def tune(
 
     check_name(name)
     if (source is None) == (pseudo is None):
-        raise InputError("Say what to learn from: labelled questions, or --pseudo headings.")
+        raise InputError("Specify either labelled questions or --pseudo headings.")
     with opened(kb) as (index, _):
         with progress_bars() as progress:
             scores = _scores(index, source, pseudo, progress)
             learned = tuning.tune(scores)
-        # Headings score unlike questions, so they calibrate nothing.
+        # Headings score differently from questions, so they give no threshold.
         threshold = None
         if pseudo is None:
             threshold = tuning.calibrate(scores, learned.preset, precision=precision)
         preset = tuning.preset_of(learned, threshold, scores.set)
-        pays = learned.tuned or preset.min_score is not None
-        saved = pays and not dry_run
+        useful = learned.tuned or preset.min_score is not None
+        saved = useful and not dry_run
         if saved:
             index.save_preset(name, preset)
     kind = "questions" if pseudo is None else "pseudo-questions"
     if as_json:
         facts = {"kb": str(kb), "set": scores.set, "kind": kind, "level": scores.level}
-        outcome = {"name": name, "saved": saved, **learned.to_dict(), "preset": asdict(preset)}
-        limit = {"threshold": None if threshold is None else threshold.to_dict()}
-        typer.echo(json.dumps(facts | outcome | limit, ensure_ascii=False))
+        result = {"name": name, "saved": saved, **learned.to_dict(), "preset": asdict(preset)}
+        calibrated = {"threshold": None if threshold is None else threshold.to_dict()}
+        typer.echo(json.dumps(facts | result | calibrated, ensure_ascii=False))
         return
     console = Console(highlight=False)
     console.print(f"{learned.questions:,} {kind} of {scores.set}")
@@ -81,7 +81,7 @@ def tune(
     if saved:
         console.print(f"Saved. Use it: m3rag ask … --in {kb} --weights {name}")
     else:
-        console.print("Nothing is saved" + (", as --dry-run asks." if pays else "."))
+        console.print("Nothing was saved" + (" (--dry-run)." if useful else "."))
 
 
 def _print(console: Console, tuning: Tuning, threshold: Threshold | None) -> None:
@@ -89,13 +89,13 @@ def _print(console: Console, tuning: Tuning, threshold: Threshold | None) -> Non
         console.print(_table(tuning))
     console.print(tuning.reason)
     if threshold is None:
-        console.print("Pseudo-questions are not real ones: measure with real ones.")
+        console.print("Pseudo-questions are not real questions: evaluate with real ones.")
         return
     console.print(threshold.reason)
     if threshold.min_score is not None:
         precision = "none" if threshold.precision is None else f"{threshold.precision:.3f}"
         console.print(
-            f"Precision {precision} ({threshold.wanted:g} was wanted), "
+            f"Precision {precision} (target {threshold.wanted:g}), "
             f"coverage {threshold.coverage:.3f}."
         )
 
@@ -110,7 +110,7 @@ def _scores(index: M3Index, source: str | None, pseudo: str | None, progress: Pr
 
 
 def _table(tuning: Tuning) -> Table:
-    """Learned weights and each preset, on questions that the learned weights have not seen."""
+    """Return the results of the learned weights and of each preset on held-out questions."""
     from m3rag.scoring import SCORED
 
     table = Table(box=SIMPLE_HEAD, collapse_padding=True)
@@ -126,7 +126,7 @@ def _table(tuning: Tuning) -> Table:
 
 
 def _numbers(preset: Preset) -> str:
-    """The weights; by ranks, k and the channels."""
+    """Return the weights as text; for rrf, k and the channels."""
     from m3rag.scoring import SCORED
 
     if preset.fusion == "rrf":

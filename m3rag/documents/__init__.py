@@ -1,4 +1,4 @@
-"""Long texts to passages: reading files, splitting at the document's own structure."""
+"""Reading files as documents, and splitting documents into passages along their structure."""
 
 from m3rag.documents.document import (
     Document,

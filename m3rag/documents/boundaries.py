@@ -1,4 +1,4 @@
-"""Where a document may be cut, and how well each place suits."""
+"""The places where a document can be cut, and how suitable each of them is."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from m3rag.documents.sentences import sentences
 
 
 class Rank(IntEnum):
-    """How well a place suits for a cut; HEADING is for level 6, each level above it adds one."""
+    """How suitable a place is for a cut; HEADING is level 6, and each higher level adds one."""
 
-    ORPHAN = -1  # right behind a heading, which would be left alone
-    WORD = 0  # or any other place that tears no character
+    ORPHAN = -1  # directly after a heading, which would be left alone
+    WORD = 0  # or any other place that splits no character
     CLAUSE = 1
     SENTENCE = 2
     LINE = 3
@@ -31,32 +31,32 @@ class Rank(IntEnum):
 
 LOWEST_LEVEL = 6
 _CLAUSE = re.compile(r"[,;:،؛—–]\s|[、，；：﹐﹑､]")
-_SEAM = 64  # characters to go back for a better place
+_MAX_SHIFT = 64  # characters to search backwards for a better place
 
 
 class Layout(NamedTuple):
-    """What the lines of a text say.
+    """The structure that the lines of a text show.
 
     Attributes:
-        ranks: the rank of a cut before a line, by the line's first character.
-        headings: first characters of the headings' lines, ascending.
-        behind: first characters of the lines that follow a heading.
-        blocks: spans of code blocks, tables and lists, which are better not cut.
+        ranks: The rank of a cut before a line, by the position of the line's first character.
+        headings: The first characters of the heading lines, ascending.
+        after_heading: The first characters of the lines that follow a heading.
+        blocks: The spans of code blocks, tables and lists, which should stay whole.
     """
 
     ranks: dict[int, int]
     headings: list[int]
-    behind: list[int]
+    after_heading: list[int]
     blocks: list[tuple[int, int]]
 
 
 class Atoms(NamedTuple):
-    """The pieces that passages are put together from: piece i is `text[starts[i]:starts[i + 1]]`.
+    """The pieces that passages are built from; piece i is `text[starts[i]:starts[i + 1]]`.
 
     Attributes:
-        starts: first character of each piece; one more entry, the length of the text.
-        ranks: the rank of a cut before each piece.
-        tokens: how many tokens of the text stand before each piece; one more entry, all of them.
+        starts: The first character of each piece, then the length of the text.
+        ranks: The rank of a cut before each piece.
+        tokens: The number of tokens before each piece, then the number of all tokens.
     """
 
     starts: list[int]
@@ -65,17 +65,17 @@ class Atoms(NamedTuple):
 
 
 def atoms(document: Document, ends: NDArray[np.int64], limit: int) -> Atoms:
-    """Cuts a document at its lines and sentences, and finer where a piece is too large to be moved.
+    """Cut a document at its lines and sentences, and cut pieces that are too large further.
 
     Args:
-        document: any document; its headings in ascending order.
-        ends: where each token of the text ends, ascending.
-        limit: tokens of a passage; pieces have at most about a quarter of it.
+        document: Any document, with its headings in ascending order.
+        ends: The end position of each token of the text, ascending.
+        limit: The number of tokens in a passage; a piece has at most about a quarter of it.
     """
     text = document.text
     layout = lay_out(document)
     ranks = {start: layout.ranks.get(start, Rank.SENTENCE) for start, _ in sentences(text)}
-    ranks |= {start: layout.ranks[start] for start in (*layout.headings, *layout.behind)}
+    ranks |= {start: layout.ranks[start] for start in (*layout.headings, *layout.after_heading)}
     starts = [*sorted(ranks), len(text)]
     counts = np.searchsorted(ends, starts, side="right")
     for i in np.flatnonzero(np.diff(counts) > limit // 4).tolist():
@@ -83,19 +83,19 @@ def atoms(document: Document, ends: NDArray[np.int64], limit: int) -> Atoms:
     starts = [*sorted(ranks), len(text)]
     tokens: list[int] = np.searchsorted(ends, starts, side="right").tolist()
     tokens[0], tokens[-1] = 0, len(ends)
-    found = Atoms(starts, [ranks[start] for start in starts[:-1]], tokens)
-    _protect(found, layout.blocks, limit)
-    return found
+    pieces = Atoms(starts, [ranks[start] for start in starts[:-1]], tokens)
+    _protect(pieces, layout.blocks, limit)
+    return pieces
 
 
 def lay_out(document: Document) -> Layout:
-    """Ranks the lines of a document, and finds the blocks that are better not cut."""
+    """Rank the lines of a document, and find the blocks that should stay whole."""
     layout = Layout({}, [], [], [])
     levels = {heading.start: heading.level for heading in document.headings}
     waiting = sorted(levels, reverse=True)
     previous: Line | None = None
     block: Kind | None = None
-    blank = behind = False
+    blank = after_heading = False
     for line in lines(document.text):
         if line.kind is Kind.BLANK or line.start == line.end:
             blank = blank or line.kind is Kind.BLANK
@@ -105,8 +105,8 @@ def lay_out(document: Document) -> Layout:
             level = levels[waiting.pop()]
         if level:
             layout.headings.append(line.start)
-        if behind:
-            layout.behind.append(line.start)
+        if after_heading:
+            layout.after_heading.append(line.start)
         inside = not level and block is not None and _continues(block, line, blank=blank)
         if inside:
             layout.blocks[-1] = (layout.blocks[-1][0], line.end)
@@ -116,15 +116,21 @@ def lay_out(document: Document) -> Layout:
             if block:
                 layout.blocks.append((line.start, line.end))
         layout.ranks[line.start] = _rank(
-            document.text, line, previous, level=level, behind=behind, inside=inside, blank=blank
+            document.text,
+            line,
+            previous,
+            level=level,
+            after_heading=after_heading,
+            inside=inside,
+            blank=blank,
         )
-        behind = bool(level) or (behind and line.kind is Kind.UNDERLINE)
+        after_heading = bool(level) or (after_heading and line.kind is Kind.UNDERLINE)
         previous, blank = line, False
     return layout
 
 
 def _continues(block: Kind, line: Line, *, blank: bool) -> bool:
-    """Says whether a line belongs to the code, table or list that the line before belongs to."""
+    """Return whether a line continues the code block, table or list of the line before it."""
     if block is Kind.ITEM:
         return not blank or line.kind is Kind.ITEM or line.indent >= 2
     return line.kind is block and (block is Kind.CODE or not blank)
@@ -136,11 +142,11 @@ def _rank(
     previous: Line | None,
     *,
     level: int,
-    behind: bool,
+    after_heading: bool,
     inside: bool,
     blank: bool,
 ) -> int:
-    if behind:
+    if after_heading:
         return Rank.ORPHAN
     if level:
         return Rank.HEADING + max(LOWEST_LEVEL - level, 0)
@@ -149,23 +155,23 @@ def _rank(
     if line.kind is Kind.TEXT and previous is not None and previous.kind is Kind.TEXT and not blank:
         return Rank.LINE
     if line.kind is not Kind.TEXT and previous is not None and text[previous.end - 1] in ":：":
-        return Rank.CLAUSE  # what announces a list, a table or some code stays with it
+        return Rank.CLAUSE  # a line that introduces a list, a table or code stays with it
     return Rank.PARAGRAPH
 
 
-def _protect(found: Atoms, blocks: list[tuple[int, int]], limit: int) -> None:
-    """Lowers the ranks inside of blocks that fit into one passage as a whole."""
+def _protect(pieces: Atoms, blocks: list[tuple[int, int]], limit: int) -> None:
+    """Lower the ranks inside blocks that fit into one passage as a whole."""
     for start, end in blocks:
-        first, last = bisect_left(found.starts, start), bisect_left(found.starts, end)
-        if found.tokens[last] - found.tokens[first] <= limit:
+        first, last = bisect_left(pieces.starts, start), bisect_left(pieces.starts, end)
+        if pieces.tokens[last] - pieces.tokens[first] <= limit:
             for i in range(first + 1, last):
-                found.ranks[i] = min(found.ranks[i], Rank.CLAUSE)
+                pieces.ranks[i] = min(pieces.ranks[i], Rank.CLAUSE)
 
 
 def _finer(
     text: str, start: int, end: int, *, ends: NDArray[np.int64], limit: int
 ) -> dict[int, int]:
-    """Cuts one long piece at its clauses, and clauses that are still long every few words."""
+    """Cut a long piece at its clauses, and clauses that are still long every few words."""
     places = {mark.end(): Rank.CLAUSE for mark in _CLAUSE.finditer(text, start, end - 1)}
     clauses = np.array([start, *places, end])
     counts = np.searchsorted(ends, clauses, side="right")
@@ -182,7 +188,7 @@ def _finer(
 
 
 def _visible(text: str, found: dict[int, int], end: int) -> Iterator[tuple[int, int]]:
-    """Moves cuts before white space behind it, where a piece's first visible character is."""
+    """Move each cut past white space, to the next visible character."""
     seen = 0
     for at in sorted(found):
         place = max(at, seen)
@@ -194,11 +200,12 @@ def _visible(text: str, found: dict[int, int], end: int) -> Iterator[tuple[int, 
 
 
 def seam(text: str, low: int, high: int) -> int:
-    """Finds the best place for a cut in `(low, high]`, at most a line before `high`.
+    """Return the best place for a cut in `(low, high]`, within 64 characters of `high`.
 
-    Behind white space if there is any, else between two visible characters, else at `high`.
+    The place is after white space if there is any, else between two visible characters, else at
+    `high`.
     """
-    places = range(high, max(low, high - _SEAM), -1)
+    places = range(high, max(low, high - _MAX_SHIFT), -1)
     for place in places:
         if text[place - 1].isspace() and not (place < len(text) and tears(text, place)):
             return place

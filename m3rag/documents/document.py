@@ -16,7 +16,13 @@ Metadata = Mapping[str, Scalar | list[str] | list[int] | list[float]]
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """A heading of a document: its level (1 is the highest), its title, where it starts."""
+    """A heading of a document.
+
+    Attributes:
+        level: The level; 1 is the highest.
+        title: The title as plain text.
+        start: The position of its first character in the document's text.
+    """
 
     level: int
     title: str
@@ -28,11 +34,12 @@ class Document:
     """A whole text, as it was read.
 
     Attributes:
-        id: what names it for good; a file's path relative to its folder, usually.
-        text: everything that can be found again by a character span.
-        headings: in the order of the text.
+        id: The permanent identifier; for a file, usually its path relative to the indexed folder.
+        text: The text that the spans of headings and passages refer to.
+        headings: The headings, in the order of the text.
         metadata: JSON values, copied into every passage of the document.
-        pages: where each page starts in the text, if there are pages; passages then have a "page".
+        pages: The start of each page in the text. If there are pages, the metadata of every
+            passage has a "page".
     """
 
     id: str
@@ -44,16 +51,17 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A piece of text that is encoded, stored and found.
+    """A piece of text that an index encodes, stores and returns.
 
     Attributes:
-        id: unique in an index; adding the same id again replaces.
-        text: what is encoded; `document.text[start:end]`, exactly, if it comes from a document.
-        metadata: JSON values; what filters look at.
-        document_id: the document it comes from, if any.
-        start: first character in the document.
-        end: one past the last character.
-        headings: the titles above the passage, the highest first.
+        id: The identifier, unique in an index; adding a passage with the same id replaces it.
+        text: The text that is encoded. If the passage comes from a document, this is exactly
+            `document.text[start:end]`.
+        metadata: JSON values that filters can test.
+        document_id: The id of the document that the passage comes from, if any.
+        start: The position of its first character in the document.
+        end: The position after its last character.
+        headings: The titles above the passage, highest first.
     """
 
     id: str
@@ -69,26 +77,26 @@ class Passage:
             raise InputError(f"A passage's id must be a non-empty string, got {self.id!r}.")
         if not isinstance(self.text, str):
             raise InputError(
-                f"Passage {self.id!r}: its text must be a string, got {type(self.text).__name__}."
+                f"The text of passage {self.id!r} must be a string, got {type(self.text).__name__}."
             )
 
     @property
     def place(self) -> str:
-        """Where it stands, for people: its document and the headings above it."""
+        """The document's id and the headings above the passage, as text for people."""
         return " › ".join([self.document_id or self.id, *self.headings])
 
 
 def as_passage(passage: object) -> Passage:
-    """Return a passage as it is, or make one from a string with an id derived from its text.
+    """Return a passage unchanged, or make one from a string, with an id derived from the text.
 
     Raises:
-        InputError: It is neither a passage nor a string, or it cannot be stored.
+        InputError: The argument is neither a passage nor a string, or it cannot be stored.
     """
     if isinstance(passage, str):
         digest = hashlib.blake2b(passage.encode(errors="surrogatepass"), digest_size=16)
         passage = Passage(id=digest.hexdigest(), text=passage)
     if not isinstance(passage, Passage):
-        raise InputError(f"A passage is a Passage or a string, got {type(passage).__name__}.")
+        raise InputError(f"A passage must be a Passage or a string, got {type(passage).__name__}.")
     check_passage(passage)
     return passage
 
@@ -97,7 +105,8 @@ def check_passage(passage: Passage) -> None:
     """Check that a passage survives a round trip through JSON unchanged.
 
     Raises:
-        InputError: Its text is not Unicode or its metadata is not JSON; names the passage.
+        InputError: The text is not Unicode or the metadata is not JSON; the message names the
+            passage.
     """
     try:
         texts = (passage.id, passage.text, passage.document_id, *passage.headings)
@@ -105,8 +114,9 @@ def check_passage(passage: Passage) -> None:
         _check_keys(passage.metadata)
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(
-            f"Passage {passage.id!r} cannot be stored: {error}. Text must be Unicode, metadata "
-            "JSON: strings, finite numbers, booleans, None, lists, and dicts with string keys."
+            f"Passage {passage.id!r} cannot be stored: {error}. Text must be Unicode, and metadata "
+            "must be JSON: strings, finite numbers, booleans, None, lists, and dicts with string "
+            "keys."
         ) from None
 
 
@@ -124,7 +134,7 @@ def passage_to_dict(passage: Passage) -> dict[str, Any]:
 
 
 def passage_from_dict(values: dict[str, Any]) -> Passage:
-    """Return the passage that `passage_to_dict` described."""
+    """Return the passage that `passage_to_dict` turned into JSON values."""
     return Passage(**{**values, "headings": tuple(values["headings"])})
 
 

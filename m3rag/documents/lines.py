@@ -1,4 +1,4 @@
-"""The lines of a text, and what each of them is: the layout that a reader sees at a glance."""
+"""The lines of a text and the kind of each: text, list item, table row, code and so on."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import NamedTuple
 
 
 class Kind(Enum):
-    """What a line is."""
+    """The kind of a line."""
 
     BLANK = auto()
     TEXT = auto()
-    ITEM = auto()  # the first line of a list item or of a quotation
+    ITEM = auto()  # the first line of a list item or a quotation
     TABLE = auto()
-    CODE = auto()  # inside a fence, the fences included
+    CODE = auto()  # in a fenced code block, including the fences
     HEADING = auto()  # "## Title"
-    UNDERLINE = auto()  # "=====" or "-----" under a title, or a rule
+    UNDERLINE = auto()  # "=====" or "-----" under a title, or a horizontal rule
 
 
 class Line(NamedTuple):
@@ -29,7 +29,7 @@ class Line(NamedTuple):
     kind: Kind
 
 
-# Possessive quantifiers (`++`) keep every match linear: nothing is tried twice.
+# Possessive quantifiers (`++`) never backtrack, so every match takes linear time.
 _FENCE = re.compile(r"(`{3,}+|~{3,}+)(?!.*`)")
 _SHAPES = (
     (Kind.UNDERLINE, re.compile(r"(?:=++|-{2,}+|\*{3,}+|_{3,}+)\Z")),
@@ -41,7 +41,7 @@ _SHAPE_STARTS = frozenset("=-*_#|+•◦▪‣·>✅☐☑0123456789")
 
 
 def lines(text: str) -> Iterator[Line]:
-    r"""Yields the lines of a text in order; only "\n" ends a line."""
+    r"""Yield the lines of a text in order; only "\n" ends a line."""
     fence = ""
     start = 0
     while start <= len(text):
@@ -58,7 +58,7 @@ def lines(text: str) -> Iterator[Line]:
 
 
 def _kind(body: str, fence: str) -> tuple[Kind, str]:
-    """Returns a line's kind, and the fence that is open after it ("" if none)."""
+    """Return a line's kind, and the fence that is open after it ("" if none)."""
     if fence:
         closed = body.startswith(fence) and not body.strip(fence[0])
         return Kind.CODE, "" if closed else fence

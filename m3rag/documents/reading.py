@@ -1,8 +1,8 @@
-r"""Files to documents.
+r"""Reading files as documents.
 
-Lines end with "\n" in every document, whatever they end with in the file: that comes first, so that
-spans count the same characters on every system. Markdown and plain text are otherwise left as they
-are, so that spans point into the author's own words.
+All line ends of a file become "\n" before anything else, so that spans count the same characters on
+every system. Markdown and plain text are otherwise unchanged, so that spans point into the author's
+own words.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from m3rag.documents.formats.content import Content
 from m3rag.documents.formats.registry import BY_SUFFIX, Format
 from m3rag.errors import DocumentError, MissingExtraError
 
-# Longest first: the mark of UTF-32 begins with that of UTF-16.
+# Longest first: the byte order mark of UTF-32 starts with that of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -25,23 +25,25 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_KNOWN = " ".join(BY_SUFFIX)
+_SUFFIXES = " ".join(BY_SUFFIX)
 
 
 def read(path: str | os.PathLike[str], *, id: str | None = None) -> Document:
-    r"""Reads a file as a document.
+    r"""Read a file as a document.
 
     Args:
-        path: a .md, .markdown, .txt, .html, .htm, .pdf or .docx file. Text is UTF-8, or UTF-16
+        path: A .md, .markdown, .txt, .html, .htm, .pdf or .docx file. Text must be UTF-8, or UTF-16
             with a byte order mark; HTML may declare another encoding.
-        id: names the document for good; the path as given, with "/" between its parts, by default.
+        id: The document's permanent identifier; by default, the path as given, with "/" between
+            its parts.
 
     Returns:
-        The document; its metadata have "source", "format" and, where there is one, "title".
+        The document; its metadata has "source", "format" and, if the file has a title, "title".
 
     Raises:
-        DocumentError: there is no such file, it may not be read, is no document of a known format,
-            is damaged or encrypted, or has no text.
+        DocumentError: The file does not exist, cannot be read, has an unknown format, is damaged
+            or encrypted, or has no text.
+        MissingExtraError: A library of the extra `documents` is not installed.
     """
     path = Path(path)
     form = _format(path)
@@ -54,11 +56,11 @@ def read(path: str | os.PathLike[str], *, id: str | None = None) -> Document:
         raise DocumentError(f"{path} cannot be read: {error}") from error
     except Exception as error:  # parsers raise anything on a damaged file
         raise DocumentError(
-            f"{path} is damaged, or not what its name says: {type(error).__name__}: {error}. "
-            "Open it in the program that made it and save it again."
+            f"{path} is damaged, or its suffix is wrong: {type(error).__name__}: {error}. "
+            "Open it in the program that created it and save it again."
         ) from error
     if not content.text.strip():
-        raise DocumentError(f"{path} has no text: remove it, or fill it.")
+        raise DocumentError(f"{path} has no text. Add text or remove the file.")
     metadata = {"source": path.as_posix(), "format": form.name}
     if content.title:
         metadata["title"] = content.title
@@ -67,20 +69,20 @@ def read(path: str | os.PathLike[str], *, id: str | None = None) -> Document:
 
 
 def find(folder: str | os.PathLike[str]) -> list[Path]:
-    """Finds the files under a folder that `read` can read, sorted; hidden ones are left out.
+    """Return the files under a folder that `read` can read, sorted, without hidden ones.
 
     Raises:
-        DocumentError: there is no such folder, or a folder in it may not be listed.
+        DocumentError: The folder does not exist, or a folder in it cannot be listed.
     """
     folder = Path(folder)
     if not folder.is_dir():
         kind = "is a file, not a folder" if folder.exists() else "does not exist"
-        raise DocumentError(f"{folder} {kind}: name the folder with the documents.")
+        raise DocumentError(f"{folder} {kind}. Pass the folder with the documents.")
     return sorted(_walk(folder))
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder, onerror=_refuse):
+    for parent, folders, files in os.walk(folder, onerror=_raise_unlistable):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
             path = Path(parent, name)
@@ -88,35 +90,37 @@ def _walk(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def _refuse(error: OSError) -> None:
+def _raise_unlistable(error: OSError) -> None:
     raise DocumentError(f"{error.filename} cannot be listed: {error.strerror}.") from error
 
 
 def _format(path: Path) -> Format:
     """Return the format that a file's suffix names."""
     if path.is_dir():
-        raise DocumentError(f"{path} is a folder: list its documents with find().")
+        raise DocumentError(f"{path} is a folder. List its documents with find().")
     form = BY_SUFFIX.get(path.suffix.lower())
     if form is not None:
         return form
     if not path.exists():
         raise DocumentError(f"{path} does not exist.")
-    what = f"of the unknown format {path.suffix!r}" if path.suffix else "without a suffix"
-    raise DocumentError(f"{path} is a file {what}: convert it to one of {_KNOWN}.")
+    found = f"the unknown suffix {path.suffix!r}" if path.suffix else "no suffix"
+    raise DocumentError(f"{path} has {found}. Convert it to one of {_SUFFIXES}.")
 
 
 def _bytes(path: Path) -> bytes:
-    """Read a whole file; every failure becomes an error of our own."""
+    """Return the content of a file; every failure is a `DocumentError`."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         raise DocumentError(f"{path} does not exist.") from None
     except PermissionError as error:
-        raise DocumentError(f"{path} may not be read: change its permissions.") from error
+        raise DocumentError(
+            f"{path} cannot be read: permission denied. Change its permissions."
+        ) from error
     except OSError as error:
         raise DocumentError(f"{path} cannot be read: {error.strerror}.") from error
     if not data:
-        raise DocumentError(f"{path} is empty (0 bytes): remove it, or fill it.")
+        raise DocumentError(f"{path} is empty (0 bytes). Add text or remove the file.")
     return data
 
 
@@ -128,7 +132,7 @@ def _parse(data: bytes, form: Format) -> Content:
 
 
 def _declared(data: bytes) -> str | None:
-    """Returns the encoding that a page declares for itself, if Python knows it."""
+    """Return the encoding that a page declares, if Python supports it."""
     from bs4.dammit import EncodingDetector
 
     name = EncodingDetector.find_declared_encoding(data, is_html=True) or "utf-8"
@@ -136,15 +140,15 @@ def _declared(data: bytes) -> str | None:
         codec = codecs.lookup(name).name
     except LookupError:
         return None
-    # The web's rule: who declares Latin-1 or ASCII means Windows-1252; text is no UTF-16 that has
-    # just been read as bytes.
+    # As in browsers, Latin-1 and ASCII mean Windows-1252, and a declaration of UTF-16 is wrong:
+    # in UTF-16, the declaration itself could not have been read as bytes.
     if codec in ("iso8859-1", "ascii"):
         return "cp1252"
     return None if codec.startswith("utf-") else codec
 
 
 def _decode(data: bytes, declared: str | None) -> str:
-    """Decodes by the byte order mark, else as declared, else as UTF-8; never by guessing."""
+    """Decode by the byte order mark, else as declared, else as UTF-8, without guessing."""
     mark, encoding = next(
         ((mark, name) for mark, name in _MARKS if data.startswith(mark)), (b"", declared or "utf-8")
     )
@@ -152,12 +156,12 @@ def _decode(data: bytes, declared: str | None) -> str:
         text = data[len(mark) :].decode(encoding)
     except UnicodeDecodeError as error:
         raise DocumentError(
-            f"byte {error.start + len(mark)} is not {encoding.upper()}. Save it as UTF-8, for "
-            "example with: iconv -f WINDOWS-1252 -t UTF-8 old > new"
+            f"byte {error.start + len(mark)} is not {encoding.upper()}. Save the file as UTF-8, "
+            "for example with `iconv -f WINDOWS-1252 -t UTF-8 old > new`."
         ) from error
     if (at := text.find("\0")) >= 0:
         raise DocumentError(
-            f"character {at} is NUL: it is a binary file, or UTF-16 without a byte order mark. "
+            f"character {at} is NUL, so it is a binary file, or UTF-16 without a byte order mark. "
             "Convert it to UTF-8 text."
         )
     return text.replace("\r\n", "\n").replace("\r", "\n")

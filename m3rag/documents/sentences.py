@@ -1,4 +1,4 @@
-"""Sentences in every script: where they start and where they end."""
+"""Sentence boundaries in every script."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from m3rag.documents.lines import Kind, Line, lines
 
-# These end a sentence wherever they stand. Latin's do not (3.14, www.example.org): see `_ends`.
+# These end a sentence anywhere. Latin full stops do not (3.14, www.example.org): see `_ends`.
 _STOPS = (
     "。！？｡‼⁇⁈⁉"  # Chinese, Japanese
     "।॥᱾᱿꣎꣏"  # Devanagari and its relatives
@@ -27,7 +27,7 @@ _OPENERS = re.compile(r"[\s\"'“‘«‹„([{*_`~]*+")
 _WORD = re.compile(r"[^\s\"'“‘«‹„(\[{*_`~]*\Z")
 _SPACELESS = re.compile("[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uff66-\uff9d]")
 
-# Nearly always followed by more of the same sentence; lower case, without the last dot.
+# Nearly always followed by the rest of the sentence; lower case, without the last dot.
 _ABBREVIATED = (
     "mr mrs ms dr prof st sr sra jr vs e.g i.e cf fig figs eq no nos vol pp al approx "  # English
     "z.b d.h u.a z.t s.o bzw nr abs bspw ggf inkl usf "  # German
@@ -39,26 +39,26 @@ _ABBREVIATED = (
 )
 _ABBREVIATIONS = frozenset(_ABBREVIATED.split())
 
-# A line of Chinese is one long word: beyond this many characters a word could have been broken.
+# A line of Chinese is one long word, and a word longer than this could have been broken.
 _LONGEST_FIRST_WORD = 20
-# Text that was broken into lines by a program or a typist stays within this many characters.
+# A program or a typist who breaks text into lines keeps them within this many characters.
 _WIDEST_PAGE = 120
 _LONGEST_WORD = 64
 
 
 def sentences(text: str) -> list[tuple[int, int]]:
-    r"""Finds the sentences of a text in one pass, in any script.
+    r"""Return the sentences of a text in any script, found in one pass.
 
-    A sentence ends at its full stop (closing quotes and brackets included), at a blank line, and at
-    the end of a line that was ended on purpose: a heading, a list item, a table row, a line of
-    code, or a line with room left for the next word. Other line breaks are only those of a page.
+    A sentence ends at its full stop (including closing quotes and brackets), at a blank line, and
+    at the end of a line that was ended on purpose: a heading, a list item, a table row, a line of
+    code, or a line with room left for the next word. Other line breaks only wrap the text.
 
     Args:
-        text: any text; lines end with "\n".
+        text: Any text; lines end with "\n".
 
     Returns:
-        Character spans `(start, end)`, ascending, without overlap and without outer white space;
-        every character that is not white space is in one of them.
+        Character spans `(start, end)`, ascending, without overlap and without outer white space.
+        Every character that is not white space is in one of them.
     """
     found: list[tuple[int, int]] = []
     for start, end in _runs(text):
@@ -67,7 +67,7 @@ def sentences(text: str) -> list[tuple[int, int]]:
 
 
 def _runs(text: str) -> Iterator[tuple[int, int]]:
-    """Yields the spans of text that no sentence crosses."""
+    """Yield the spans of text that no sentence crosses."""
     paragraph: list[Line] = []
     for line in lines(text):
         if paragraph and line.kind is not Kind.TEXT:
@@ -81,7 +81,7 @@ def _runs(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _unwrap(text: str, paragraph: list[Line]) -> Iterator[tuple[int, int]]:
-    """Joins the lines of a paragraph that were broken only because they were full."""
+    """Yield the spans of a paragraph, with lines joined that were broken only for lack of room."""
     if not paragraph:
         return
     width = min(max(line.end - line.start for line in paragraph), _WIDEST_PAGE)
@@ -96,7 +96,7 @@ def _unwrap(text: str, paragraph: list[Line]) -> Iterator[tuple[int, int]]:
 
 
 def _split(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yields the sentences of one run of text that starts and ends without white space."""
+    """Yield the sentences of a run of text that starts and ends without white space."""
     first = start
     for mark in _END.finditer(text, start, end):
         if mark.end() == end:
@@ -106,19 +106,20 @@ def _split(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         if mark.start() > first and _ends(text, mark, first, after):
             yield first, mark.end()
             first = mark.end()
-            while text[first].isspace():  # ends at the latest with the run itself
+            while text[first].isspace():  # stops before the end of the run
                 first += 1
     yield first, end
 
 
 def _ends(text: str, mark: re.Match[str], first: int, after: int) -> bool:
-    """Says whether the punctuation at `mark` ends the sentence that started at `first`.
+    """Return whether the punctuation at `mark` ends the sentence that started at `first`.
 
     Args:
-        text: the whole text.
-        mark: the punctuation and what closes with it.
-        first: where the sentence started.
-        after: the next character that is neither white space nor an opening quote or bracket.
+        text: The whole text.
+        mark: The punctuation with its closing quotes and brackets.
+        first: The start of the sentence.
+        after: The position of the next character that is neither white space nor an opening quote
+            or bracket.
     """
     stop = mark[0][0]
     following = text[after : after + 1]
@@ -127,7 +128,7 @@ def _ends(text: str, mark: re.Match[str], first: int, after: int) -> bool:
     if stop == "．":
         return not following.isdigit()
     if not text[mark.end()].isspace():
-        # "真的吗?我不信": no space will come; "3.14", "wait...what", "a.b": nothing ends here.
+        # "真的吗?我不信" has no spaces; in "3.14", "wait...what" and "a.b", no sentence ends.
         return stop in "!?" and _SPACELESS.match(following) is not None
     if following.islower():
         return False
@@ -135,7 +136,7 @@ def _ends(text: str, mark: re.Match[str], first: int, after: int) -> bool:
 
 
 def _abbreviates(text: str, mark: re.Match[str], first: int) -> bool:
-    """Says whether a dot belongs to the word before it: "Dr.", "J.", "3. Oktober", "1. First"."""
+    """Return whether a dot belongs to the word before it: "Dr.", "J.", "3. Oktober", "1. First"."""
     begin = max(first, mark.start() - _LONGEST_WORD)
     word = _WORD.search(text, begin, mark.start())
     letters = word[0] if word else ""

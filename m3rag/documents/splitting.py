@@ -1,4 +1,4 @@
-"""Documents to passages: cut at the document's own structure, never beyond the model's limit."""
+"""Splitting documents into passages along their structure, within the model's limit."""
 
 from __future__ import annotations
 
@@ -17,45 +17,48 @@ from m3rag.errors import InputError
 
 SPECIAL_TOKENS = 2  # <s> and </s>
 SMALLEST_LIMIT = 16
-# Tokenizers are slow or memory hungry on one giant string, and so is a list of all its tokens.
-_BLOCK = 4096  # characters of one text for the tokenizer
-_BATCH = 1 << 18  # characters of one call
-_FULL = 3.0  # a passage filled to the target is worth a cut three ranks better
+# On one giant string, tokenizers are slow or use much memory, and so does a list of all tokens.
+_BLOCK = 4096  # characters in one text for the tokenizer
+_BATCH = 1 << 18  # characters in one call
+_FULL = 3.0  # filling a passage to the target is worth as much as a cut three ranks better
 
 Span = tuple[int, int]
 
 
 class SpanTokenizer(Protocol):
-    """A tokenizer that reports where its tokens are in a text."""
+    """A tokenizer that reports the positions of its tokens in a text."""
 
     def spans(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
-        """For each text, the character span in it of every token, without `<s>` and `</s>`."""
+        """Return the character spans of the tokens of each text, without `<s>` and `</s>`."""
         ...
 
 
 def split(
     document: Document, tokenizer: SpanTokenizer, *, max_tokens: int = 512, overlap: int = 64
 ) -> list[Passage]:
-    """Splits a document into passages of at most `max_tokens` tokens.
+    """Split a document into passages of at most `max_tokens` tokens.
 
-    The strongest boundary near the limit is taken: heading, paragraph, line, sentence, clause,
-    word, and in text without any of these a place that tears no visible character. Code blocks,
-    tables and lists stay whole where they fit. A passage runs on into subsections, but into a
-    section of the same or a higher level only while it is tiny (under an eighth of the limit).
+    A passage ends at the strongest boundary near the limit: heading, paragraph, line, sentence,
+    clause, word or, in text without any of these, a place that splits no visible character. Code
+    blocks, tables and lists stay whole where they fit. A passage continues into subsections, but
+    into a section of the same or a higher level only while the passage or the rest of the document
+    is tiny (under an eighth of the limit).
 
     Args:
-        document: what to split.
-        tokenizer: the model's own, or anything that tells the spans of its tokens.
-        max_tokens: the longest passage in tokens, `<s>` and `</s>` included; at least 16.
-        overlap: how many tokens of the end of a passage the next one of the same section may
+        document: The document to split.
+        tokenizer: The model's tokenizer, or any object that reports the spans of its tokens.
+        max_tokens: The largest size of a passage in tokens, including `<s>` and `</s>`; at least
+            16.
+        overlap: How many tokens from the end of a passage the next passage of the same section may
             repeat, in whole sentences; less than half of `max_tokens`.
 
     Returns:
-        Passages in the order of the text, with ascending starts; all text that is not white space
-        is in at least one. `document.text[p.start:p.end] == p.text` for each.
+        Passages in the order of the text, with ascending starts. All text that is not white space
+        is in at least one of them, and `document.text[p.start:p.end] == p.text` for each.
 
     Raises:
-        InputError: a limit is out of range, or one character alone is longer than `max_tokens`.
+        InputError: A limit is out of range, the text is not valid Unicode, or a single character
+            is longer than `max_tokens`.
     """
     _check(document, max_tokens, overlap)
     if not document.text.strip():
@@ -69,7 +72,7 @@ def split(
 
 def _check(document: Document, max_tokens: int, overlap: int) -> None:
     if max_tokens < SMALLEST_LIMIT:
-        raise InputError(f"max_tokens={max_tokens} is too small: use {SMALLEST_LIMIT} or more.")
+        raise InputError(f"max_tokens={max_tokens} is too small. Use {SMALLEST_LIMIT} or more.")
     if not 0 <= overlap < max_tokens / 2:
         raise InputError(
             f"overlap={overlap} must be at least 0 and less than half of max_tokens={max_tokens}."
@@ -79,28 +82,29 @@ def _check(document: Document, max_tokens: int, overlap: int) -> None:
     except UnicodeEncodeError as error:
         raise InputError(
             f"Document {document.id!r} has half of a surrogate pair at character {error.start}, "
-            "which is no text: decode it properly, or replace it with U+FFFD."
+            "which is not valid Unicode. Decode the text correctly, or replace the character with "
+            "U+FFFD."
         ) from error
 
 
 def _token_ends(text: str, tokenizer: SpanTokenizer) -> NDArray[np.int64]:
-    """Returns where each token of a text ends, ascending."""
+    """Return the end position of each token of a text, ascending."""
     starts = [0]
     while (end := starts[-1] + _BLOCK) < len(text):
-        # Two words are tokenised alike together and apart, so blocks end between words.
+        # Two words are tokenized the same together and apart, so blocks end between words.
         cut = max(text.rfind("\n", starts[-1], end), text.rfind(" ", end - _BLOCK // 4, end)) + 1
         starts.append(cut or end)
     blocks = [text[a:b] for a, b in zip(starts, [*starts[1:], len(text)], strict=True)]
-    counted = _tokenise(blocks, tokenizer)
+    counted = _tokenize(blocks, tokenizer)
     ends = [
         start + np.fromiter((end for _, end in spans), np.int64, len(spans))
         for start, spans in zip(starts, counted, strict=True)
     ]
-    return np.sort(np.concatenate(ends))  # normalisation may swap two marks of one letter
+    return np.sort(np.concatenate(ends))  # normalization may swap two marks of one letter
 
 
-def _tokenise(texts: Sequence[str], tokenizer: SpanTokenizer) -> Iterator[list[Span]]:
-    """Yields the tokens of each text, calling the tokenizer with bounded batches."""
+def _tokenize(texts: Sequence[str], tokenizer: SpanTokenizer) -> Iterator[list[Span]]:
+    """Yield the tokens of each text, calling the tokenizer with batches of limited size."""
     batch: list[str] = []
     size = 0
     for text in texts:
@@ -114,12 +118,12 @@ def _tokenise(texts: Sequence[str], tokenizer: SpanTokenizer) -> Iterator[list[S
 
 
 class _Filling:
-    """Puts pieces together until a passage is full.
+    """The assembly of passages from pieces, each up to the limit.
 
     Attributes:
-        limit: tokens of a passage, without the special ones.
-        tiny: sections with fewer tokens are not passages of their own.
-        overlap: tokens that may be repeated.
+        limit: The number of tokens in a passage, without the special ones.
+        tiny: The number of tokens below which a section is not a passage of its own.
+        overlap: The number of tokens that may be repeated.
     """
 
     def __init__(
@@ -132,7 +136,7 @@ class _Filling:
         self._levels = [at[index] for index in self._headings]
 
     def spans(self) -> Iterator[Span]:
-        """Yields the character span of each passage."""
+        """Yield the character span of each passage."""
         first = new = 0
         while new < len(self.ranks):
             cut = self._cut(first, new)
@@ -143,13 +147,13 @@ class _Filling:
         return self.tokens[last] - self.tokens[first]
 
     def _stop(self, first: int, new: int) -> int:
-        """Finds the heading that the passage must not cross, or the end of the document."""
+        """Return the heading that the passage must not cross, or the end of the document."""
         at = bisect_right(self._headings, new)
         level = self._levels[at - 1] if at else LOWEST_LEVEL
         for i in range(at, len(self._headings)):
             stop = self._headings[i]
             if self._count(first, stop) > 2 * self.limit:
-                return stop  # far away: where exactly makes no difference
+                return stop  # beyond any possible cut, so its exact place does not matter
             if self._levels[i] <= level:
                 level = self._levels[i]
                 rest = self._count(stop, len(self.ranks))
@@ -158,7 +162,10 @@ class _Filling:
         return len(self.ranks)
 
     def _cut(self, first: int, new: int) -> int:
-        """Finds where the passage ends that starts with piece `first`; `new` is its own first."""
+        """Return the end of the passage that starts with piece `first`.
+
+        `new` is the first piece that the passage does not repeat from the one before.
+        """
         stop = self._stop(first, new)
         size = self._count(first, stop)
         if size <= self.limit:
@@ -172,13 +179,13 @@ class _Filling:
                 break
             score = self.ranks[cut] + _FULL * (1 - abs(filled - target) / self.limit)
             if min(self._count(new, cut), self._count(cut, stop)) < self.tiny:
-                score -= Rank.HEADING * 4  # rather anywhere else than a passage of a few words
+                score -= Rank.HEADING * 4  # avoid a passage of a few words wherever possible
             if score >= best_score:
                 best, best_score = cut, score
         return best
 
     def _repeat(self, first: int, cut: int) -> int:
-        """Finds the first piece of the next passage: `cut`, or one before it to be repeated."""
+        """Return the first piece of the next passage: `cut`, or an earlier one to repeat."""
         if cut == len(self.ranks) or self.ranks[cut] >= Rank.HEADING:
             return cut
         whole = min(self.ranks[cut], Rank.SENTENCE)
@@ -192,31 +199,31 @@ class _Filling:
 
 
 def _within(text: str, spans: Iterable[Span], tokenizer: SpanTokenizer, limit: int) -> list[Span]:
-    """Counts the tokens of every passage on its own, and halves the few that are too long.
+    """Count the tokens of every passage on its own, and halve the few that are too long.
 
-    Segmentation depends on what stands around a piece of text, so only this count is the true one.
+    Tokenization depends on the surrounding text, so only this count is exact.
     """
     kept: dict[int, int] = {}
     waiting = list(spans)
     while waiting:
-        counted = _tokenise([text[start:end] for start, end in waiting], tokenizer)
-        longer: list[Span] = []
+        counted = _tokenize([text[start:end] for start, end in waiting], tokenizer)
+        too_long: list[Span] = []
         for (start, end), tokens in zip(waiting, counted, strict=True):
             if len(tokens) <= limit:
                 kept[start] = max(end, kept.get(start, end))
             elif end - start == 1:
                 raise InputError(
-                    f"The character {text[start]!r} alone is {len(tokens)} tokens long: use "
+                    f"The character {text[start]!r} alone is {len(tokens)} tokens long. Use "
                     f"max_tokens={len(tokens) + SPECIAL_TOKENS} or more."
                 )
             else:
-                longer += _halves(text, start, end)
-        waiting = longer
+                too_long += _halves(text, start, end)
+        waiting = too_long
     return sorted(kept.items())
 
 
 def _halves(text: str, start: int, end: int) -> list[Span]:
-    """Cuts a passage in two, between the sentences nearest to its middle if it has several."""
+    """Cut a passage in two, between the sentences nearest to its middle if it has several."""
     middle = (start + end) // 2
     starts = [start + first for first, _ in sentences(text[start:end])][1:]
     cut = min(starts, key=lambda at: abs(at - middle)) if starts else seam(text, start, middle)
@@ -246,7 +253,7 @@ def _passages(document: Document, spans: Sequence[Span]) -> list[Passage]:
                 document_id=document.id,
                 start=start,
                 end=end,
-                # The titles that hold for the whole passage, if it has several small sections.
+                # Only the titles that apply to the whole passage, which may have several sections.
                 headings=_shared(touched),
             )
         )
@@ -254,13 +261,13 @@ def _passages(document: Document, spans: Sequence[Span]) -> list[Passage]:
 
 
 def _shared(paths: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    """Returns the titles that all paths begin with."""
+    """Return the titles that all paths start with."""
     levels = zip(*paths, strict=False)
     return tuple(titles[0] for titles in takewhile(lambda titles: len(set(titles)) == 1, levels))
 
 
 def _paths(headings: Sequence[Heading]) -> Iterator[tuple[str, ...]]:
-    """Yields for each heading the titles from the highest above it down to its own."""
+    """Yield for each heading the titles from the highest above it down to its own."""
     above: list[Heading] = []
     for heading in headings:
         while above and above[-1].level >= heading.level:

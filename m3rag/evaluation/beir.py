@@ -1,10 +1,10 @@
-"""A folder in BEIR form: `corpus.jsonl`, `queries.jsonl`, `qrels.tsv`, plain or compressed.
+"""Retrieval sets in BEIR form: `corpus.jsonl`, `queries.jsonl`, `qrels.tsv`, plain or compressed.
 
     corpus.jsonl    {"_id", "text", "title"?, "lang"?, "set"?}
     queries.jsonl   {"_id", "text", "lang"?, "set"?, "spans": {document id: [start, end]}?}
-    qrels.tsv       query-id, corpus-id, score; a heading line if there is one
+    qrels.tsv       query-id, corpus-id, score; an optional header line
 
-Spans count characters of the document's `text`, the title left out.
+Spans count characters of the document's `text`, without the title.
 """
 
 from __future__ import annotations
@@ -25,10 +25,13 @@ _QRELS = ("qrels.tsv", "qrels/test.tsv")
 
 
 def read(folder: Path) -> tuple[list[CorpusDocument], list[Query], Qrels]:
-    """The three parts of a set.
+    """Read the documents, queries and qrels of a set.
+
+    Args:
+        folder: The folder with the three files.
 
     Raises:
-        InputError: a file is missing, or a line is not what it should be.
+        InputError: A file is missing or has an invalid line.
     """
     offsets: dict[str, int] = {}
     corpus = []
@@ -44,14 +47,14 @@ def read(folder: Path) -> tuple[list[CorpusDocument], list[Query], Qrels]:
 def read_questions(
     folder: Path, offsets: Mapping[str, int] | None = None
 ) -> tuple[list[Query], Qrels]:
-    """Queries and qrels alone, for a corpus that is elsewhere.
+    """Read only the queries and qrels of a set, for a corpus that is stored elsewhere.
 
     Args:
-        folder: where the two files are.
-        offsets: what a title takes in front of a document's text, by document id.
+        folder: The folder with the two files.
+        offsets: Document id -> the number of characters that its title adds before its text.
 
     Raises:
-        InputError: a file is missing, or a line is not what it should be.
+        InputError: A file is missing or has an invalid line.
     """
     queries = []
     for path, line, row in rows(_find(folder, "queries.jsonl")):
@@ -60,34 +63,34 @@ def read_questions(
 
 
 def _find(folder: Path, *names: str) -> Path:
-    """The first file that exists, as such or compressed."""
+    """Return the first of the files that exists, plain or compressed."""
     for name in names:
         for ending in _ENDINGS:
             if (path := folder / f"{name}{ending}").is_file():
                 return path
     raise InputError(
-        f"{folder} has no {' or '.join(names)} (nor with .zst or .gz): it is not a retrieval set. "
-        "One has corpus.jsonl, queries.jsonl and qrels.tsv."
+        f"The folder {folder} has no {' or '.join(names)} (plain, .zst or .gz), so it is not a "
+        "retrieval set. A retrieval set has corpus.jsonl, queries.jsonl and qrels.tsv."
     )
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[TextIO]:
-    """A text file for reading, decompressed if its name ends in .gz or .zst.
+    """Open a text file for reading; decompress it if its name ends in .gz or .zst.
 
     Raises:
-        InputError: the file is damaged, or not UTF-8.
-        MissingExtraError: a .zst file, without the library that reads it.
+        InputError: The file is damaged or not UTF-8.
+        MissingExtraError: The file ends in .zst, and the library that reads it is not installed.
     """
     with files.opened(path, extra="evaluate") as file:
         yield io.TextIOWrapper(file, encoding="utf-8")
 
 
 def rows(path: Path) -> Iterator[tuple[Path, int, Mapping[str, Any]]]:
-    """Each line of a file of JSON objects: the file, the line's number, the object.
+    """Yield the path, the line number and the JSON object of each line of a file.
 
     Raises:
-        InputError: a line is no JSON object.
+        InputError: A line is not a JSON object.
     """
     with opened(path) as file:
         for number, line in enumerate(file, 1):
@@ -103,10 +106,10 @@ def rows(path: Path) -> Iterator[tuple[Path, int, Mapping[str, Any]]]:
 
 
 def _fields(path: Path, line: int, row: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    """Id, text, language and subset of a line."""
+    """Return the id, text, language and subset of a line."""
     for name in ("_id", "text"):
         if not isinstance(row.get(name), str):
-            raise InputError(f"{path}, line {line} has no string {name!r}.")
+            raise InputError(f"{path}, line {line}: {name!r} is missing or not a string.")
     return (
         row["_id"],
         row["text"],
@@ -118,18 +121,19 @@ def _fields(path: Path, line: int, row: Mapping[str, Any]) -> tuple[str, str, st
 def _spans(
     path: Path, line: int, row: Mapping[str, Any], offsets: Mapping[str, int]
 ) -> dict[str, tuple[int, int]]:
-    """A query's spans, moved by what the title takes in each document."""
-    found = {}
+    """Return a query's spans, shifted by the length of each document's title."""
+    spans = {}
     for document, span in (row.get("spans") or {}).items():
         try:
-            start, end = (int(at) for at in span)
+            start, end = (int(position) for position in span)
         except (TypeError, ValueError):
             raise InputError(
-                f"{path}, line {line}: the span in {document!r} is {span!r}, not [start, end]."
+                f"{path}, line {line}: the span of the document {document!r} must be "
+                f"[start, end], got {span!r}."
             ) from None
         offset = offsets.get(document, 0)
-        found[document] = (start + offset, end + offset)
-    return found
+        spans[document] = (start + offset, end + offset)
+    return spans
 
 
 def _qrels(path: Path) -> Qrels:
@@ -144,7 +148,7 @@ def _qrels(path: Path) -> Qrels:
                 grades.setdefault(query, {})[document] = int(grade)
             except ValueError:
                 raise InputError(
-                    f"{path}, line {number} is not query-id, corpus-id and a whole score, "
-                    f"separated by tabs: {line.strip()!r}."
+                    f"{path}, line {number} must be query-id, corpus-id and an integer score, "
+                    f"separated by tabs, got {line.strip()!r}."
                 ) from None
     return grades

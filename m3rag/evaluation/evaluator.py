@@ -1,4 +1,4 @@
-"""From a model and a set to a report: score, rank, measure."""
+"""Evaluating a model on a set: score, rank, measure."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from m3rag.evaluation.scorer import score
 from m3rag.evaluation.slices import Context, Level, Pairs
 from m3rag.evaluation.statistics import Layout, Values
 from m3rag.model import M3Model
-from m3rag.progress import Progress
+from m3rag.progress import Progress, counting
 from m3rag.scoring import PRESETS, SCORED, Weights, named_weights
 
-OVERLAP = 10  # of how many top units the share in common is told
+OVERLAP = 10  # the number of top units whose overlap is reported
 
 
 def evaluate(
@@ -40,14 +40,14 @@ def evaluate(
     aggregate: Aggregate = "max",
     progress: Progress | None = None,
 ) -> Report:
-    """Measure a model on a set, every channel and fusion: `measure(score(...))`.
+    """Measure every channel and fusion of a model on a set: `measure(score(...))`.
 
     Args:
-        model: what encodes.
-        data: the set.
-        weights: fusions, each a preset's name, "rrf", or numbers such as `(1, 0.3, 1)`; by default
-            all presets and "rrf", as far as `channels` allow.
-        channels: of "dense", "sparse", "colbert" and "bm25".
+        model: The model that encodes.
+        data: The set.
+        weights: Fusions, each a preset's name, "rrf", or numbers such as `(1, 0.3, 1)`. Defaults to
+            "rrf" and all presets whose channels are in `channels`.
+        channels: Any of "dense", "sparse", "colbert" and "bm25".
         pairs: "all", "pooled", or pairs such as `["es-en"]`; see `score`.
         level: "document" or "passage"; see `score`.
         metrics: Names such as "ndcg@10".
@@ -60,8 +60,9 @@ def evaluate(
         progress: Called with the stages of `score` and "measuring rankings".
 
     Raises:
-        InputError: an unknown channel, metric, level or language, or nothing to evaluate.
-        MissingExtraError: the libraries of the extra "evaluate" are not installed.
+        InputError: A channel, metric, level or language is unknown, or there is nothing to
+            evaluate.
+        MissingExtraError: The libraries of the extra "evaluate" are not installed.
     """
     check_metrics(metrics)
     named_systems(channels, weights, named_weights(model.presets))
@@ -89,7 +90,18 @@ def measure(
     metrics: Sequence[str] = METRICS,
     progress: Progress | None = None,
 ) -> Report:
-    """The report on scores, as in `evaluate`."""
+    """Rank by the scores and compute the metrics of every channel and fusion.
+
+    Args:
+        scores: The scores, from `score` or `score_run`.
+        weights: Fusions, as in `evaluate`.
+        metrics: Names such as "ndcg@10".
+        progress: Called with the stage "measuring rankings".
+
+    Raises:
+        InputError: A metric is unknown, or a fusion needs a channel that was not scored.
+        MissingExtraError: The libraries of the extra "evaluate" are not installed.
+    """
     shown = tuple(metrics)
     wanted = tuple(dict.fromkeys([*shown, *(f"recall@{k}" for k in CURVE)]))
     depth = check_metrics(wanted)
@@ -97,21 +109,21 @@ def measure(
     found: dict[str, dict[str, list[Values]]] = {n: {m: [] for m in wanted} for n in systems}
     shared: dict[tuple[str, str], list[Values]] = {p: [] for p in combinations(systems, 2)}
     keys: list[tuple[str, str, str]] = []
-    done, total = 0, sum(len(one.slice.queries) for one in scores.slices) * len(systems)
-    for one in scores.slices:
+    rankings = len(systems) * sum(len(scored.slice.queries) for scored in scores.slices)
+    report = counting(progress, "measuring rankings", rankings)
+    for scored in scores.slices:
         best: dict[str, NDArray[np.int64]] = {}
         for name, system in systems.items():
-            ranked = one.ranked(system)
+            ranked = scored.ranked(system)
             ordered = top(ranked, depth)
             best[name] = ordered[:, :OVERLAP]
-            for metric, values in measure_rankings(one.slice, ranked, ordered, wanted).items():
+            for metric, values in measure_rankings(scored.slice, ranked, ordered, wanted).items():
                 found[name][metric].append(values)
-            done += len(ranked)
-            if progress:
-                progress("measuring rankings", done, total)
+            report(len(ranked))
         for first, second in shared:
-            shared[first, second].append(_in_common(best[first], best[second]))
-        keys += [(query.id, one.slice.subset, one.slice.language) for query in one.slice.queries]
+            shared[first, second].append(_overlap(best[first], best[second]))
+        part = scored.slice
+        keys += [(query.id, part.subset, part.language) for query in part.queries]
     cells, layout = layout_of(scores.slices)
     return Report(
         set=scores.set,
@@ -135,15 +147,15 @@ def named_systems(
     weights: Sequence[Weights] | None = None,
     presets: Mapping[str, Mapping[str, float]] = PRESETS,
 ) -> dict[str, Weights]:
-    """Channels, and fusions of them by their names: "default", "rrf", "1/0.3/1".
+    """Return the channels and the fusions of them by name, such as "default", "rrf", "1/0.3/1".
 
     Args:
-        channels: those that are scored.
-        weights: as in `evaluate`.
-        presets: the weights that have names.
+        channels: The channels that are scored.
+        weights: Fusions, as in `evaluate`.
+        presets: The weights of each preset, by name.
 
     Raises:
-        InputError: a fusion needs a channel that is not scored.
+        InputError: A fusion needs a channel that is not scored.
     """
     if weights is None:
         names = (*presets, RRF)
@@ -153,34 +165,36 @@ def named_systems(
         parts = channel_weights(fusion, presets)
         if missing := parts.keys() - set(channels):
             raise InputError(
-                f"weights {fusion!r} need the channel {min(missing)}, which is not among "
-                f"{', '.join(channels)}."
+                f"The weights {fusion!r} need the channel {min(missing)}, which is not scored; "
+                f"the scored channels are {', '.join(channels)}."
             )
         numbers = [f"{parts.get(channel, 0.0):g}" for channel in SCORED]
-        plain = "/".join(numbers if "bm25" in parts else numbers[:3])
         if isinstance(fusion, str):
             systems[fusion] = RRF if fusion == RRF else parts
         else:
-            systems[plain] = parts
+            systems["/".join(numbers if "bm25" in parts else numbers[:3])] = parts
     return systems
 
 
-def _in_common(first: NDArray[np.int64], second: NDArray[np.int64]) -> Values:
-    """The share of two rankings' units that both have, `(n queries,)`."""
+def _overlap(first: NDArray[np.int64], second: NDArray[np.int64]) -> Values:
+    """Return the share of units that two rankings have in common, `(n queries,)`."""
     equal = (first[:, :, None] == second[:, None, :]) & (first >= 0)[:, :, None]
     longer = np.maximum((first >= 0).sum(1), (second >= 0).sum(1))
     return np.asarray(equal.sum((1, 2)) / np.maximum(longer, 1), np.float64)
 
 
 def layout_of(slices: Sequence[SliceScores]) -> tuple[list[Cell], Layout]:
-    """The cells, and where the observations belong, slice after slice, query after query."""
+    """Return the cells, and the cell and question of each observation.
+
+    Observations are in the order of the slices, and of the queries in each.
+    """
     cells: dict[Cell, int] = {}
     questions: dict[tuple[str, str], int] = {}
     cell, question = [], []
-    for one in (scored.slice for scored in slices):
-        for query in one.queries:
-            here = Cell(one.subset, query.language, one.language)
-            cell.append(cells.setdefault(here, len(cells)))
-            asked = (one.subset, query.question)
-            question.append(questions.setdefault(asked, len(questions)))
+    for part in (scored.slice for scored in slices):
+        for query in part.queries:
+            key = Cell(part.subset, query.language, part.language)
+            cell.append(cells.setdefault(key, len(cells)))
+            name = (part.subset, query.question)
+            question.append(questions.setdefault(name, len(questions)))
     return list(cells), Layout(np.array(question), np.array(cell))

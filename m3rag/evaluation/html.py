@@ -1,4 +1,4 @@
-"""The name of `m3rag.evaluation.report_page`, where 0.1 had it."""
+"""The function of `m3rag.evaluation.report_page` under its module name in 0.1."""
 
 from m3rag.evaluation.report_page import page
 

@@ -1,4 +1,4 @@
-"""Score matrices: every query of a slice against every passage, channel by channel."""
+"""Score matrices: every query of a slice against every passage, for each channel."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Aggregate = Literal["max", "sum"]
 AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
 
 RRF = "rrf"
-_SUMMED = 3  # passages of a document whose scores "sum" adds up
+_SUMMED = 3  # the number of a document's best passages that "sum" adds up
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,10 @@ class SliceScores:
     """The scores of a slice.
 
     Attributes:
-        slice: its queries, units and passages.
-        channels: for each channel float32 `(n queries, n passages)`; -inf: not in the run.
-        aggregate: how passages make a page, "max" or "sum"; see `score`.
+        slice: Its queries, units and passages.
+        channels: The scores on each channel, float32 `(n queries, n passages)`; -inf marks a
+            passage that is not in the run.
+        aggregate: How a document's score follows from its passages, "max" or "sum"; see `score`.
     """
 
     slice: Slice
@@ -45,19 +46,19 @@ class SliceScores:
     aggregate: Aggregate = "max"
 
     def fused(self, weights: Weights) -> Floats:
-        """One score for each query and passage, `(n queries, n passages)`.
+        """Return the fused score of each query and passage, `(n queries, n passages)`.
 
         Args:
-            weights: as in `M3Index.search`; "rrf" is reciprocal rank fusion of the model's views.
+            weights: As in `M3Index.search`; "rrf" is reciprocal rank fusion of the model's views.
 
         Raises:
-            InputError: a channel that has a weight was not scored.
+            InputError: A channel with a weight was not scored.
         """
         parts = channel_weights(weights)
         if missing := parts.keys() - self.channels.keys():
             raise InputError(
-                f"weights {weights!r} need the channel {min(missing)}, which was not scored; "
-                f"there are {', '.join(self.channels)}."
+                f"The weights {weights!r} need the channel {min(missing)}, which is not scored; "
+                f"the scored channels are {', '.join(self.channels)}."
             )
         scores = {channel: self.channels[channel] for channel in parts}
         if not isinstance(weights, str) or weights != RRF:
@@ -69,9 +70,16 @@ class SliceScores:
         )
 
     def ranked(self, channel_or_weights: Weights) -> Floats:
-        """One score for each query and unit, `(n queries, n units)`; -inf: not in the run.
+        """Return the score of each query and unit, `(n queries, n units)`.
 
-        On a lexical channel a score of 0 means that nothing is shared: not in the run.
+        -inf marks a unit that is not in the run. On a lexical channel, this includes units with a
+        score of 0, which share no token with the query.
+
+        Args:
+            channel_or_weights: The name of a channel, or weights as in `fused`.
+
+        Raises:
+            InputError: A channel with a weight was not scored.
         """
         name = channel_or_weights
         if isinstance(name, str) and name in self.channels:
@@ -85,15 +93,15 @@ class SliceScores:
 
 @dataclass(frozen=True)
 class Scores:
-    """All scores of a set: what fusions can be tried on without encoding again.
+    """All scores of a set, on which you can try any fusion without encoding again.
 
     Attributes:
-        set: the set's name.
-        model: the model's name.
-        level: "page" or "passage".
-        pooled: whether all languages' documents were ranked together.
-        slices: one for each subset and language of documents.
-        presets: the weights that have names.
+        set: The name of the set.
+        model: The name of the model.
+        level: "document" or "passage".
+        pooled: Whether the documents of all languages were ranked together.
+        slices: One for each subset and language of documents.
+        presets: The weights of each preset, by name.
     """
 
     set: str
@@ -110,15 +118,25 @@ class Scores:
 
     @property
     def left_out(self) -> int:
-        """How often a query had nothing relevant in a slice, and was left out there."""
-        return sum(one.slice.left_out for one in self.slices)
+        """How often a query had nothing relevant in a slice and was left out there."""
+        return sum(scored.slice.left_out for scored in self.slices)
 
 
 def aggregate(scores: Floats, slice: Slice, how: Aggregate = "max") -> Floats:
-    """Passages' scores `(n queries, n passages)` to units' `(n queries, n units)`.
+    """Turn the scores of passages, `(n queries, n passages)`, into those of units.
 
-    The best (MaxP), or the sum of the best three. A page's passages are fused first and compared
-    then, as an index does that ranks passages. Source: Dai and Callan, SIGIR 2019.
+    A unit scores as its best passage (MaxP), or as the sum of its best three. The scores of a
+    document's passages are fused before they are compared, as in an index that ranks passages.
+
+    Source: Dai and Callan, SIGIR 2019.
+
+    Args:
+        scores: The scores of the passages.
+        slice: The slice that they belong to.
+        how: "max" or "sum".
+
+    Returns:
+        The scores of the units, `(n queries, n units)`.
     """
     if len(slice.units) == scores.shape[1]:
         return scores
@@ -126,20 +144,21 @@ def aggregate(scores: Floats, slice: Slice, how: Aggregate = "max") -> Floats:
 
 
 def _summed(scores: Floats, slice: Slice) -> Floats:
-    """The sum of each unit's best passages; one that is not in the run adds nothing."""
+    """Return the sum of each unit's best passages; one that is not in the run adds nothing."""
     ends = [*slice.starts[1:], scores.shape[1]]
-    found = np.empty((len(scores), len(slice.units)), np.float32)
+    sums = np.empty((len(scores), len(slice.units)), np.float32)
     for unit, (start, end) in enumerate(zip(slice.starts, ends, strict=True)):
         best = np.sort(scores[:, start:end], axis=1)[:, -_SUMMED:]
-        found[:, unit] = np.where(best > -np.inf, best, 0).sum(axis=1)
-        found[best[:, -1] == -np.inf, unit] = -np.inf
-    return found
+        sums[:, unit] = np.where(best > -np.inf, best, 0).sum(axis=1)
+        sums[best[:, -1] == -np.inf, unit] = -np.inf
+    return sums
 
 
 def _best(scores: Floats, slice: Slice) -> Floats:
+    """Return the score of each unit's best passage."""
     best = scores[:, slice.starts]
     sizes = np.diff(slice.starts, append=scores.shape[1])
-    several = sizes > 1  # most pages of a usual set are one passage, and `reduceat` is slow
+    several = sizes > 1  # most documents of a usual set are one passage, and `reduceat` is slow
     if several.any():
         starts = np.cumsum(sizes[several]) - sizes[several]
         passages = scores[:, np.repeat(several, sizes)]
@@ -150,33 +169,37 @@ def _best(scores: Floats, slice: Slice) -> Floats:
 def channel_weights(
     weights: Weights, presets: Mapping[str, Mapping[str, float]] = PRESETS
 ) -> dict[str, float]:
-    """The channels that have a weight, with it; "rrf" gives each view of the model the same."""
+    """Return the weights above 0, by channel; "rrf" gives every view of the model the same.
+
+    Raises:
+        InputError: The weights are invalid or all zero.
+    """
     if isinstance(weights, str) and weights == RRF:
         return dict.fromkeys(CHANNELS, 1.0)
-    every = parse_weights(weights, presets)
-    parts = {channel: weight for channel, weight in every.items() if weight > 0}
+    parts = {c: weight for c, weight in parse_weights(weights, presets).items() if weight > 0}
     if not parts:
-        raise InputError(f"The weights {weights!r} are all zero; at least one must be above it.")
+        raise InputError(f"The weights {weights!r} are all zero; at least one must be above 0.")
     return parts
 
 
 def balance(scores: Scores, data: RetrievalSet) -> Scores:
-    """Scores without the advantage of the query's own language.
+    """Remove the advantage that passages in the query's own language have.
 
-    Every channel scores passages of the query's language higher than others, relevant or not. For
-    each query and channel, the scores of the passages of one language get the mean and the
-    deviation that the query's scores have as a whole. Weights keep their meaning; a lexical score
-    of 0 no longer says that nothing is shared, so weigh the result, and do not fuse it by ranks.
-    `M3Index.search(..., balance="lang")` does the same among its candidates.
+    Every channel scores passages in the query's language higher than others, relevant or not. For
+    each query and channel, this shifts and scales the scores of the passages in each language to
+    the mean and the standard deviation of all scores of the query. Weights keep their meaning. A
+    lexical score of 0 no longer means that no token is shared, so use weighted sums of the result
+    and not reciprocal rank fusion. `M3Index.search(..., balance="lang")` does the same among its
+    candidates.
 
     Args:
-        scores: of a corpus whose languages are ranked together (`pairs="pooled"`).
-        data: the set they are of, which knows the documents' languages.
+        scores: Scores of a corpus whose languages are ranked together (`pairs="pooled"`).
+        data: The set that the scores belong to; it has the languages of the documents.
     """
     languages = {document.id: document.language for document in data.corpus}
-    return replace(scores, slices=[_balanced(one, languages) for one in scores.slices])
+    return replace(scores, slices=[_balanced(scored, languages) for scored in scores.slices])
 
 
-def _balanced(one: SliceScores, languages: Mapping[str, str]) -> SliceScores:
-    spoken = np.array([languages[p.document_id or p.id] for p in one.slice.passages])
-    return replace(one, channels={c: balanced(s, spoken) for c, s in one.channels.items()})
+def _balanced(scored: SliceScores, languages: Mapping[str, str]) -> SliceScores:
+    groups = np.array([languages[p.document_id or p.id] for p in scored.slice.passages])
+    return replace(scored, channels={c: balanced(s, groups) for c, s in scored.channels.items()})

@@ -1,4 +1,4 @@
-"""MaxSim of many queries with many passages, as few large matrix products."""
+"""MaxSim of many queries with many passages, in a few large matrix products."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from torch import Tensor
 
 from m3rag.encoding import MultiVectors
 
-_PASSAGES = 16  # of similar length, multiplied together
-_ROWS = 1024  # query vectors a product; its result stays near the cache
+_PASSAGES = 16  # passages of similar length in a product
+_ROWS = 1024  # query vectors in a product, so that its result stays near the cache
 
 
 @torch.inference_mode()
 def maxsim(queries: MultiVectors, passages: MultiVectors) -> NDArray[np.float32]:
-    """ColBERT scores `(nq, np)`: `colbert_scores` of every query, in float32.
+    """Return the ColBERT scores `(nq, np)`, those of `colbert_scores` for every query, in float32.
 
-    Passages of similar length are padded to the longest of a group by repeating their last
-    vector, which changes no maximum. On two cores this is about three times as fast as one query
-    after another.
+    Passages of similar length are padded to the longest of their group by repeating their last
+    vector, which changes no maximum. On two cores this is about three times as fast as scoring
+    one query after another.
     """
     scores = np.empty((len(queries), len(passages)), np.float32)
     lengths = np.diff(passages.offsets)
     order = np.argsort(lengths, kind="stable")
     spans = _spans(queries.offsets)
-    for at in range(0, len(order), _PASSAGES):
-        group = order[at : at + _PASSAGES]
+    for begin in range(0, len(order), _PASSAGES):
+        group = order[begin : begin + _PASSAGES]
         padded = _padded(passages, group, int(lengths[group[-1]]))  # (g, t, d)
         for first, last in spans:
             rows = slice(queries.offsets[first], queries.offsets[last])
@@ -40,14 +40,14 @@ def maxsim(queries: MultiVectors, passages: MultiVectors) -> NDArray[np.float32]
 
 
 def _padded(passages: MultiVectors, group: NDArray[np.int64], length: int) -> Tensor:
-    """The passages' vectors `(g, length, d)`, each one's last repeated to the end."""
+    """Return the passages' vectors `(g, length, d)`, padded with the last vector of each."""
     first, last = passages.offsets[group], passages.offsets[group + 1] - 1
     rows = np.minimum(first[:, None] + np.arange(length), last[:, None])
     return torch.from_numpy(passages.vectors[rows]).float()
 
 
 def _spans(offsets: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Runs of whole queries `(first, last)` with up to `_ROWS` vectors, one query at least."""
+    """Return runs of one or more queries `[first, last)` with up to `_ROWS` vectors."""
     spans = []
     first = 0
     while first < len(offsets) - 1:

@@ -1,8 +1,8 @@
-"""What an evaluation found: a value for every query, and the tables over them."""
+"""The results of an evaluation: a value for every query, and tables of means."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,12 +16,18 @@ from m3rag.evaluation.statistics import Layout, Values
 Table = dict[str, dict[str, float]]
 """Channel or fusion -> metric -> value."""
 
-CURVE = (1, 2, 3, 5, 10, 20, 50, 100)  # the cutoffs of the recall curve
+CURVE = (1, 2, 3, 5, 10, 20, 50, 100)  # cutoffs of the recall curve
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One subset, one language of queries, one language of documents ("all": a whole corpus)."""
+    """A subset with one language of queries and one language of documents.
+
+    Attributes:
+        subset: The subset; "" if the set has none.
+        asked: The language of the queries.
+        answered: The language of the documents; "all" for the whole corpus.
+    """
 
     subset: str
     asked: str
@@ -29,24 +35,24 @@ class Cell:
 
     @property
     def pair(self) -> str:
-        """Such as "es-en": the query's language first."""
+        """The pair of languages, such as "es-en", query language first."""
         return f"{self.asked}-{self.answered}"
 
     @property
     def same(self) -> bool:
-        """Whether query and documents are of one language."""
+        """Whether queries and documents are in the same language."""
         return self.asked == self.answered
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What one system has over another in a metric.
+    """The difference between two systems in one metric.
 
     Attributes:
-        mean: the first one's mean minus the second one's.
-        low: the lower end of its 95 % confidence interval.
-        high: the upper end.
-        p: how probable a difference of this size is if the two are alike.
+        mean: The mean of the first minus the mean of the second.
+        low: The lower end of its 95 % confidence interval.
+        high: The upper end.
+        p: The probability of a difference this large if both were equally good.
     """
 
     mean: float
@@ -60,16 +66,16 @@ class Report:
     """The values of every channel and fusion.
 
     Attributes:
-        set: the set's name.
-        model: the model's name, or the run file's.
+        set: The name of the set.
+        model: The name of the model or the run.
         level: "document" or "passage".
-        metrics: what the tables show.
+        metrics: The metrics of the tables.
         keys: (query id, subset, language of documents) of each observation.
-        cells: what the observations are averaged over first.
-        layout: which question and cell each observation belongs to.
-        values: channel -> metric -> one value an observation.
-        overlap: for two channels the mean share of their top 10 in common.
-        left_out: how often a query had nothing relevant in a slice, and was left out there.
+        cells: The cells; observations are averaged within a cell first.
+        layout: The question and the cell of each observation.
+        values: Channel or fusion -> metric -> one value for each observation.
+        overlap: The mean share of the top 10 that two channels have in common.
+        left_out: How often a query had nothing relevant in a slice and was left out there.
     """
 
     set: str
@@ -86,23 +92,23 @@ class Report:
     @cached_property
     def channels(self) -> Table:
         """The mean over all cells."""
-        return self._table(lambda cell: True)
+        return self._table(self.cells)
 
     @cached_property
     def same(self) -> Table:
         """The mean over the cells with one language; empty if there are none."""
-        return self._table(lambda cell: cell.same)
+        return self._table([cell for cell in self.cells if cell.same])
 
     @cached_property
     def cross(self) -> Table:
         """The mean over the cells with two languages; empty if there are none."""
-        return self._table(lambda cell: not cell.same and cell.answered != POOLED)
+        return self._table([c for c in self.cells if not c.same and c.answered != POOLED])
 
     @cached_property
     def pairs(self) -> dict[str, Table]:
-        """A table for each pair of languages, such as "es-en": query first, document second."""
+        """A table for each pair of languages, such as "es-en", query language first."""
         names = sorted({cell.pair for cell in self.cells})
-        return {name: self._table(lambda cell, name=name: cell.pair == name) for name in names}  # type: ignore[misc]
+        return {name: self._table([c for c in self.cells if c.pair == name]) for name in names}
 
     @cached_property
     def intervals(self) -> dict[str, dict[str, tuple[float, float]]]:
@@ -115,36 +121,41 @@ class Report:
 
     @cached_property
     def curve(self) -> dict[str, dict[int, float]]:
-        """The recall of each channel at several depths, the mean over all cells."""
+        """The recall of each channel at several cutoffs, the mean over all cells."""
         return {
             name: {k: float(self.layout.cell_means(values[f"recall@{k}"]).mean()) for k in CURVE}
             for name, values in self.values.items()
         }
 
     def compare(self, other: Report, *, to: str | None = None) -> dict[str, dict[str, Difference]]:
-        """What each channel has over another report's channel of the same name.
+        """Compare each channel with the channel of the same name in another report.
 
         Args:
-            other: of the same set and questions; may be this very report.
-            to: compare every channel with this one of `other`.
+            other: A report on the same set and questions; may be this report.
+            to: The channel of `other` to compare every channel with.
+
+        Returns:
+            Channel -> metric -> difference.
 
         Raises:
-            InputError: the reports have different observations, or no channel to compare.
+            InputError: The reports have different observations, or no channel in common.
         """
         if to is not None and to not in other.values:
-            raise InputError(f"There is no channel {to!r}; there are {', '.join(other.values)}.")
+            raise InputError(
+                f"There is no channel {to!r}. The channels are {', '.join(other.values)}."
+            )
         chosen = {name: to or name for name in self.values if (to or name) in other.values}
         if not chosen:
             raise InputError(
-                f"No channel in common: {', '.join(self.values)} and {', '.join(other.values)}. "
-                "Name the one to compare with."
+                f"The reports have no channel in common: {', '.join(self.values)} and "
+                f"{', '.join(other.values)}. Use `to` to name the channel to compare with."
             )
         place = {key: row for row, key in enumerate(other.keys)}
         if place.keys() != set(self.keys):
             raise InputError(
-                f"The two reports judge different things: {len(self.keys):,} and "
-                f"{len(other.keys):,} rankings, {len(place.keys() & set(self.keys)):,} of them in "
-                "common. Evaluate both on one set with the same pairs, level and every."
+                f"The reports have different rankings: {len(self.keys):,} and "
+                f"{len(other.keys):,}, {len(place.keys() & set(self.keys)):,} of them in common. "
+                "Evaluate both on one set with the same pairs, level and every."
             )
         rows = np.array([place[key] for key in self.keys])
         return {
@@ -167,12 +178,13 @@ class Report:
             "pairs": self.pairs,
         }
 
-    def _table(self, chosen: Callable[[Cell], bool]) -> Table:
-        cells = [i for i, cell in enumerate(self.cells) if chosen(cell)]
-        if not cells:
+    def _table(self, cells: Collection[Cell]) -> Table:
+        """Return the means over some cells; empty if there are none."""
+        rows = [row for row, cell in enumerate(self.cells) if cell in cells]
+        if not rows:
             return {}
         return {
-            name: {m: float(self.layout.cell_means(values[m])[cells].mean()) for m in self.metrics}
+            name: {m: float(self.layout.cell_means(values[m])[rows].mean()) for m in self.metrics}
             for name, values in self.values.items()
         }
 

@@ -1,7 +1,7 @@
-"""A report as one HTML page that needs nothing else: tables, heat map, overlap, recall curve.
+"""A report as a self-contained HTML page: tables, heat map, overlap, recall curve.
 
-The plots are coloured table cells and one SVG, written by hand: that is less than a page of code,
-where a plotting library would be a heavy dependency for three simple pictures.
+The plots are coloured table cells and one SVG. They take less than a page of code, and a plotting
+library would be a heavy dependency for three simple pictures.
 """
 
 from __future__ import annotations
@@ -32,27 +32,28 @@ Differences = Mapping[str, Mapping[str, Difference]]
 
 
 def page(report: Report, differences: Differences | None = None) -> str:
-    """The whole page.
+    """Return a report as an HTML page.
 
     Args:
-        report: what to show.
-        differences: what `Report.compare` found, if a comparison was asked for.
+        report: The report.
+        differences: The result of `Report.compare`, to show a comparison too.
     """
     title = f"{escape(report.set)}, {escape(report.model)}, {report.level} level"
     parts = [
         f"<h1>{title}</h1>",
-        f"<p>{len(report.keys):,} rankings of {len(report.cells)} cells (a subset and a pair of "
-        "languages each); every mean is one over cells. "
-        f"{report.left_out:,} times a query had nothing relevant in a slice and was left out.</p>",
+        f"<p>{len(report.keys):,} rankings in {len(report.cells)} cells. A cell is one subset and "
+        "one pair of languages; every mean is a mean over cells. "
+        f"{report.left_out:,} times, a query had nothing relevant in a slice and was left out "
+        "there.</p>",
         _means(report),
     ]
     if differences:
-        parts += ["<h2>Compared</h2>", _differences(differences)]
+        parts += ["<h2>Differences</h2>", _differences(differences)]
     parts += ["<h2>Recall at depth</h2>", _curve(report)]
     if len(report.overlap) > 0:
         parts += ["<h2>Top 10 in common</h2>", _overlap(report)]
     if len(report.pairs) > 1:
-        parts += [f"<h2>{escape(report.metrics[0])} of each pair of languages</h2>", _heat(report)]
+        parts += [f"<h2>{escape(report.metrics[0])} by pair of languages</h2>", _heat(report)]
     body = "\n".join(parts)
     return (
         f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{title}</title>\n'
@@ -61,6 +62,7 @@ def page(report: Report, differences: Differences | None = None) -> str:
 
 
 def _means(report: Report) -> str:
+    """Return the table of means, with confidence intervals."""
     intervals = report.intervals
     rows = []
     for name, row in report.channels.items():
@@ -100,27 +102,27 @@ def _overlap(report: Report) -> str:
 
 
 def _heat(report: Report) -> str:
-    """One map a channel: query languages down, document languages across."""
-    asked = sorted({cell.asked for cell in report.cells})
-    answered = sorted({cell.answered for cell in report.cells})
+    """Return a heat map for each channel: query languages down, document languages across."""
+    query_languages = sorted({cell.asked for cell in report.cells})
+    document_languages = sorted({cell.answered for cell in report.cells})
     pairs, metric = report.pairs, report.metrics[0]
     maps = []
     for number, name in enumerate(report.values):
         rows = []
-        for query in asked:
-            found = [pairs.get(f"{query}-{document}") for document in answered]
-            shown = [_shaded(table[name][metric]) if table else "<td></td>" for table in found]
-            rows.append([f"<td>{escape(query)}</td>", *shown])
-        shown_first = " open" if number == 0 else ""
-        head = ["query ↓ document →", *answered]
+        for query in query_languages:
+            tables = [pairs.get(f"{query}-{document}") for document in document_languages]
+            cells = [_shaded(table[name][metric]) if table else "<td></td>" for table in tables]
+            rows.append([f"<td>{escape(query)}</td>", *cells])
+        state = " open" if number == 0 else ""
+        head = ["query ↓ document →", *document_languages]
         maps.append(
-            f"<details{shown_first}><summary>{escape(name)}</summary>{_table(head, rows)}</details>"
+            f"<details{state}><summary>{escape(name)}</summary>{_table(head, rows)}</details>"
         )
     return "\n".join(maps)
 
 
 def _curve(report: Report) -> str:
-    """Recall over the depth of the ranking, on a logarithmic axis."""
+    """Return the plot of recall over the depth of the ranking, on a logarithmic axis."""
     parts = []
     for depth in CURVE:
         x = _x(depth)
@@ -154,7 +156,7 @@ def _y(share: float) -> float:
 
 
 def _shaded(share: float) -> str:
-    """A cell from white to blue; light text where the blue is dark."""
+    """Return a table cell between white and blue, with light text on dark blue."""
     colour = "#fff" if share > 0.6 else "#222"
     return (
         f'<td style="background:rgba(27,108,168,{max(share, 0):.2f});color:{colour}">'

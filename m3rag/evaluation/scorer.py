@@ -1,8 +1,8 @@
 """Exact scores of every query against every passage of its slice.
 
-No index is involved: an evaluation measures the model and the fusion, not the approximation of an
-engine. Passages are encoded a block at a time, so memory holds the scores (4 bytes per query,
-passage and channel), the views of the queries and those of one block.
+No index is involved: an evaluation measures the model and the fusion, not the approximations of an
+index. Passages are encoded in blocks, so memory holds the scores (4 bytes per query, passage and
+channel), the views of the queries and those of one block.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from m3rag.progress import Progress, counting, silent
 from m3rag.scoring import SCORED, dense_scores, named_weights, sparse_scores
 from m3rag.scoring.fusion import Floats
 
-_BLOCK = 128  # passages encoded and scored together
-_QUERIES = 512  # queries encoded together
+_BLOCK = 128  # passages that are encoded and scored together
+_QUERIES = 512  # queries between two progress reports
 
 
 def score(
@@ -49,25 +49,25 @@ def score(
     """Score every query of a set with every passage of its slice.
 
     Args:
-        model: what encodes.
-        data: the set.
-        channels: of "dense", "sparse", "colbert" and "bm25".
-        pairs: "all" slices the corpus by language; "pooled" ranks it as a whole; or pairs such as
-            `["es-en"]`, query language first.
-        level: "document" ranks documents by their passages, "passage" the passages themselves.
+        model: The model that encodes.
+        data: The set.
+        channels: Any of "dense", "sparse", "colbert" and "bm25".
+        pairs: "all" slices the corpus by language, "pooled" ranks it as a whole, and pairs such as
+            `["es-en"]`, query language first, select slices and queries.
+        level: "document" ranks documents by their passages, "passage" ranks the passages.
         every: Use only every N-th question.
         max_tokens: The longest passage, as in `m3rag.split`.
         overlap: As in `m3rag.split`.
         context: "passage" encodes each passage alone, "document" those of a document together. See
             `M3Model.encode`.
-        mcls: Insert `<s>` before every so many tokens of a passage, such as 256, with `max_tokens`
-            well above that. See `M3Model.encode`.
+        mcls: Insert `<s>` before every `mcls` tokens of a passage, such as 256; `max_tokens` should
+            be well above that. See `M3Model.encode`.
         aggregate: A document scores as its best passage ("max"), or as the sum of its best three
             ("sum"), which favours documents that repeat the answer, and long ones.
         progress: Called with the stages "encoding queries" and "scoring passages".
 
     Raises:
-        InputError: an unknown channel, level or language, or nothing to evaluate.
+        InputError: A channel, level or language is unknown, or there is nothing to evaluate.
         MissingExtraError: rank-bm25 is not installed.
     """
     _check_channels(channels)
@@ -79,16 +79,16 @@ def score(
     encoder = _SetEncoder(model, views, mcls, together=context == "document")
     report = progress or silent
     queries = encoder.queries(slices, report)
-    passages = counting(report, "scoring passages", sum(len(one.passages) for one in slices))
-    scored = []
-    for one, asked in zip(slices, queries, strict=True):
-        matrices = _view_scores(encoder, one, asked, passages)
+    advance = counting(report, "scoring passages", sum(len(part.passages) for part in slices))
+    slice_scores = []
+    for part, encoding in zip(slices, queries, strict=True):
+        matrices = _view_scores(encoder, part, encoding, advance)
         if "bm25" in channels:
-            matrices["bm25"] = bm25_scores(model, one)
-        kept = {channel: matrices[channel] for channel in channels}
-        scored.append(SliceScores(one, kept, aggregate))
+            matrices["bm25"] = bm25_scores(model, part)
+        ordered = {channel: matrices[channel] for channel in channels}
+        slice_scores.append(SliceScores(part, ordered, aggregate))
     presets = named_weights(model.presets)
-    return Scores(data.name, model.name, level, pairs == "pooled", scored, presets)
+    return Scores(data.name, model.name, level, pairs == "pooled", slice_scores, presets)
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,10 @@ class _SetEncoder:
     """Encodes the queries and passages of a set.
 
     Attributes:
-        model: encodes.
-        views: the channels that need encoding; none if bm25 alone is scored.
-        mcls: tokens between two `<s>`; None for one at the start of a passage.
-        together: whether the passages of a document share a pass.
+        model: The model that encodes.
+        views: The channels that need encoding; none if only bm25 is scored.
+        mcls: The number of tokens between two `<s>`; None for one at the start of a passage.
+        together: Whether the passages of a document share a forward pass.
     """
 
     model: M3Model
@@ -108,8 +108,8 @@ class _SetEncoder:
     together: bool
 
     def queries(self, slices: Sequence[Slice], progress: Progress) -> list[Encoding | None]:
-        """Encode the queries of all slices, each once; returns those of each slice."""
-        texts = {query.id: query.text for one in slices for query in one.queries}
+        """Encode the queries of all slices, each once, and return them by slice."""
+        texts = {query.id: query.text for part in slices for query in part.queries}
         if not self.views:
             return [None for _ in slices]
 
@@ -118,8 +118,8 @@ class _SetEncoder:
                 progress("encoding queries", done, total)
 
         encoding = self._encode(list(texts.values()), progress=report)
-        place = {name: row for row, name in enumerate(texts)}
-        return [encoding[[place[query.id] for query in one.queries]] for one in slices]
+        rows = {name: row for row, name in enumerate(texts)}
+        return [encoding[[rows[query.id] for query in part.queries]] for part in slices]
 
     def passages(self, passages: Sequence[Passage]) -> Encoding:
         """Encode passages."""
@@ -148,24 +148,26 @@ class _SetEncoder:
 def _check_channels(channels: Sequence[str]) -> None:
     unknown = [channel for channel in channels if channel not in SCORED]
     if unknown or not channels:
-        raise InputError(f"channels are some of {', '.join(SCORED)}, got {list(channels)!r}.")
+        raise InputError(
+            f"`channels` must be one or more of {', '.join(SCORED)}, got {list(channels)!r}."
+        )
     if "bm25" in channels:
         require("rank_bm25", "evaluate")
 
 
 def _check_choice(name: str, given: str, choices: Sequence[str]) -> None:
     if given not in choices:
-        raise InputError(f"{name} must be one of {', '.join(choices)}, got {given!r}.")
+        raise InputError(f"`{name}` must be one of {', '.join(choices)}, got {given!r}.")
 
 
 def _blocks(passages: Sequence[Passage]) -> Iterator[list[int]]:
-    """Positions of all passages, whole documents side by side, about `_BLOCK` at a time."""
+    """Yield the positions of all passages, in blocks of whole documents, about `_BLOCK` each."""
     order = sorted(
         range(len(passages)), key=lambda i: (passages[i].document_id or "", passages[i].start or 0)
     )
     block: list[int] = []
-    for _, same in groupby(order, key=lambda i: passages[i].document_id):
-        block += same
+    for _, positions in groupby(order, key=lambda i: passages[i].document_id):
+        block += positions
         if len(block) >= _BLOCK:
             yield block
             block = []
@@ -174,17 +176,17 @@ def _blocks(passages: Sequence[Passage]) -> Iterator[list[int]]:
 
 
 def _view_scores(
-    encoder: _SetEncoder, one: Slice, queries: Encoding | None, report: Callable[[int], None]
+    encoder: _SetEncoder, slice: Slice, queries: Encoding | None, advance: Callable[[int], None]
 ) -> dict[str, Floats]:
     """Return the scores `(n queries, n passages)` of a slice on each view."""
-    shape = (len(one.queries), len(one.passages))
+    shape = (len(slice.queries), len(slice.passages))
     matrices = {channel: np.empty(shape, np.float32) for channel in encoder.views}
-    for columns in _blocks(one.passages):
+    for columns in _blocks(slice.passages):
         if queries is not None:
-            passages = encoder.passages([one.passages[i] for i in columns])
+            passages = encoder.passages([slice.passages[i] for i in columns])
             for channel, matrix in matrices.items():
                 matrix[:, columns] = _channel_scores(channel, queries, passages)
-        report(len(columns))
+        advance(len(columns))
     return matrices
 
 
@@ -196,17 +198,17 @@ def _channel_scores(channel: str, queries: Encoding, passages: Encoding) -> Floa
     return maxsim(queries.colbert, passages.colbert)
 
 
-def bm25_scores(model: M3Model, one: Slice) -> Floats:
-    """Okapi BM25, `(n queries, n passages)`; 0 where nothing is shared."""
+def bm25_scores(model: M3Model, slice: Slice) -> Floats:
+    """Return the Okapi BM25 scores, `(n queries, n passages)`; 0 where no token is shared."""
     from rank_bm25 import BM25Okapi
 
-    tokens = model.token_ids([passage.text for passage in one.passages])
-    scores = np.zeros((len(one.queries), len(one.passages)), np.float32)
+    tokens = model.token_ids([passage.text for passage in slice.passages])
+    scores = np.zeros((len(slice.queries), len(slice.passages)), np.float32)
     if not any(tokens):
         return scores
     bm25 = BM25Okapi(tokens)
-    for row, query in enumerate(model.token_ids([query.text for query in one.queries])):
-        known = [token for token in query if token in bm25.idf]  # the others add nothing
+    for row, query in enumerate(model.token_ids([query.text for query in slice.queries])):
+        known = [token for token in query if token in bm25.idf]  # other tokens add nothing
         if known:
             scores[row] = bm25.get_scores(known)
     return scores

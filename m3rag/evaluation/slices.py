@@ -1,9 +1,10 @@
-"""Slices of a set: the documents that are ranked together, and the queries asked of them."""
+"""Slices of a set: documents that are ranked together, and the queries to rank them for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal, get_args
 
 import numpy as np
@@ -18,39 +19,50 @@ Level = Literal["document", "passage"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 Context = Literal["passage", "document"]
 Pairs = str | Sequence[str]
-""""all" languages of documents each on its own, the whole corpus "pooled", or pairs as "es-en"."""
+"""Language pairs: "all" (each document language is a corpus), "pooled" (one corpus), or "es-en"."""
 
-POOLED = "all"  # the language of the documents of a whole corpus
+POOLED = "all"  # stands for the document language where the whole corpus is ranked
 
 
 @dataclass(frozen=True)
 class Splitter:
-    """How documents become passages; the limits are those of `m3rag.split`."""
+    """Splits documents into passages.
+
+    Attributes:
+        tokenizer: Counts tokens.
+        max_tokens: The longest passage, as in `m3rag.split`.
+        overlap: As in `m3rag.split`.
+    """
 
     tokenizer: SpanTokenizer
     max_tokens: int = 512
     overlap: int = 64
 
     def __call__(self, document: CorpusDocument) -> list[Passage]:
-        """At least one passage, an empty one if there is no text."""
-        whole = Document(document.id, document.text)
-        found = split(whole, self.tokenizer, max_tokens=self.max_tokens, overlap=self.overlap)
-        return found or [Passage(f"{document.id}#0", document.text, document_id=document.id)]
+        """Return the passages of a document; a document without text is one empty passage."""
+        passages = split(
+            Document(document.id, document.text),
+            self.tokenizer,
+            max_tokens=self.max_tokens,
+            overlap=self.overlap,
+        )
+        return passages or [Passage(f"{document.id}#0", document.text, document_id=document.id)]
 
 
 @dataclass(frozen=True)
 class Slice:
-    """Documents that are ranked together, and the queries that have a right answer among them.
+    """Documents that are ranked together, and the queries with a relevant document among them.
 
     Attributes:
-        subset: the subset of the set, "" if it has none.
-        language: the documents' language, "all" for a whole corpus.
-        units: the ids of what is ranked, documents or passages, ascending.
-        passages: what is encoded, those of a unit side by side; empty if nothing was split.
-        starts: int64 `(n units,)`; where each unit's passages start.
-        queries: those with something relevant here.
-        relevant: for each query the grades of the relevant units.
-        left_out: how many queries have nothing relevant here.
+        subset: The subset of the set; "" if it has none.
+        language: The language of the documents; "all" for the whole corpus.
+        units: The ids of the documents or passages to rank, in ascending order.
+        passages: The passages to encode, those of a unit side by side; empty if documents were not
+            split.
+        starts: The position of each unit's first passage, int64 `(n units,)`.
+        queries: The queries with a relevant unit in this slice.
+        relevant: The grades of the relevant units, for each query.
+        left_out: The number of queries without a relevant unit in this slice.
     """
 
     subset: str
@@ -66,17 +78,17 @@ class Slice:
 def cut(
     data: RetrievalSet, *, pairs: Pairs, level: Level, splitter: Splitter | None
 ) -> list[Slice]:
-    """Slice a set: by subset, and unless it is pooled by the documents' language.
+    """Cut a set into slices, by subset and, unless it is pooled, by document language.
 
     Args:
-        data: the set.
-        pairs: which languages of queries meet which languages of documents.
-        level: whether documents or passages are ranked.
-        splitter: makes the passages; without one only documents can be judged.
+        data: The set.
+        pairs: The languages of queries to compare with each language of documents.
+        level: Whether documents or passages are ranked.
+        splitter: Splits the documents; without one, only documents can be ranked.
 
     Raises:
-        InputError: an unknown language or level, no spans to judge passages by, or no query with
-            a relevant document.
+        InputError: A language or the level is unknown, there are no spans to judge passages by, or
+            no query has a relevant document.
     """
     _check_level(data, level, splitter)
     wanted = None if pairs in ("all", "pooled") else _parse_pairs(pairs, data)
@@ -94,11 +106,11 @@ def cut(
         if queries:
             ordered = sorted(documents, key=lambda document: document.id)
             slices.append(_slice(data, subset, language, ordered, queries, level, splitter))
-    slices = [one for one in slices if one.queries]
+    slices = [part for part in slices if part.queries]
     if not slices:
         raise InputError(
-            f"The set {data.name!r} has no query with a relevant document at level {level!r}, "
-            f"pairs {pairs!r}: there is nothing to evaluate."
+            f"There is nothing to evaluate: at level {level!r} and with the pairs {pairs!r}, no "
+            f"query of the set {data.name!r} has a relevant {level}."
         )
     return slices
 
@@ -112,18 +124,19 @@ def _slice(
     level: Level,
     splitter: Splitter | None,
 ) -> Slice:
-    split_up = {d.id: splitter(d) if splitter else [] for d in documents}
+    split_documents = {d.id: splitter(d) if splitter else [] for d in documents}
+    passages = list(chain.from_iterable(split_documents.values()))
     if level == "document":
-        units, sizes = list(split_up), [len(passages) for passages in split_up.values()]
-        passages = [passage for some in split_up.values() for passage in some]
+        units, sizes = list(split_documents), [len(parts) for parts in split_documents.values()]
     else:
-        passages = sorted((p for some in split_up.values() for p in some), key=lambda p: p.id)
+        passages.sort(key=lambda passage: passage.id)
         units, sizes = [passage.id for passage in passages], [1] * len(passages)
     kept, relevant = [], []
     for query in queries:
-        grades = {d: g for d, g in data.qrels.get(query.id, {}).items() if g > 0 and d in split_up}
+        qrels = data.qrels.get(query.id, {})
+        grades = {d: g for d, g in qrels.items() if g > 0 and d in split_documents}
         if level == "passage":
-            grades = dict(_overlapping(query, grades, split_up))
+            grades = dict(_overlapping(query, grades, split_documents))
         if grades:
             kept.append(query)
             relevant.append(grades)
@@ -142,7 +155,7 @@ def _slice(
 def _overlapping(
     query: Query, grades: Mapping[str, int], passages: Mapping[str, Sequence[Passage]]
 ) -> Iterator[tuple[str, int]]:
-    """The passages of relevant documents that share a character with the query's spans."""
+    """Yield the passages of relevant documents that share a character with the query's spans."""
     for document, grade in grades.items():
         if document not in query.spans:
             continue
@@ -156,30 +169,32 @@ def _overlapping(
 
 def _check_level(data: RetrievalSet, level: Level, splitter: Splitter | None) -> None:
     if level not in LEVELS:
-        raise InputError(f'level must be "document" or "passage", got {level!r}.')
+        raise InputError(f'`level` must be "document" or "passage", got {level!r}.')
     if level == "passage" and not any(query.spans for query in data.queries):
         raise InputError(
-            f"The set {data.name!r} has no spans, so that no passage is known to be relevant: "
-            'use level "document".'
+            f'The set {data.name!r} has no spans, which level "passage" needs to find the relevant '
+            'passages. Use level "document".'
         )
     if level == "passage" and splitter is None:
-        raise InputError('Without a model nothing is split: use level "document".')
+        raise InputError(
+            'Level "passage" needs a model to split the documents. Use level "document".'
+        )
 
 
 def _parse_pairs(pairs: Sequence[str], data: RetrievalSet) -> set[tuple[str, str]]:
-    """Pairs such as "es-en" or "zh-tw-en", query language first."""
+    """Parse pairs such as "es-en" or "zh-tw-en", query language first."""
     if isinstance(pairs, str):
         pairs = [pairs]
     known = set(data.languages)
     found = set()
     for pair in pairs:
         parts = pair.split("-")
-        ways = (("-".join(parts[:i]), "-".join(parts[i:])) for i in range(1, len(parts)))
-        fitting = [way for way in ways if known.issuperset(way)]
-        if not fitting:
+        splits = (("-".join(parts[:i]), "-".join(parts[i:])) for i in range(1, len(parts)))
+        valid = [languages for languages in splits if known.issuperset(languages)]
+        if not valid:
             raise InputError(
-                f"{pair!r} is not a pair of languages of the set {data.name!r}, query first; "
-                f"it has {', '.join(data.languages)}."
+                f"{pair!r} is not a pair of languages of the set {data.name!r}, query language "
+                f"first. The languages are {', '.join(data.languages)}."
             )
-        found.add(fitting[0])
+        found.add(valid[0])
     return found

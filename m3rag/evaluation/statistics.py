@@ -1,10 +1,11 @@
-"""Means over cells, their confidence intervals, and whether a difference is more than chance.
+"""Means over cells, their confidence intervals, and the significance of differences.
 
-A cell is one subset and one pair of languages. A cell's value is the mean over its queries, every
-other value the mean over cells, so that a pair with few questions counts as much as one with many.
+A cell is one subset and one pair of languages. The value of a cell is the mean over its queries,
+and every other value is the mean over cells. A pair with few questions therefore counts as much as
+one with many.
 
-One question asked in nine languages is not nine questions: resampling draws whole questions, with
-all their languages and cells.
+One question in nine languages is not nine questions. Resampling therefore draws whole questions,
+with all their languages and cells.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from m3rag.extras import require
 
 Values = NDArray[np.float64]
 RESAMPLES = 1000
-_SEED = 20240205  # the day of the M3 paper; any number, as long as it is always the same
+_SEED = 20240205  # the date of the M3 paper; any fixed number would do
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Which question and which cell each observation belongs to.
+    """The question and the cell that each observation belongs to.
 
     Attributes:
-        question: int `(n,)`, from 0.
-        cell: int `(n,)`, from 0.
+        question: The number of the question, int `(n,)`, from 0.
+        cell: The number of the cell, int `(n,)`, from 0.
     """
 
     question: NDArray[np.int64]
@@ -37,6 +38,7 @@ class Layout:
 
     @cached_property
     def _counts(self) -> Values:
+        """The number of observations, `(n questions, n cells)`."""
         return self.spread(np.ones(len(self.cell)))
 
     @cached_property
@@ -47,7 +49,7 @@ class Layout:
         return drawn.astype(np.float64)
 
     def spread(self, values: Values) -> Values:
-        """Sums of observations, `(n questions, n cells)`."""
+        """Return the sums of observations, `(n questions, n cells)`."""
         shape = int(self.question.max()) + 1, int(self.cell.max()) + 1
         flat = np.bincount(
             self.question * shape[1] + self.cell, values, minlength=shape[0] * shape[1]
@@ -55,47 +57,60 @@ class Layout:
         return np.asarray(flat.reshape(shape), np.float64)
 
     def cell_means(self, values: Values) -> Values:
-        """The mean of each cell's observations, `(n cells,)`."""
+        """Return the mean of each cell's observations, `(n cells,)`."""
         return np.asarray(np.bincount(self.cell, values) / np.bincount(self.cell), np.float64)
 
     def interval(
         self, values: Values, cells: Sequence[int], *, confidence: float = 0.95
     ) -> tuple[float, float]:
-        """A percentile bootstrap interval of the mean over `cells`.
+        """Return a percentile bootstrap interval of the mean over `cells`.
 
-        Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13; drawn by
-        question, as in Sakai, SIGIR 2006.
+        Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13;
+        drawn by question, as in Sakai, SIGIR 2006.
+
+        Args:
+            values: The observations, `(n,)`.
+            cells: The cells to average over.
+            confidence: The confidence level.
         """
         drawn = self._draws @ self.spread(values)[:, cells]  # (resamples, cells)
         counts = self._draws @ self._counts[:, cells]
-        nothing = np.full(counts.shape, np.nan)  # a draw may miss a small cell
-        means = np.divide(drawn, counts, out=nothing, where=counts > 0)
+        missing = np.full(counts.shape, np.nan)  # a draw may miss a small cell
+        means = np.divide(drawn, counts, out=missing, where=counts > 0)
         tail = (1 - confidence) / 2
         low, high = np.nanquantile(np.nanmean(means, axis=1), [tail, 1 - tail])
         return float(low), float(high)
 
     def significance(self, differences: Values, cells: Sequence[int]) -> float:
-        """The p-value of a mean difference, two-sided, by a paired randomisation test.
+        """Return the two-sided p-value of a mean difference, by a paired randomisation test.
 
-        If two systems are alike, which of them a question's values belong to is chance: the test
-        swaps them at random, by question. The mean over cells is a sum of one part a question.
+        If two systems are equally good, the values of a question could belong to either of them.
+        The test swaps them at random, by question. The mean over cells is a sum with one term for
+        each question.
 
         Source: Smucker, Allan and Carterette, CIKM 2007; `scipy.stats.permutation_test`.
+
+        Args:
+            differences: The differences of the observations, `(n,)`.
+            cells: The cells to average over.
+
+        Raises:
+            MissingExtraError: scipy is not installed.
         """
         require("scipy", "evaluate")
         from scipy.stats import permutation_test
 
         sums, counts = self.spread(differences), np.bincount(self.cell)
-        parts = (sums / counts)[:, cells].mean(axis=1)  # (n questions,)
-        if len(parts) < 2 or not parts.any():
+        terms = (sums / counts)[:, cells].mean(axis=1)  # (n questions,)
+        if len(terms) < 2 or not terms.any():
             return 1.0
-        found = permutation_test(
-            (parts, np.zeros(len(parts))),
+        result = permutation_test(
+            (terms, np.zeros(len(terms))),
             lambda first, second, axis: (first - second).sum(axis=axis),
             permutation_type="samples",
             vectorized=True,
             n_resamples=2 * RESAMPLES,
-            batch=max(1, 2_000_000 // len(parts)),
+            batch=max(1, 2_000_000 // len(terms)),
             rng=np.random.default_rng(_SEED),
         )
-        return float(found.pvalue)
+        return float(result.pvalue)

@@ -1,4 +1,4 @@
-"""The names of `m3rag.tuning`, where 0.1 had them."""
+"""The names of `m3rag.tuning` under their module name in 0.1."""
 
 from m3rag.extras import lazy
 

@@ -1,4 +1,4 @@
-"""Why a passage matches a query: channel shares, matched tokens, alignment, best sentence."""
+"""Explain why a passage matches a query: channel shares, tokens, alignment, best sentence."""
 
 from m3rag.explanation.explainer import channel_shares, explain, explain_fused, tokens_of
 from m3rag.explanation.explanation import Explanation, page

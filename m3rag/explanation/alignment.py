@@ -1,4 +1,4 @@
-"""Where in a passage a question is met: matched words, aligned tokens, the best sentence."""
+"""Locate a match in a passage: matched words, aligned tokens, the best sentence."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Span = tuple[int, int]
 def matched_spans(
     ids: Sequence[int], spans: Sequence[Span], matched: Collection[int]
 ) -> list[Span]:
-    """The character spans of matched tokens, neighbours joined.
+    """Return the character spans of matched tokens; adjacent spans are joined.
 
     Args:
-        ids: the passage's content token ids.
-        spans: their character spans.
-        matched: the token ids that both texts have.
+        ids: The passage's content token ids.
+        spans: The character span of each token.
+        matched: The token ids that occur in both texts.
     """
     joined: list[Span] = []
     for token, (start, end) in zip(ids, spans, strict=True):
@@ -34,16 +34,16 @@ def matched_spans(
 def align(
     query: NDArray[np.floating], passage: NDArray[np.floating]
 ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """The row of the passage that each row of the query matches best, and how well.
+    """Return the best-matching row of the passage for each row of the query.
 
-    The mean of the similarities is the ColBERT score; of equal ones, the first row counts.
+    The mean of the similarities is the ColBERT score. The first of several equal rows is chosen.
 
     Args:
         query: ColBERT vectors `(t, d)`.
         passage: ColBERT vectors `(n, d)`, at least one.
 
     Returns:
-        Rows `(t,)` and similarities `(t,)`, -1 to 1.
+        The rows `(t,)` and their similarities `(t,)`, -1 to 1.
     """
     similarity = np.asarray(query, np.float32) @ np.asarray(passage, np.float32).T  # (t, n)
     best = similarity.argmax(1)
@@ -56,15 +56,18 @@ def best_sentence(
     spans: Sequence[Span],
     sentences: Sequence[Span],
 ) -> tuple[Span, float] | None:
-    """The sentence whose own tokens match the query best, by MaxSim; None if none has a token.
+    """Return the sentence whose tokens match the query best, by MaxSim, and its score.
 
-    The passage's vectors have seen the whole passage, so no sentence is encoded again.
+    Sentences are not encoded again: their tokens keep the vectors from the whole passage.
 
     Args:
         query: ColBERT vectors `(t, d)`.
-        passage: ColBERT vectors `(n, d)`; row j is the passage's content token j.
-        spans: the character spans of the passage's content tokens.
-        sentences: the character spans of its sentences.
+        passage: ColBERT vectors `(n, d)`; row j belongs to content token j of the passage.
+        spans: The character spans of the passage's content tokens.
+        sentences: The character spans of its sentences.
+
+    Returns:
+        The span of the sentence and its score, -1 to 1; None if no sentence has a token.
     """
     similarity = np.asarray(passage, np.float32) @ np.asarray(query, np.float32).T  # (n, t)
     starts = np.array([start for start, _ in spans[: len(passage)]])

@@ -1,4 +1,4 @@
-"""From a query and a passage to an explanation."""
+"""Explain how a passage matches a query."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ _WORD = "▁"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Text:
-    """One of the two texts, as the model sees it.
+    """The query or the passage, as the model sees it.
 
     Attributes:
-        tokens: n content tokens and the closing `</s>`.
-        weights: `(n,)`, of the content tokens.
-        vectors: `(n + 1, c)`, ColBERT, of all.
+        tokens: The n content tokens and the closing `</s>`.
+        weights: The weights of the content tokens, `(n,)`.
+        vectors: The ColBERT vectors of all tokens, `(n + 1, c)`.
     """
 
     tokens: list[Token]
@@ -56,7 +56,7 @@ class _Text:
 def explain(
     model: Model, query: str, passage: Passage | str, *, weights: Weights = "default"
 ) -> Explanation:
-    """Say how a passage matches a query; no index is needed.
+    """Explain how a passage matches a query, without an index.
 
     Example:
         >>> why = explain(M3Model.load("tiny"), "Who likes shade?", "Ferns do. They like shade.")
@@ -64,13 +64,13 @@ def explain(
         'They like shade.'
 
     Args:
-        model: What encodes both.
-        query: What is asked.
-        passage: What may answer it.
+        model: Encodes the query and the passage.
+        query: The text that is searched for.
+        passage: The passage, or its text.
         weights: A preset, numbers for (dense, sparse, colbert), or a mapping; bm25 needs an index.
 
     Raises:
-        InputError: An empty query, or weights without effect or for bm25.
+        InputError: The query is empty, no channel has a weight, or bm25 has one.
     """
     passage = as_passage(passage)
     [score], columns = score_texts(model, query, [passage.text], weights)
@@ -86,28 +86,30 @@ def explain_fused(
     fusion: Fusion,
     channels: tuple[Channel, ...],
 ) -> Explanation:
-    """Say how a passage matches a query whose scores are known.
+    """Explain how a passage matches a query, given its scores.
 
     Args:
-        model: Encodes both.
-        query: The query's text.
-        passage: What was found.
+        model: Encodes the query and the passage.
+        query: The text of the query.
+        passage: The passage that was found.
         score: The fused score.
-        fusion: How `score` was fused.
-        channels: What each channel contributes to `score`.
+        fusion: The fusion that gave `score`.
+        channels: The contribution of each channel to `score`.
     """
     texts = [query, passage.text]
     views, weights = model.encode(texts, dense=False), model.token_weights(texts)
-    asked, found = (_text(model, texts[i], weights[i], views.colbert[i]) for i in (0, 1))
+    query_text, passage_text = (
+        _text(model, texts[i], weights[i], views.colbert[i]) for i in (0, 1)
+    )
     return Explanation(
         query=query,
         passage=passage,
         score=score,
         fusion=fusion,
         channels=channels,
-        matched=tuple(_matched(model, views.sparse, asked, found)),
-        alignments=tuple(_alignments(asked, found)),
-        sentence=_sentence(passage, asked, found),
+        matched=tuple(_matched(model, views.sparse, query_text, passage_text)),
+        alignments=tuple(_alignments(query_text, passage_text)),
+        sentence=_sentence(passage, query_text, passage_text),
     )
 
 
@@ -118,12 +120,12 @@ def channel_shares(
     *,
     rrf_k: float | None = None,
 ) -> tuple[Channel, ...]:
-    """Return what each channel contributes to the fused score of one candidate.
+    """Return the contribution of each channel to the fused score of one candidate.
 
     Args:
         scores: The scores of all n candidates on each channel, `(n,)`.
         weights: The weights of the channels.
-        row: Which candidate.
+        row: The position of the candidate.
         rrf_k: The constant of reciprocal rank fusion; None for a weighted sum.
     """
     total = sum(weights.values())
@@ -142,24 +144,24 @@ def channel_shares(
 
 
 def tokens_of(tokenizer: Tokenizer, text: str) -> list[Token]:
-    """The content tokens of a text, their spans widened to whole visible characters.
+    """Return the content tokens of a text, with spans widened to whole visible characters.
 
-    The tokenizer reads a normalised text, in which "½" is three characters and an "e" with its
-    accent may be one. Its spans point back into the text as given, but may leave the accent out.
+    The tokenizer reads a normalized text, in which "½" is three characters and an "e" with its
+    accent may be one. Its spans refer to the text as given, but may leave the accent out.
     """
     [ids], [spans] = tokenizer.ids([text]), tokenizer.spans([text])
     borders = [0, *(i for i in range(1, len(text)) if not tears(text, i)), len(text)]
     tokens = []
     for id_, piece, (start, end) in zip(ids, tokenizer.tokens(ids), spans, strict=True):
         start = borders[bisect_right(borders, start) - 1]
-        # A "▁" alone says that a word begins; the tokenizer points at that word's first character.
+        # A "▁" alone marks the start of a word; the tokenizer's span is the word's first character.
         end = start if piece == _WORD else borders[bisect_left(borders, end)]
         tokens.append(Token(id_, piece, text[start:end], start, end))
     return tokens
 
 
 def _text(model: Model, text: str, weights: Floats, vectors: NDArray[np.floating]) -> _Text:
-    tokens = tokens_of(model.tokenizer, text)[: len(weights)]  # the end may have been cut off
+    tokens = tokens_of(model.tokenizer, text)[: len(weights)]  # the text may be truncated
     end = tokens[-1].end if tokens else 0
     [piece] = model.tokenizer.tokens([model.tokenizer.eos])
     tokens.append(Token(model.tokenizer.eos, piece, "", end, end))
@@ -205,7 +207,7 @@ def _alignments(query: _Text, passage: _Text) -> list[Alignment]:
 
 
 def _sentence(passage: Passage, query: _Text, found: _Text) -> Sentence:
-    """The best one; a text without a token, such as "", is one itself."""
+    """Return the best sentence; a text without a token, such as "", is its own sentence."""
     text, spans = passage.text, [(token.start, token.end) for token in found.tokens[:-1]]
     best = best_sentence(query.vectors, found.vectors, spans, sentences(text))
     if best is None:

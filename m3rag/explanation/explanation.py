@@ -1,7 +1,7 @@
-"""An explanation, and how it is shown: as JSON values and as HTML.
+"""An explanation, and its output as JSON values and as HTML.
 
-The HTML needs no script, no network and no other file, so that it works in notebooks, files and
-e-mail. Colours are laid over the reader's own, light or dark; each text sets its own direction.
+The HTML needs no script, no network and no other file, so it works in notebooks, files and e-mail.
+Its colours work on light and dark backgrounds, and each text sets its own direction.
 """
 
 from __future__ import annotations
@@ -53,17 +53,19 @@ _PAGE = """<!doctype html>
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why a passage was found; a notebook shows it with highlights.
+    """The explanation of a match; a notebook shows it with highlights.
 
     Attributes:
-        query: what was asked.
-        passage: what was found.
-        score: the fused score.
+        query: The text that was searched for.
+        passage: The passage that was found.
+        score: The fused score.
         fusion: "weighted" or "rrf".
-        channels: in the order dense, sparse, colbert, bm25; their shares add up to `score`.
-        matched: tokens that both texts have, the largest product first.
-        alignments: one for each ColBERT vector of the query, in its order; "</s>" is the last.
-        sentence: the best one.
+        channels: The channels in the order dense, sparse, colbert, bm25; their shares add up to
+            `score`.
+        matched: The tokens that occur in both texts, the largest product first.
+        alignments: One alignment for each ColBERT vector of the query, in order; the last is for
+            "</s>".
+        sentence: The sentence of the passage that matches best.
     """
 
     query: str
@@ -76,12 +78,12 @@ class Explanation:
     sentence: Sentence
 
     def to_dict(self) -> dict[str, Any]:
-        """The explanation as JSON values."""
+        """Return the explanation as JSON values."""
         values = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
         return values | {"passage": passage_to_dict(self.passage)}
 
     def to_html(self) -> str:
-        """A fragment that needs nothing else: no script, no network, light or dark."""
+        """Return an HTML fragment without scripts or links, for light and dark pages."""
         return fragment(self)
 
     def _repr_html_(self) -> str:
@@ -90,23 +92,23 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    """A matched token at one place."""
+    """The highlight of a matched token at one place."""
 
     start: int
     end: int
     strength: float  # 0 to 1
     counts: bool
-    says: str
+    title: str
 
 
 def page(explanations: Sequence[Explanation]) -> str:
-    """A whole file that shows explanations one below the other."""
+    """Return an HTML file that shows explanations one below the other."""
     title = escape(explanations[0].query) if explanations else "m3rag"
     return _PAGE.format(title=title, body="\n".join(map(fragment, explanations)))
 
 
 def fragment(why: Explanation) -> str:
-    """One explanation, to be put into a page of somebody else's."""
+    """Return an explanation as an HTML fragment, to embed in a page."""
     passage, sentence = why.passage, why.sentence
     query = _marked(why.query, _marks((m.query, m) for m in why.matched))
     text = _marked(
@@ -129,32 +131,36 @@ def fragment(why: Explanation) -> str:
 
 
 def _marks(places: Iterable[tuple[Sequence[Occurrence], MatchedToken]]) -> list[_Mark]:
-    """A mark for each occurrence; the largest product is the strongest."""
+    """Return a mark for each occurrence; the largest product gives the strongest mark."""
     places = list(places)
-    most = max((token.product for _, token in places), default=1.0)
+    largest = max((token.product for _, token in places), default=1.0)
     return [
-        _Mark(at.start, at.end, token.product / most, at.counts, f"{token.piece} {_sum(token)}")
+        _Mark(at.start, at.end, token.product / largest, at.counts, _title(token))
         for occurrences, token in places
         for at in occurrences
         if at.start < at.end
     ]
 
 
-def _sum(token: MatchedToken) -> str:
-    return f"{token.query_weight:.3f} × {token.passage_weight:.3f} = {token.product:.4f}"
+def _title(token: MatchedToken) -> str:
+    weights = f"{token.query_weight:.3f} × {token.passage_weight:.3f}"
+    return f"{token.piece} {weights} = {token.product:.4f}"
 
 
 def _marked(text: str, marks: Sequence[_Mark], best: tuple[int, int] = (0, 0)) -> str:
-    """The text with its marks, the strongest where some overlap, and the best sentence."""
+    """Return the text as HTML, with its marks and the best sentence.
+
+    Where marks overlap, the strongest is shown.
+    """
     edges = chain((0, len(text)), best, *((mark.start, mark.end) for mark in marks))
     parts = []
     for start, end in pairwise(sorted(set(edges))):
         part = escape(text[start:end])
-        over = [mark for mark in marks if mark.start <= start and end <= mark.end]
-        if over:
-            mark = max(over, key=lambda mark: (mark.counts, mark.strength))
+        covering = [mark for mark in marks if mark.start <= start and end <= mark.end]
+        if covering:
+            mark = max(covering, key=lambda mark: (mark.counts, mark.strength))
             part = (
-                f'<mark{" class=counts" if mark.counts else ""} title="{escape(mark.says)}" '
+                f'<mark{" class=counts" if mark.counts else ""} title="{escape(mark.title)}" '
                 f'style="--strength: {mark.strength:.2f}">{part}</mark>'
             )
         inside = best[0] <= start and end <= best[1]
@@ -164,15 +170,15 @@ def _marked(text: str, marks: Sequence[_Mark], best: tuple[int, int] = (0, 0)) -
 
 def _channels(why: Explanation) -> str:
     ranked = why.fusion == "rrf"
-    most = max((abs(channel.share) for channel in why.channels), default=0.0) or 1.0
-    rows = [_channel(channel, most, ranked) for channel in why.channels]
+    largest = max((abs(channel.share) for channel in why.channels), default=0.0) or 1.0
+    rows = [_channel(channel, largest, ranked) for channel in why.channels]
     total = ["score", "", "", *([""] if ranked else []), f"{why.score:.4f}", ""]
     head = ["channel", "score", "weight", *(["rank"] if ranked else []), "share", ""]
     return _table(head, [*rows, total])
 
 
-def _channel(channel: Channel, most: float, ranked: bool) -> list[str]:
-    width = f"{6 * max(channel.share, 0.0) / most:.2f}em"
+def _channel(channel: Channel, largest: float, ranked: bool) -> list[str]:
+    width = f"{6 * max(channel.share, 0.0) / largest:.2f}em"
     rank = ["–" if channel.rank is None else str(channel.rank)] if ranked else []
     numbers = [f"{channel.score:.4f}", f"{channel.weight:g}", *rank, f"{channel.share:.4f}"]
     return [channel.name, *numbers, f'<span class="bar" style="width: {width}"></span>']
@@ -194,12 +200,12 @@ def _matched(why: Explanation) -> tuple[list[str], list[list[str]]]:
 
 def _aligned(why: Explanation) -> tuple[list[str], list[list[str]]]:
     def row(pair: Alignment) -> list[str]:
-        return [_seen(pair.query), _seen(pair.passage), f"{pair.similarity:.4f}"]
+        return [_shown(pair.query), _shown(pair.passage), f"{pair.similarity:.4f}"]
 
     return ["query", "passage", "similarity"], [row(pair) for pair in why.alignments]
 
 
-def _seen(token: Token) -> str:
+def _shown(token: Token) -> str:
     return _bdi(token.text or token.piece)
 
 
@@ -212,7 +218,7 @@ def _folded(title: str, head: list[str], rows: list[list[str]]) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Cells are HTML; those that are numbers stand at the end of their column."""
+    """Return a table of HTML cells; numbers are aligned to the end of their column."""
     top = "".join(f"<th>{cell}</th>" for cell in head)
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     return f"<table><tr>{top}</tr>{body}</table>"

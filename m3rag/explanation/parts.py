@@ -10,17 +10,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """What a channel adds to the fused score.
+    """The contribution of a channel to the fused score.
 
     Attributes:
         name: "dense", "sparse", "colbert" or "bm25".
-        score: as the hit has it.
-        weight: as the search had it; 0.0 for a channel that was only reported.
-        share: `weight * score / sum of weights`, or with rrf `weight / (k + rank)`,
-            k = 60 unless a preset of the index has another. Of a balanced search,
-            `weight * balanced score / sum of weights`.
-        rank: with rrf, the place among the candidates, the best is 1; None where the channel
-            ranked nothing: another fusion, or a sparse or bm25 score of 0.
+        score: The channel's score, as in the hit.
+        weight: The channel's weight in the search; 0.0 for a channel that was only reported.
+        share: `weight * score / sum of weights`; for a balanced search,
+            `weight * balanced score / sum of weights`; for rrf, `weight / (k + rank)`, with k = 60
+            unless a preset of the index has another.
+        rank: For rrf, the rank among the candidates, from 1; None for a sparse or bm25 score of 0,
+            which has no rank, and for the weighted fusion.
     """
 
     name: str
@@ -32,15 +32,15 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token of a text and where it stands.
+    """A token and its place in a text.
 
     Attributes:
-        id: in the model's vocabulary.
-        piece: the vocabulary's text for it; "▁" marks the beginning of a word.
-        text: what a reader sees at its place. Empty for tokens without a character: a "▁" alone,
-            and the "</s>" that closes every text.
-        start: first character.
-        end: one past the last.
+        id: The token id in the model's vocabulary.
+        piece: The token in the vocabulary; "▁" marks the beginning of a word.
+        text: The characters of the text at its place. Empty for tokens without a character: a "▁"
+            alone, and the "</s>" that closes every text.
+        start: The first character.
+        end: One past the last character.
     """
 
     id: int
@@ -52,13 +52,14 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Occurrence:
-    """One place of a matched token.
+    """An occurrence of a matched token in a text.
 
     Attributes:
-        start: first character.
-        end: one past the last.
-        weight: what the model gives the token at this place.
-        counts: whether this is the token's weight in the text, its highest; once a text.
+        start: The first character.
+        end: One past the last character.
+        weight: The weight of the token at this place.
+        counts: Whether this weight is the token's weight in the text, which is the highest of all
+            occurrences; true for one occurrence per text.
     """
 
     start: int
@@ -69,16 +70,16 @@ class Occurrence:
 
 @dataclass(frozen=True, slots=True)
 class MatchedToken:
-    """A token that both texts have; the products add up to the sparse score.
+    """A token that occurs in both texts; the products add up to the sparse score.
 
     Attributes:
-        id: in the model's vocabulary.
-        piece: the vocabulary's text for it.
-        query_weight: its weight in the query.
-        passage_weight: its weight in the passage.
-        product: of the two.
-        query: everywhere it stands in the query.
-        passage: everywhere it stands in the passage.
+        id: The token id in the model's vocabulary.
+        piece: The token in the vocabulary.
+        query_weight: The weight in the query.
+        passage_weight: The weight in the passage.
+        product: The product of the two weights.
+        query: All occurrences in the query.
+        passage: All occurrences in the passage.
     """
 
     id: int
@@ -92,12 +93,13 @@ class MatchedToken:
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """A token of the query and the token of the passage that is most like it.
+    """A token of the query and the most similar token of the passage.
 
     Attributes:
-        query: in the query.
-        passage: in the passage.
-        similarity: of their ColBERT vectors, -1 to 1; the mean is the ColBERT score.
+        query: The token of the query.
+        passage: The token of the passage.
+        similarity: The inner product of their ColBERT vectors, -1 to 1; the mean over the query's
+            tokens is the ColBERT score.
     """
 
     query: Token
@@ -107,15 +109,16 @@ class Alignment:
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """The sentence that answers best: its own tokens match the query best, by MaxSim.
+    """The sentence whose tokens match the query best, by MaxSim.
 
     Attributes:
-        text: what it says.
-        start: first character in the passage.
-        end: one past the last.
-        score: mean over the query's tokens of the best match in the sentence, -1 to 1.
-        document_start: first character in the document; None if the passage does not know.
-        document_end: one past the last.
+        text: The text of the sentence.
+        start: The first character in the passage.
+        end: One past the last character.
+        score: The mean over the query's tokens of the best match in the sentence, -1 to 1.
+        document_start: The first character in the document; None if the passage has no `start`.
+        document_end: One past the last character in the document; None if the passage has no
+            `start`.
     """
 
     text: str

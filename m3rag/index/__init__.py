@@ -1,4 +1,4 @@
-"""The index: passages in, hits out.
+"""The index, which stores passages and searches them.
 
 Names are imported on first use, so that importing the package loads no model.
 """

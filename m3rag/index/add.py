@@ -1,4 +1,4 @@
-"""From passages to points in a store; encodes a batch while the last one is written."""
+"""Encode passages and write them to a store, one batch while the previous one is written."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def add_passages(
     batch: int,
     progress: Progress | None,
 ) -> list[str]:
-    """Encode and write all passages; returns an id for each.
+    """Encode and write all passages, and return the id of each.
 
     Raises:
         InputError: `passages` is a single passage, or `batch` is not a positive integer.
     """
     if isinstance(passages, str | Passage):
-        raise InputError("passages is a single one; pass a list: index.add([passage]).")
+        raise InputError("`passages` is a single passage. Pass a list: index.add([passage]).")
     if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
-        raise InputError(f"batch must be a whole number of at least 1, got {batch!r}.")
+        raise InputError(f"`batch` must be an integer of at least 1, got {batch!r}.")
     total = len(passages) if isinstance(passages, Sized) else None
     report = counting(progress, STAGE, total)
     ids: list[str] = []
@@ -42,12 +42,12 @@ def add_passages(
     writing: Future[None] | None = None
     with ThreadPoolExecutor(1, "m3rag-add") as writer:
         size = 0
-        while some := list(islice(remaining, batch)):
-            points = encode(list({p.id: p for p in some}.values()))  # the last of an id wins
-            _settle(writing, size, report)
-            writing, size = writer.submit(write, points), len(some)
-            ids += [p.id for p in some]
-        _settle(writing, size, report)
+        while chunk := list(islice(remaining, batch)):
+            points = encode(list({p.id: p for p in chunk}.values()))  # the last one with an id wins
+            _finish(writing, size, report)
+            writing, size = writer.submit(write, points), len(chunk)
+            ids += [p.id for p in chunk]
+        _finish(writing, size, report)
     return ids
 
 
@@ -64,9 +64,9 @@ def points_of(
 
     Args:
         passages: What to encode.
-        model: Encodes them.
+        model: Encodes the passages.
         colbert: Whether to keep the ColBERT vectors.
-        together: Whether neighbours in one document share a pass.
+        together: Whether consecutive passages of one document share a forward pass.
         bm25: The settings of BM25.
         analyze: Tokenizes for BM25.
 
@@ -80,8 +80,8 @@ def points_of(
     if broken.any():
         passage = passages[int(broken.argmax())]
         raise InputError(
-            f"The model {model.name!r} gives NaN or infinite vectors, first for passage "
-            f"{passage.id!r}: its weights are damaged, or too large for its dtype."
+            f"The model {model.name!r} returned NaN or infinite vectors, first for passage "
+            f"{passage.id!r}. Its weights are damaged, or too large for its dtype."
         )
     return Points(
         passages,
@@ -92,8 +92,8 @@ def points_of(
     )
 
 
-def _settle(writing: Future[None] | None, size: int, report: Callable[[int], None]) -> None:
-    """Wait for the batch that is being written, then report it."""
+def _finish(writing: Future[None] | None, size: int, report: Callable[[int], None]) -> None:
+    """Wait until the batch is written, then report it."""
     if writing is not None:
         writing.result()
         report(size)

@@ -1,4 +1,4 @@
-"""The passages of an index: adding, deleting and reading them."""
+"""Add, delete and read the passages of an index."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Collection:
     """Passages in a store, encoded by a model. `M3Index` adds searching.
 
     Attributes:
-        model: encodes the passages.
-        stored: the location, manifest and store of the index.
+        model: Encodes the passages.
+        stored: The location, manifest and store of the index.
     """
 
     def __init__(
@@ -49,15 +49,16 @@ class Collection:
         progress: Progress | None = None,
         batch: int = 64,
     ) -> list[str]:
-        """Encode and store passages; one whose id exists replaces the old one.
+        """Encode and store passages; a passage replaces a stored one with the same id.
 
-        Takes passages from the iterable as needed and encodes the next batch while the last one
-        is written. If anything stops it (Ctrl-C, an error, a killed process), all passages that
-        `progress` has reported are stored.
+        Reads the iterable as needed and encodes the next batch while the previous one is written.
+        If the call is interrupted (Ctrl-C, an error, a killed process), all passages reported to
+        `progress` are stored.
 
         Args:
-            passages: Passages, or strings, whose ids are derived from their text.
-            progress: Called with the stage "adding passages" when passages are durable.
+            passages: Passages or strings; the id of a string is derived from its text.
+            progress: Called with (stage, done, total) once passages are durable; the stage is
+                "adding passages".
             batch: The number of passages to encode at a time.
 
         Returns:
@@ -84,11 +85,11 @@ class Collection:
         progress: Progress | None = None,
         batch: int = 64,
     ) -> list[str]:
-        """`add` in a thread, which also calls `progress`."""
+        """Run `add` in a thread, which also calls `progress`."""
         return await asyncio.to_thread(self.add, passages, progress=progress, batch=batch)
 
     def delete(self, ids: Sequence[str] | None = None, *, filter: Where = None) -> int:
-        """Delete passages by id, or all that match a filter; returns how many there were.
+        """Delete passages by id, or all that match a filter; return how many were deleted.
 
         Raises:
             InputError: Neither ids nor a filter is given, or both are.
@@ -96,7 +97,7 @@ class Collection:
         self._check_open()
         where = parse_filter(filter)
         if (ids is None) == (where is None):
-            raise InputError("delete needs either ids or a filter that says something.")
+            raise InputError("`delete` needs either ids or a non-empty filter.")
         if where is not None:
             return self._store.delete_where(where)
         return self._store.delete(_id_list(ids))
@@ -107,7 +108,7 @@ class Collection:
         *,
         filter: Where = None,
     ) -> int:
-        """`delete` in a thread."""
+        """Run `delete` in a thread."""
         return await asyncio.to_thread(self.delete, ids, filter=filter)
 
     def get(self, ids: Sequence[str]) -> list[Passage | None]:
@@ -121,9 +122,10 @@ class Collection:
         return self._store.count(parse_filter(filter))
 
     def passages(self, filter: Where = None, *, batch: int = 256) -> Iterator[Passage]:
-        """Iterate over all passages that match, without vectors, in no particular order.
+        """Iterate over all passages that match a filter, in no particular order.
 
-        Fetches `batch` passages at a time, and may or may not see concurrent changes.
+        Fetches `batch` passages at a time, without their vectors, and may or may not see
+        concurrent changes.
         """
         self._check_open()
         return self._scan(parse_filter(filter), batch)
@@ -134,9 +136,9 @@ class Collection:
         return self._store.dense_vectors(_id_list(ids))
 
     def optimize(self) -> None:
-        """Merge what many adds have scattered, drop deleted passages, quantise large indexes.
+        """Merge segments, drop deleted passages and quantize large indexes.
 
-        Call it after a large `add`. It takes minutes at a million passages. Searches wait for it;
+        Call it after a large `add`. It takes minutes for a million passages. Searches wait for it;
         other threads and the event loop do not.
         """
         self._check_open()
@@ -163,7 +165,7 @@ class Collection:
         return self.count()
 
     def __bool__(self) -> bool:
-        return True  # also if it is empty
+        return True  # even if the index is empty
 
     def _points(self, passages: Sequence[Passage]) -> Points:
         return points_of(
@@ -191,5 +193,5 @@ class Collection:
 
 def _id_list(ids: Sequence[str] | None) -> list[str]:
     if ids is None or isinstance(ids, str) or not all(isinstance(i, str) for i in ids):
-        raise InputError(f'ids is a list of strings, such as ["a", "b"], got {ids!r}.')
+        raise InputError(f'`ids` must be a list of strings such as ["a", "b"], got {ids!r}.')
     return list(ids)

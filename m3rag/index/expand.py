@@ -1,4 +1,4 @@
-"""The section around a hit: its passage, widened by the passages before and after it."""
+"""Widen hits to sections: the passage with its neighbours in the document."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from m3rag.documents import Passage
 from m3rag.errors import InputError
 from m3rag.index.hit import Hit
 
-_GAP = 100  # characters of white space between two passages; more is text that is not stored
+_GAP = 100  # the longest white space, in characters, between two passages that touch
 
 
 def expand(
     hits: Sequence[Hit], neighbours: int, passages_of: Callable[[str], Sequence[Passage]]
 ) -> list[Hit]:
-    """The hits with widened passages; those whose sections share a character become one.
+    """Return the hits with widened passages; hits whose sections overlap become one.
 
     Args:
-        hits: best first.
-        neighbours: how many passages to add on each side.
-        passages_of: all stored passages of a document.
+        hits: The hits, best first.
+        neighbours: The number of passages to add on each side.
+        passages_of: Returns all stored passages of a document.
 
     Raises:
-        InputError: a negative number of neighbours.
+        InputError: `neighbours` is negative or not an integer.
     """
     if isinstance(neighbours, bool) or not isinstance(neighbours, int) or neighbours < 0:
-        raise InputError(f"neighbours is a whole number of at least 0, got {neighbours!r}.")
+        raise InputError(f"`neighbours` must be an integer of at least 0, got {neighbours!r}.")
     documents: dict[str, list[Passage]] = {}
     chosen: list[tuple[Hit, list[Passage]]] = []
     for hit in hits:
@@ -38,13 +38,14 @@ def expand(
             placed = [p for p in passages_of(name) if p.start is not None and p.end is not None]
             documents[name] = sorted(placed, key=_place)
         section = _around(hit.passage, documents[name], neighbours)
-        met = [i for i, (_, other) in enumerate(chosen) if _meet(section, other)]
-        if not met:
+        overlapping = [i for i, (_, other) in enumerate(chosen) if _overlap(section, other)]
+        if not overlapping:
             chosen.append((hit, section))
             continue
-        every = {p.id: p for i in met for p in chosen[i][1]} | {p.id: p for p in section}
-        chosen[met[0]] = chosen[met[0]][0], sorted(every.values(), key=_place)
-        for i in reversed(met[1:]):  # this hit joins sections that were two so far
+        merged = {p.id: p for i in overlapping for p in chosen[i][1]} | {p.id: p for p in section}
+        best = overlapping[0]
+        chosen[best] = chosen[best][0], sorted(merged.values(), key=_place)
+        for i in reversed(overlapping[1:]):  # this section joins several earlier ones
             del chosen[i]
     return [
         replace(hit, passage=_joined(hit.passage, parts), _explain=None) for hit, parts in chosen
@@ -56,9 +57,9 @@ def _place(passage: Passage) -> tuple[int, int]:
 
 
 def _around(passage: Passage, document: Sequence[Passage], neighbours: int) -> list[Passage]:
-    """The passage with its neighbours, as far as nothing is missing between them."""
+    """Return the passage with its neighbours, up to the first gap on each side."""
     at = next((i for i, other in enumerate(document) if other.id == passage.id), None)
-    if at is None:  # deleted since
+    if at is None:  # deleted meanwhile
         return [passage]
     first = last = at
     while first > max(0, at - neighbours) and _touch(document[first - 1], document[first]):
@@ -69,22 +70,22 @@ def _around(passage: Passage, document: Sequence[Passage], neighbours: int) -> l
     return list(document[first : last + 1])
 
 
-def _touch(one: Passage, following: Passage) -> bool:
-    return _place(following)[0] - _place(one)[1] <= _GAP
+def _touch(passage: Passage, following: Passage) -> bool:
+    return _place(following)[0] - _place(passage)[1] <= _GAP
 
 
-def _meet(one: Sequence[Passage], other: Sequence[Passage]) -> bool:
-    """Whether two sections of one document share a character."""
-    if one[0].document_id is None or one[0].document_id != other[0].document_id:
+def _overlap(first: Sequence[Passage], second: Sequence[Passage]) -> bool:
+    """Return whether two sections of the same document share a character."""
+    if first[0].document_id is None or first[0].document_id != second[0].document_id:
         return False
-    if any(part.start is None for part in (*one, *other)):
+    if any(part.start is None for part in (*first, *second)):
         return False
-    ends = [max(_place(part)[1] for part in parts) for parts in (one, other)]
-    return _place(one[0])[0] < ends[1] and _place(other[0])[0] < ends[0]
+    ends = [max(_place(part)[1] for part in parts) for parts in (first, second)]
+    return _place(first[0])[0] < ends[1] and _place(second[0])[0] < ends[0]
 
 
 def _joined(passage: Passage, parts: Sequence[Passage]) -> Passage:
-    """One passage of several, in their order; white space between them keeps its length."""
+    """Join passages, in order, to one; white space between them keeps its length."""
     if len(parts) == 1:
         return parts[0]
     start, end = _place(parts[0])

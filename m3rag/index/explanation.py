@@ -1,4 +1,4 @@
-"""The names of `m3rag.explanation`, where 0.1 had them."""
+"""Old import path of the names in `m3rag.explanation`, kept for code written for 0.1."""
 
 from m3rag.explanation import (
     Alignment,

@@ -1,4 +1,4 @@
-"""The names of `m3rag.stores.filters`, where 0.1 had them."""
+"""Old import path of the names in `m3rag.stores.filters`, kept for code written for 0.1."""
 
 from m3rag.stores.filters import (
     And,

@@ -1,4 +1,4 @@
-"""The names of `m3rag.index.sync`, where 0.1 had them."""
+"""Old import path of the names in `m3rag.index.sync`, kept for code written for 0.1."""
 
 from m3rag.index.sync import Changes, documents_in, sync
 

@@ -1,4 +1,4 @@
-"""A passage that a search found."""
+"""A passage returned by a search."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from m3rag.scoring import Match
 class Hit:
     """One result of a search.
 
-    Hits are equal if their scores and passages are, whichever search they come from.
+    Two hits are equal if their scores and passages are equal, whichever search returned them.
 
     Attributes:
-        score: The fused score, which hits are sorted by. A balanced search fuses balanced scores;
-            the channel scores below are never balanced.
+        score: The fused score, by which hits are sorted. With `balance`, it is computed from
+            balanced scores; the channel scores below are never balanced.
         passage: The passage.
-        dense: The inner product of the unit vectors, -1 to 1. Like the next three, it is None if
-            the search did not score that channel.
+        dense: The inner product of the unit vectors, -1 to 1. This and the next three scores are
+            None if the search did not score the channel.
         sparse: The sum of weight products over common tokens; 0.0 if there are none.
         colbert: The mean over the query's vectors of the best match in the passage, -1 to 1.
         bm25: BM25 over the model's tokens.
@@ -45,16 +45,16 @@ class Hit:
     def explain(self) -> Explanation:
         """Explain the hit: shares of the score, matched tokens, alignment, best sentence.
 
-        Encodes the passage again, unless the model's memo still has it.
+        Encodes the passage again unless the model's memo still holds it.
 
         Raises:
-            InputError: The hit does not come from a search for a text: it was found by a vector,
+            InputError: The hit does not come from a text search: it was found by a vector,
                 deep-copied, sent to another process, or built by hand.
             ClosedError: The model is closed.
         """
         if self._explain is None:
             raise InputError(
-                f"The hit {self.passage.id!r} does not know its question and its model. "
+                f"The hit {self.passage.id!r} is not attached to a query and a model. "
                 "Use m3rag.explain(model, query, hit.passage)."
             )
         return self._explain(self)

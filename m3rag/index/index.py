@@ -1,4 +1,4 @@
-"""The index: passages in, hits out."""
+"""`M3Index`: store passages and search them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from m3rag.stores.location import locate
 
 
 class M3Index(Collection):
-    """Passages that a search scores by dense, sparse, ColBERT and BM25 at once.
+    """An index of passages, searched by dense, sparse, ColBERT and BM25 scores together.
 
     Inherits `add`, `delete`, `get`, `count`, `passages`, `optimize` and `close`.
 
@@ -45,9 +45,9 @@ class M3Index(Collection):
         'Ferns like shade.'
 
     Attributes:
-        model: encodes passages and queries.
-        stored: the location, manifest and store of the index.
-        path: the folder; None if the index is not in one.
+        model: Encodes passages and queries.
+        stored: The location, manifest and store of the index.
+        path: The folder; None if the index is not in a folder.
     """
 
     def __init__(
@@ -73,25 +73,25 @@ class M3Index(Collection):
 
         Args:
             path: A folder; None for an index in memory.
-            model: The model that built the index or is to build it. An existing index loads its
-                own model by name if none is given.
-            colbert: "stored" (the default for a new index; about 1 KB a token at 1024 dimensions),
-                "on-demand" (encodes the candidates' passages at query time) or "off".
+            model: The model that built the index, or the model for a new one. Without it, an
+                existing index loads its own model by name.
+            colbert: "stored" (the default for a new index; about 1 KB per token with 1024
+                dimensions), "on-demand" (encodes the candidates at query time) or "off".
             context: "passage" (the default for a new index) encodes each passage alone.
                 "document" encodes the passages of a document together, up to the model's
-                `max_length` tokens a pass, so that each attends to the others. Add them next to
-                each other and in order, as `m3rag index` does; a `batch` of `add` is the most that
-                is encoded together. Explanations still encode a passage alone.
+                `max_length` tokens per pass, so that each attends to the others. Add them together
+                and in order, as `m3rag index` does: `add` encodes at most one `batch` together.
+                Explanations still encode a passage alone.
             create: Whether to create an index where there is none.
-            analyzer: Turns texts into token ids for BM25 instead of the model's tokenizer. Pass
+            analyzer: Turns texts into token ids for BM25, instead of the model's tokenizer. Pass
                 the same one each time you open the index.
             bm25: The settings of BM25, for a new index.
 
         Raises:
-            FormatError: The folder holds something else, is damaged, or has a newer format.
+            FormatError: The folder is not an index, is damaged, or has a newer format.
             ModelMismatchError: Another model built the index.
-            InUseError: Another process has it open.
-            InputError: It was built with other settings, or a new index has no model.
+            InUseError: Another process has the index open.
+            InputError: The index was built with other settings, or a new index has no model.
         """
         kind: AnalyzerKind = "model" if analyzer is None else "custom"
         settings = IndexSettings(colbert, context, kind, bm25)
@@ -100,12 +100,12 @@ class M3Index(Collection):
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """The channels that the index can score; "colbert" is missing if it is off."""
+        """The channels of the index: all, or all but "colbert" if `colbert="off"`."""
         return tuple(c for c in SCORED if c != "colbert" or self.manifest.colbert != "off")
 
     @property
     def presets(self) -> Mapping[str, Preset]:
-        """The weights saved in this index, by the names that `weights=` takes."""
+        """The weights saved in the index, by the name to pass as `weights`."""
         return MappingProxyType(self._presets)
 
     @cached_property
@@ -123,7 +123,7 @@ class M3Index(Collection):
         """Check the arguments of a search without searching.
 
         Raises:
-            InputError: The index cannot serve them.
+            InputError: An argument is out of range or not supported by the index.
         """
         return parse_request(
             texts,
@@ -135,10 +135,10 @@ class M3Index(Collection):
         )
 
     def save_preset(self, name: str, preset: Preset) -> None:
-        """Save weights for `search(weights=name)`; replaces a preset of the same name.
+        """Save weights for `search(weights=name)`, replacing any preset of the same name.
 
         Raises:
-            InputError: The name is empty or belongs to a built-in preset.
+            InputError: The name is empty, contains "/", or is reserved.
         """
         self._check_open()
         presets = {**self._presets, check_name(name): preset}
@@ -153,10 +153,10 @@ class M3Index(Collection):
         settings: SearchSettings = DEFAULTS,
         **options: Unpack[SearchOptions],
     ) -> list[Hit]:
-        """Return the `k` passages that answer a query best, best first.
+        """Return the `k` passages with the highest scores, best first.
 
         Args:
-            query: Encoded as it is.
+            query: The text to search for, encoded without a prefix.
             k: The number of hits; fewer if the index has fewer passages.
             settings: How to search.
             options: Fields of `SearchSettings` that differ from `settings`: `weights`, `fusion`,
@@ -164,7 +164,7 @@ class M3Index(Collection):
 
         Raises:
             InputError: The query is empty or an argument is out of range.
-            StorageError: The engine failed.
+            StorageError: The storage engine failed.
             ClosedError: The index is closed.
         """
         return self.search_many([query], k, settings=settings, **options)[0]
@@ -177,7 +177,7 @@ class M3Index(Collection):
         settings: SearchSettings = DEFAULTS,
         **options: Unpack[SearchOptions],
     ) -> list[list[Hit]]:
-        """`search` for several queries, which are encoded together."""
+        """Search for several queries, which are encoded together; see `search`."""
         request = self._request(queries, k, settings.changed(**options))
         return self._run(request, self.model.encode(request.texts) if request.encoded else None)
 
@@ -189,7 +189,7 @@ class M3Index(Collection):
         settings: SearchSettings = DEFAULTS,
         **options: Unpack[SearchOptions],
     ) -> list[Hit]:
-        """`search` without blocking the event loop."""
+        """Run `search` without blocking the event loop."""
         return (await self.asearch_many([query], k, settings=settings, **options))[0]
 
     async def asearch_many(
@@ -200,7 +200,7 @@ class M3Index(Collection):
         settings: SearchSettings = DEFAULTS,
         **options: Unpack[SearchOptions],
     ) -> list[list[Hit]]:
-        """`search_many` without blocking the event loop."""
+        """Run `search_many` without blocking the event loop."""
         request = self._request(queries, k, settings.changed(**options))
         encoding = await self.model.aencode(request.texts) if request.encoded else None
         return await asyncio.to_thread(self._run, request, encoding)
@@ -212,10 +212,10 @@ class M3Index(Collection):
         *,
         filter: Where = None,
     ) -> list[Hit]:
-        """Return the passages whose dense vectors have the largest inner product with `(dim,)`.
+        """Return the `k` passages nearest to a dense vector `(dim,)`, by inner product.
 
         Raises:
-            InputError: The vector has another width, or a value that is not a finite number.
+            InputError: The vector does not have `dim` finite numbers.
         """
         encoding = vector_encoding(vector, self.model)
         settings = SearchSettings(channels=["dense"], filter=filter, candidates=k)
@@ -233,15 +233,15 @@ class M3Index(Collection):
     ) -> tuple[Floats, dict[str, Floats]]:
         """Score texts that were found elsewhere, on every channel that has a weight.
 
-        Uses the stored vectors of a text if its id is in the index with the very same text, and
-        encodes the others once.
+        Uses the stored vectors of a text if the index has its id with exactly this text, and
+        encodes the other texts once.
 
         Args:
-            query: Encoded as it is.
-            texts: n of them.
+            query: The query, encoded without a prefix.
+            texts: The n texts.
             weights: As for `search`, without bm25.
-            ids: The id of each text; None or no ids for texts without one.
-            model: Encodes instead of the index's own; must be equal to it.
+            ids: The id of each text, None for a text without one; leave it out if none has one.
+            model: Encodes in place of the index's own model; must have the same fingerprint.
 
         Returns:
             The weighted sum divided by the sum of the weights, `(n,)`, and the scores of each
@@ -252,7 +252,7 @@ class M3Index(Collection):
             ModelMismatchError: The model did not build the index.
         """
         model = self.model if model is None else model
-        self.manifest.check_model(model, "the index")
+        self.manifest.check_model(model, "The index")
 
         def search(wanted: list[str], counted: Mapping[str, float]) -> list[Hit]:
             if "colbert" in counted and self.manifest.colbert != "stored":
@@ -265,14 +265,14 @@ class M3Index(Collection):
     def expand(self, hits: Sequence[Hit], neighbours: int = 1) -> list[Hit]:
         """Widen the passages of hits to the sections around them.
 
-        A section is the passage with `neighbours` passages of its document before and after it,
-        as far as they are stored without a gap. `start` and `end` count characters of the
-        document. White space between passages keeps its length, but not always its characters.
-        Hits whose sections share a character become one, with the scores and the id of the best.
-        A passage without a document, or without a place in it, stays as it is.
+        A section is a passage with `neighbours` passages of its document before and after it, up
+        to the first gap. `start` and `end` count characters of the document. White space between
+        passages keeps its length, but not always its characters. Hits whose sections share a
+        character become one, with the scores and the id of the best. A passage without
+        `document_id`, `start` or `end` stays as it is.
 
         Raises:
-            InputError: `neighbours` is negative.
+            InputError: `neighbours` is negative or not an integer.
         """
         self._check_open()
         return expand(hits, neighbours, lambda name: [*self.passages({"document_id": name})])

@@ -1,4 +1,4 @@
-"""What an index holds, and deleting from it; both work without its model."""
+"""Describe an index and delete from it, without loading its model."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _PAGE = 256  # passages read at a time
 
 @dataclass(frozen=True, slots=True)
 class IndexInfo:
-    """What an index holds.
+    """The contents of an index.
 
     Attributes:
-        place: the folder or URL of the index.
-        manifest: which model built it, and with which settings.
-        documents: the number of passages of each document, by document id.
-        bytes: its size on the disk; None for an index that is not in a folder.
-        presets: the weights saved in it.
+        place: The folder or URL of the index.
+        manifest: The model that built the index, and its settings.
+        documents: The number of passages of each document, by document id.
+        bytes: The size on disk; None for an index that is not in a folder.
+        presets: The weights saved in the index.
     """
 
     place: str
@@ -58,14 +58,14 @@ class IndexInfo:
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """The result of a deletion: the number of passages deleted, and of those left."""
+    """The result of a deletion: how many passages were deleted, and how many are left."""
 
     deleted: int
     left: int
 
 
 def info(stored: StoredIndex) -> IndexInfo:
-    """Read what an index holds; reads all passages."""
+    """Describe the contents of an index; reads all passages."""
     documents: Counter[str] = Counter()
     after: str | None = None
     while True:
@@ -84,10 +84,10 @@ def info(stored: StoredIndex) -> IndexInfo:
 
 
 def delete(stored: StoredIndex, *, documents: Sequence[str] = (), filter: Where = None) -> Deleted:
-    """Delete documents by id, or passages by filter; with both, passages that match both.
+    """Delete documents by id or passages by filter; with both, passages that match both.
 
     Raises:
-        InputError: Neither is given.
+        InputError: Neither documents nor a filter is given.
     """
     chosen: list[Mapping[str, Any] | Filter] = []
     if documents:
@@ -97,12 +97,12 @@ def delete(stored: StoredIndex, *, documents: Sequence[str] = (), filter: Where 
     if not chosen:
         raise InputError("Say what to delete: documents by id, or passages by a filter.")
     where = parse_filter({"$and": chosen})
-    assert where is not None  # something is chosen
+    assert where is not None  # `chosen` is not empty
     return Deleted(stored.store.delete_where(where), stored.store.count())
 
 
 def _size(folder: Path) -> int:
-    """Return the bytes that a folder takes: the engine's files are sparse, so blocks count."""
+    """Return the bytes a folder takes on disk; counts blocks, as the engine's files are sparse."""
     size = 0
     for file in folder.rglob("*"):
         if file.is_file():

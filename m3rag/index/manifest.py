@@ -1,4 +1,4 @@
-"""`m3rag.json`: what a folder is, which model made it, with which settings."""
+"""The manifest of an index, `m3rag.json`: its format, its model and its settings."""
 
 from __future__ import annotations
 
@@ -24,19 +24,21 @@ CONTEXTS: tuple[ContextMode, ...] = get_args(ContextMode)
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What every later use of an index must agree with.
+    """The model and settings of an index, fixed when it is created.
 
     Attributes:
-        model: the model's name, for `M3Model.load`.
-        fingerprint: of its weights and tokenizer; the same fingerprint, the same vectors.
-        dim: the width of its dense vectors.
-        colbert_dim: the width of its ColBERT vectors.
-        vocab_size: the number of its tokens.
+        model: The model's name, for `M3Model.load`.
+        fingerprint: The hash of the model's weights and tokenizer; models with the same
+            fingerprint return the same vectors.
+        dim: The width of the dense vectors.
+        colbert_dim: The width of the ColBERT vectors.
+        vocab_size: The size of the model's vocabulary.
         colbert: "stored", "on-demand" or "off".
-        context: what a passage has seen when it is encoded: "passage", itself, or "document".
-        analyzer: who makes the tokens of BM25, "model" or "custom".
-        bm25: its settings.
-        created: ISO 8601, UTC.
+        context: "passage" if each passage is encoded alone, "document" if together with the
+            passages of its document.
+        analyzer: The source of the tokens for BM25: "model" or "custom".
+        bm25: The settings of BM25.
+        created: The time of creation, ISO 8601 in UTC.
     """
 
     model: str
@@ -60,7 +62,7 @@ class Manifest:
         analyzer: AnalyzerKind,
         bm25: BM25,
     ) -> Manifest:
-        """The manifest of a new index."""
+        """Return the manifest of a new index."""
         return cls(
             model=model.name,
             fingerprint=model.fingerprint,
@@ -75,15 +77,19 @@ class Manifest:
         )
 
     def check_model(self, model: Model, place: str) -> None:
-        """Refuse a model whose vectors do not belong here.
+        """Check that a model is the one that built the index.
+
+        Args:
+            model: The model.
+            place: The name of the index in the error message.
 
         Raises:
-            ModelMismatchError: naming both models.
+            ModelMismatchError: It is a different model; the message names both.
         """
         if model.fingerprint != self.fingerprint:
             same = " (the same name, other weights)" if model.name == self.model else ""
             raise ModelMismatchError(
-                f"{place} was made by the model {self.model!r} ({self.dim} dimensions, "
+                f"{place} was built by the model {self.model!r} ({self.dim} dimensions, "
                 f"fingerprint {self.fingerprint[:12]}), not by {model.name!r} ({model.dim} "
                 f"dimensions, fingerprint {model.fingerprint[:12]}){same}. Open it with its own "
                 "model, or index the documents again into a new folder."
@@ -114,7 +120,7 @@ def read_manifest(location: Location) -> Manifest:
     """Read the manifest.
 
     Raises:
-        FormatError: There is none, it is damaged, or a newer m3rag wrote it.
+        FormatError: The manifest is missing or damaged, or a newer m3rag wrote it.
     """
     try:
         content = location.read(NAME)
@@ -123,20 +129,21 @@ def read_manifest(location: Location) -> Manifest:
         values = json.loads(content)
     except (OSError, ValueError) as error:
         raise FormatError(
-            f"{location.label(NAME)} cannot be read: {error}. Index into a new folder."
+            f"{location.label(NAME)} cannot be read: {error}. Index the documents into a new "
+            "folder."
         ) from None
     version = values.get("format") if isinstance(values, dict) else None
     if isinstance(version, int) and version > FORMAT:
         raise FormatError(
-            f"{location} has format {version}, this m3rag reads up to {FORMAT}. "
-            "Upgrade it: pip install -U m3rag."
+            f"{location} has format {version}, but this m3rag reads only up to {FORMAT}. "
+            "Upgrade m3rag: pip install -U m3rag."
         )
     try:
         return _parsed(values, location.engine)
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(
-            f"{location.label(NAME)} is damaged ({type(error).__name__}: {error}). Index into a "
-            "new folder."
+            f"{location.label(NAME)} is damaged ({type(error).__name__}: {error}). Index the "
+            "documents into a new folder."
         ) from None
 
 
@@ -145,7 +152,7 @@ def _parsed(content: dict[str, Any], engine: str) -> Manifest:
         raise ValueError(f"format {content['format']!r} of engine {content['engine']!r}")
     if content["colbert"] not in COLBERT_MODES:
         raise ValueError(f"colbert {content['colbert']!r}")
-    context = content.get("context", "passage")  # indexes made before there was a choice
+    context = content.get("context", "passage")  # missing in indexes built by older versions
     if context not in CONTEXTS:
         raise ValueError(f"context {context!r}")
     model = content["model"]

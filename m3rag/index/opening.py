@@ -1,4 +1,4 @@
-"""Opening an index: an existing one with its own settings, or a new one."""
+"""Open an existing index with its own settings, or create a new one."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class StoredIndex:
     """An open index without its model: enough to read and delete passages.
 
     Attributes:
-        location: where it is.
-        manifest: which model built it, and with which settings.
-        store: its passages, with their vectors.
+        location: The folder or URL of the index.
+        manifest: The model that built the index, and its settings.
+        store: The passages with their vectors.
     """
 
     location: Location
@@ -41,10 +41,10 @@ class StoredIndex:
 
 @dataclass(frozen=True, slots=True)
 class IndexSettings:
-    """What the caller asks of an index; None leaves the choice to the index.
+    """The settings that the caller requests; None accepts any, or the default of a new index.
 
     Raises:
-        InputError: A mode that does not exist.
+        InputError: A mode does not exist.
     """
 
     colbert: ColbertMode | None = None
@@ -54,11 +54,11 @@ class IndexSettings:
 
     def __post_init__(self) -> None:
         if self.colbert not in (None, *COLBERT_MODES):
-            modes = ", ".join(f'"{mode}"' for mode in COLBERT_MODES)
-            raise InputError(f"No colbert mode is called {self.colbert!r}; there are {modes}.")
+            raise InputError(
+                f'`colbert` must be "stored", "on-demand" or "off", got {self.colbert!r}.'
+            )
         if self.context not in (None, *CONTEXTS):
-            names = " and ".join(f'"{name}"' for name in CONTEXTS)
-            raise InputError(f"No context is called {self.context!r}; there are {names}.")
+            raise InputError(f'`context` must be "passage" or "document", got {self.context!r}.')
 
 
 def open_index(
@@ -67,16 +67,17 @@ def open_index(
     """Open the index at a location with its model, or create one.
 
     Args:
-        location: Where it is.
-        model: What built it or is to build it; None loads an existing index's own by name.
-        settings: What the caller asks for.
+        location: The folder or URL of the index.
+        model: The model that built the index, or the model for a new one; None loads the model of
+            an existing index by name.
+        settings: The settings that the caller requests.
         create: Whether to create an index where there is none.
 
     Raises:
-        FormatError: The place holds something else, or an index of a newer format.
-        ModelMismatchError: Another model built it.
-        InUseError: Another process has it open.
-        InputError: It was built with other settings, or a new one has no model.
+        FormatError: The location is not an index, is damaged, or has a newer format.
+        ModelMismatchError: Another model built the index.
+        InUseError: Another process has the index open.
+        InputError: The index was built with other settings, or a new index has no model.
     """
     if location.exists():
         manifest = read_manifest(location)
@@ -98,7 +99,7 @@ def open_stored(location: Location) -> StoredIndex:
 
     Raises:
         FormatError: There is no index, or it is damaged.
-        InUseError: Another process has it open.
+        InUseError: Another process has the index open.
     """
     return _opened(location, read_manifest(location))
 
@@ -117,8 +118,8 @@ def _new(model: Model | None, settings: IndexSettings) -> tuple[Model, Manifest]
         )
     if settings.colbert == "on-demand" and settings.context == "document":
         raise InputError(
-            'colbert="on-demand" encodes a found passage alone, and context="document" all of a '
-            'document together: use colbert="stored" or "off" with it.'
+            'colbert="on-demand" encodes each candidate alone, but context="document" encodes the '
+            'passages of a document together. Use colbert="stored" or "off" with it.'
         )
     manifest = Manifest.of(
         model,
@@ -131,20 +132,24 @@ def _new(model: Model | None, settings: IndexSettings) -> tuple[Model, Manifest]
 
 
 def _check_settings(location: Location, manifest: Manifest, settings: IndexSettings) -> None:
-    """Check that an existing index has the settings that the caller asks for."""
+    """Check that an existing index has the requested settings."""
     for name in ("colbert", "context"):
         has, wanted = getattr(manifest, name), getattr(settings, name)
         if wanted not in (None, has):
             raise InputError(
-                f"{location} was made with {name}={has!r} and cannot become {wanted!r}: leave "
-                f"{name} out, or index the documents into a new folder."
+                f"{location} was built with {name}={has!r}, which cannot change to {wanted!r}. "
+                f"Leave `{name}` out, or index the documents into a new folder."
             )
     if settings.bm25 not in (None, manifest.bm25):
         raise InputError(
-            f"{location} was made with {manifest.bm25}, and cannot become {settings.bm25}."
+            f"{location} was built with {manifest.bm25}, which cannot change to {settings.bm25}. "
+            "Leave `bm25` out, or index the documents into a new folder."
         )
     if settings.analyzer != manifest.analyzer:
+        if manifest.analyzer == "custom":
+            raise InputError(
+                f"{location} was built with a custom analyzer. Pass the same one as `analyzer`."
+            )
         raise InputError(
-            f"{location} was made with the {manifest.analyzer} analyzer: open it "
-            + ("with the same analyzer=…" if manifest.analyzer == "custom" else "without one.")
+            f"{location} was built with the tokenizer of its model. Leave `analyzer` out."
         )

@@ -1,4 +1,4 @@
-"""`presets.json`: weights that were learned for one index, by their names."""
+"""The named weights saved with an index, `presets.json`."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _RESERVED = (*PRESETS, "rrf")
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """How scores become one, as `m3rag.tuning.tune` learned it.
+    """Weights and a fusion, as learned by `m3rag.tuning.tune`.
 
     Attributes:
-        weights: a weight for each channel, 0 for those that do not count; may be given as for
-            `M3Index.search`.
-        fusion: "weighted", or "rrf", which weighs every channel that has a weight 1.
-        k: the constant of reciprocal rank fusion.
-        learned_from: for people: how many questions of which kind.
-        min_score: the fused score below which nothing in the index answers, as `calibrate` of
-            `m3rag.tuning` chose it; None if nobody did. Ranks have none.
+        weights: The weight of each channel, 0 for channels that do not count; accepts the same
+            forms as `M3Index.search`.
+        fusion: "weighted", or "rrf", which gives every channel with a weight the weight 1.
+        k: The constant of reciprocal rank fusion.
+        learned_from: A note for people: the number and kind of the labelled queries.
+        min_score: The fused score below which a passage does not answer a question, as chosen by
+            `m3rag.tuning.calibrate`; None if not calibrated, and for "rrf".
 
     Raises:
-        InputError: weights that are unknown or all zero, an unknown fusion, k not above 0, or
-            a `min_score` that is not finite or is one of ranks.
+        InputError: The weights are unknown or all zero, the fusion is unknown, `k` is not above 0,
+            or `min_score` is not finite or is set for "rrf".
     """
 
     weights: Mapping[str, float]
@@ -44,28 +44,29 @@ class Preset:
         weights = parse_weights(self.weights)
         if not any(weights.values()) or self.fusion not in FUSIONS or not self.k > 0:
             raise InputError(
-                f"A preset needs a weight above 0, a fusion of {', '.join(FUSIONS)} and k above 0, "
-                f"got {weights}, {self.fusion!r} and {self.k:g}."
+                f"A preset needs a weight above 0, a fusion ({' or '.join(FUSIONS)}) and a k above "
+                f"0, got {weights}, {self.fusion!r} and {self.k:g}."
             )
         if self.min_score is not None and (
             self.fusion != "weighted" or not math.isfinite(self.min_score)
         ):
             raise InputError(
-                "min_score is a finite number, and for the fusion weighted only, got "
+                '`min_score` must be a finite number and needs the fusion "weighted", got '
                 f"{self.min_score!r} for {self.fusion!r}."
             )
         object.__setattr__(self, "weights", weights)
 
 
 def check_name(name: str) -> str:
-    """The name of a new preset.
+    """Return the name of a new preset after checking it.
 
     Raises:
-        InputError: it is empty, or means something else already.
+        InputError: The name is empty, contains "/", or is reserved.
     """
     if not name.strip() or "/" in name or name in _RESERVED:
         raise InputError(
-            f"A preset cannot be called {name!r}: take a word other than {', '.join(_RESERVED)}."
+            f"A preset cannot be named {name!r}. Choose a name without / other than "
+            f"{', '.join(_RESERVED)}."
         )
     return name
 
@@ -77,10 +78,10 @@ def write_presets(location: Location, presets: Mapping[str, Preset]) -> None:
 
 
 def read_presets(location: Location) -> dict[str, Preset]:
-    """Read the presets of an index; none if it has no such record.
+    """Read the presets of an index; an empty dict if none are saved.
 
     Raises:
-        FormatError: The record is damaged.
+        FormatError: The file is damaged.
     """
     try:
         content = location.read(NAME)
@@ -98,8 +99,8 @@ def read_presets(location: Location) -> dict[str, Preset]:
         }
     except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise FormatError(
-            f"{location.label(NAME)} is damaged ({type(error).__name__}: {error}). Delete it, and "
-            "learn the weights again: m3rag tune."
+            f"{location.label(NAME)} is damaged ({type(error).__name__}: {error}). Delete it and "
+            "learn the weights again with m3rag tune."
         ) from None
 
 

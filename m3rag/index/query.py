@@ -1,7 +1,7 @@
-"""From the arguments of a search to a checked request.
+"""Check the arguments of a search.
 
-`parse_request` checks the settings of a search against an index, and `plan_scoring` chooses which
-channels retrieve candidates and which score them.
+`parse_request` checks the settings of a search against an index, and `plan_scoring` chooses the
+channels that retrieve candidates and the channels that score them.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ CANDIDATES = 100
 
 @dataclass(frozen=True, slots=True)
 class ScoringPlan:
-    """Which channels a search uses, and how their scores are fused.
+    """The channels that a search uses, and how their scores are fused.
 
     Attributes:
         weights: The channels in the fused score; all weights are above zero.
-        score: The channels that are scored, and that a hit reports.
+        score: The channels that are scored and reported in a hit.
         retrieve: The channels that retrieve candidates.
         fusion: "weighted" or "rrf".
         rrf_k: The constant of "rrf".
@@ -52,10 +52,10 @@ class SearchRequest:
 
     @property
     def encoded(self) -> bool:
-        """Whether the model must encode the texts; BM25 only counts their tokens.
+        """Whether the model must encode the texts; BM25 alone only counts their tokens.
 
-        The model then computes all views. A query is short, and a reranker that needs the other
-        views next finds them in the model's memo.
+        The model then computes all three views: a query is short, and a reranker that needs the
+        other views next finds them in the model's memo.
         """
         return set(self.plan.score) != {"bm25"}
 
@@ -73,7 +73,7 @@ def parse_request(
 
     Args:
         texts: The queries.
-        k: The number of hits for each.
+        k: The number of hits for each query.
         settings: How to search.
         available: The channels of the index.
         colbert: The index's ColBERT mode.
@@ -86,11 +86,11 @@ def parse_request(
     plan = plan_scoring(settings, available, presets)
     if plan.retrieve == ("colbert",) and colbert != "stored":
         raise InputError(
-            'colbert alone compares with every passage, which needs colbert="stored"; this '
-            f'index has {colbert!r}. Add "dense" to the channels.'
+            'ColBERT alone scores every passage, which needs colbert="stored", but this index '
+            f'has colbert={colbert!r}. Add "dense" to the channels.'
         )
     if isinstance(texts, str):
-        raise InputError("queries is one string; pass a list, or use search().")
+        raise InputError("`queries` is a single string. Pass a list, or use search().")
     for text in texts:
         check_query(text)
     _check_count("k", k)
@@ -98,7 +98,7 @@ def parse_request(
     _check_count("candidates", candidates)
     if candidates < k:
         raise InputError(
-            f"candidates={candidates} cannot give k={k} hits: use candidates={k} or more."
+            f"candidates={candidates} cannot give k={k} hits. Use candidates={k} or more."
         )
     _check_balance(settings.balance, plan)
     where = parse_filter(settings.filter)
@@ -111,56 +111,59 @@ def plan_scoring(
     """Choose the channels that retrieve, score and count.
 
     Without `channels`, the channels with a weight above zero are scored. With `channels`, exactly
-    those are scored, and a hit reports all of them, even those without a weight. Of the scored
-    channels,
+    those are scored, and a hit reports all of them, even those without a weight.
 
-    * those with a weight make up the fused score; if none has one, each weighs 1;
-    * those with a weight, except colbert, retrieve candidates. ColBERT reranks what others
-      retrieve. If only colbert has a weight, the other scored channels retrieve; if only colbert
-      is scored, it scores every passage of the index, which is exact and slow.
+    * Scored channels with a weight make up the fused score. If none has a weight, each weighs 1.
+    * Scored channels with a weight, except colbert, retrieve candidates; ColBERT only reranks
+      them. If only colbert has a weight, the other scored channels retrieve. If only colbert is
+      scored, it scores every passage of the index, which is exact and slow.
 
-    Presets are weights of scores. Reciprocal rank fusion uses ranks only, so with a preset each
+    Presets are weights for scores. Reciprocal rank fusion uses ranks only, so with a preset each
     scored channel weighs 1; weights given as numbers are used as they are. A preset saved by `tune`
-    brings its own fusion.
+    sets its own fusion.
 
     Raises:
         InputError: A channel is unknown or unavailable, or no channel has a weight.
     """
     weights, fusion = settings.weights, settings.fusion
     if fusion not in FUSIONS:
-        raise InputError(f'No fusion is called {fusion!r}; there are "weighted" and "rrf".')
+        raise InputError(f'`fusion` must be "weighted" or "rrf", got {fusion!r}.')
     every = parse_weights(weights, PRESETS | {name: p.weights for name, p in presets.items()})
     named = isinstance(weights, str)
-    own = presets.get(weights) if isinstance(weights, str) else None
-    if own is not None and own.fusion == "rrf":
+    preset = presets.get(weights) if isinstance(weights, str) else None
+    if preset is not None and preset.fusion == "rrf":
         fusion = "rrf"
     if settings.channels is None:
         score = tuple(c for c in SCORED if every[c] > 0 and (c in available or not named))
         if not score:
-            raise InputError(f"All weights are zero: {weights!r}. Give one channel a weight.")
+            raise InputError(
+                f"All weights are zero: {weights!r}. Give at least one channel a weight above 0."
+            )
     else:
         score = _checked_channels(settings.channels)
     missing = [c for c in score if c not in available]
     if missing:
         raise InputError(
-            f"This index has no {missing[0]} vectors; it has {', '.join(available)}. Leave "
-            f'{missing[0]} out, or index again with colbert="stored".'
+            f"This index has no {missing[0]} vectors. Its channels are {', '.join(available)}. "
+            f'Leave {missing[0]} out, or index the documents again with colbert="stored".'
         )
     counted = {c: every[c] for c in score if every[c] > 0}
     if not counted or (named and fusion == "rrf"):
         counted = dict.fromkeys(score, 1.0)
     retrieve = [c for c in counted if c != "colbert"] or [c for c in score if c != "colbert"]
-    rrf_k = own.k if own is not None else RRF_K
+    rrf_k = preset.k if preset is not None else RRF_K
     return ScoringPlan(counted, score, tuple(retrieve) or ("colbert",), fusion, rrf_k)
 
 
 def _checked_channels(channels: Sequence[str]) -> tuple[str, ...]:
-    """Return the channels in their usual order."""
+    """Return the channels in the order of `SCORED`."""
     if isinstance(channels, str) or not channels:
-        raise InputError(f'channels is a list such as ["dense", "sparse"], got {channels!r}.')
+        raise InputError(
+            f'`channels` must be a list such as ["dense", "sparse"], got {channels!r}.'
+        )
     unknown = [c for c in channels if c not in SCORED]
     if unknown:
-        raise InputError(f"No channel is called {unknown[0]!r}; there are {', '.join(SCORED)}.")
+        raise InputError(f"Unknown channel {unknown[0]!r}. The channels are {', '.join(SCORED)}.")
     return tuple(c for c in SCORED if c in channels)
 
 
@@ -168,14 +171,14 @@ def _check_balance(name: object, plan: ScoringPlan) -> None:
     if name is None:
         return
     if not isinstance(name, str) or not name:
-        raise InputError(f'balance names a field of the metadata, such as "lang", got {name!r}.')
+        raise InputError(f'`balance` must be a metadata field such as "lang", got {name!r}.')
     if plan.fusion == "rrf":
         raise InputError(
-            f'balance={name!r} changes scores, which ranks do not see: use fusion="weighted" with '
-            "weights of scores."
+            f"balance={name!r} changes scores, but reciprocal rank fusion uses ranks only. Use "
+            'fusion="weighted", without weights that were saved for "rrf".'
         )
 
 
 def _check_count(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(f"{name} must be a whole number of at least 1, got {value!r}.")
+        raise InputError(f"`{name}` must be an integer of at least 1, got {value!r}.")

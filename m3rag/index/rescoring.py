@@ -1,4 +1,4 @@
-"""Scores of texts that were found elsewhere, from stored vectors where the index has the text."""
+"""Score texts found elsewhere, by their stored vectors where the index has the text."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from m3rag.encoder import Model
+from m3rag.errors import InputError
 from m3rag.index.hit import Hit
 from m3rag.scoring import Weights, weighted_sum
 from m3rag.scoring.fusion import Floats
 from m3rag.scoring.texts import channel_scores, check_query, text_weights
 
 Search = Callable[[list[str], Mapping[str, float]], Sequence[Hit]]
-"""Scores the stored passages with these ids on the channels of these weights."""
+"""A function (ids, weights) that scores stored passages on the channels with a weight."""
 
 
 def rescore(
@@ -23,21 +24,29 @@ def rescore(
     ids: Sequence[str | None],
     *,
     model: Model,
-    search: Search | None,
+    search: Search,
 ) -> tuple[Floats, dict[str, Floats]]:
     """Score texts against a query; see `M3Index.rescore`.
 
     Args:
-        query: Encoded as it is.
-        texts: n of them.
+        query: The query, encoded without a prefix.
+        texts: The n texts.
         weights: As for `M3Index.rescore`.
-        ids: The ids of the texts, as far as they have one.
-        model: Encodes the query, and the texts that are not stored.
-        search: Scores stored passages; None if the stored vectors cannot be used.
+        ids: The id of each text, or nothing; None for a text without one.
+        model: Encodes the query and the texts that are not stored.
+        search: Scores stored passages.
+
+    Raises:
+        InputError: The query is empty, the weights cannot be used, or `ids` has another length
+            than `texts`.
     """
+    if ids and len(ids) != len(texts):
+        raise InputError(
+            f"There are {len(texts)} texts and {len(ids)} ids: pass one id, or None, for each text."
+        )
     counted = text_weights(weights, model.presets)
     check_query(query)
-    known = {} if search is None else _stored(texts, ids, counted, search)
+    known = _stored(texts, ids, counted, search)
     missing = [row for row in range(len(texts)) if row not in known]
     columns = {channel: np.zeros(len(texts), np.float32) for channel in counted}
     for row, hit in known.items():
@@ -52,7 +61,7 @@ def rescore(
 def _stored(
     texts: Sequence[str], ids: Sequence[str | None], weights: Mapping[str, float], search: Search
 ) -> dict[int, Hit]:
-    """Return the hits of the texts that are stored unchanged, by their position."""
+    """Return the hits of texts that are stored unchanged, by the position of the text."""
     wanted = list(dict.fromkeys(i for i in ids if i))
     if not wanted:
         return {}

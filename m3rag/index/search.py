@@ -1,4 +1,4 @@
-"""From a request to hits: candidates from the store, fused once, here."""
+"""Run a search: retrieve candidates from the store, fuse their scores and return hits."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def run_search(
         bm25: The token frequencies of the queries; None if bm25 is not scored.
         store: Retrieves and scores the candidates.
         model: Encodes the candidates if ColBERT vectors are computed on demand.
-        on_demand: Whether they are.
+        on_demand: Whether ColBERT vectors are computed on demand.
     """
     plans = query_plans(request, encoding, bm25, skip={"colbert"} if on_demand else set())
     found = store.search(plans)
@@ -84,13 +84,13 @@ def vector_encoding(vector: Sequence[float] | NDArray[np.floating], model: Model
     """Return a dense vector `(dim,)` as the encoding of one query.
 
     Raises:
-        InputError: It has another width, or a value that is not a finite number.
+        InputError: The vector does not have `model.dim` finite numbers.
     """
     dense = np.asarray(vector, np.float32)
     if dense.shape != (model.dim,) or not np.isfinite(dense).all():
         raise InputError(
-            f"The vector must be {model.dim} finite numbers, as the model {model.name!r} gives, "
-            f"got shape {dense.shape}."
+            f"`vector` must be {model.dim} finite numbers, like the vectors of the model "
+            f"{model.name!r}, got shape {dense.shape}."
         )
     return Encoding(
         n_tokens=np.zeros(1, np.int32), truncated=np.zeros(1, np.bool_), dense=dense[None]
@@ -98,7 +98,7 @@ def vector_encoding(vector: Sequence[float] | NDArray[np.floating], model: Model
 
 
 def rank(found: Candidates, plan: ScoringPlan) -> tuple[list[int], Floats]:
-    """Return the candidates' positions, best first, and their fused scores.
+    """Return the positions of the candidates, best first, and their fused scores.
 
     Equal scores are ordered by id, so that every store returns the same order.
     """
@@ -112,15 +112,15 @@ def rank(found: Candidates, plan: ScoringPlan) -> tuple[list[int], Floats]:
 def balance_candidates(
     found: Candidates, plan: ScoringPlan, passages: Sequence[Passage | None], name: str
 ) -> Candidates:
-    """Return the candidates with scores that give no value of a metadata field an advantage.
+    """Return the candidates with scores balanced between the values of a metadata field.
 
     Only the channels in the fused score change; see `m3rag.scoring.balanced`. Passages without
     the field form a group of their own.
 
     Args:
-        found: n candidates.
+        found: The n candidates.
         plan: How they will be ranked.
-        passages: The n passages; None for one that was deleted meanwhile.
+        passages: The n passages; None for a passage that was deleted meanwhile.
         name: The metadata field.
     """
     values = [None if p is None else p.metadata.get(name) for p in passages]
@@ -132,8 +132,8 @@ def balance_candidates(
 class _Explainer:
     """Explains one hit of a search.
 
-    Not a dataclass, since `dataclasses.asdict` of a hit would descend into the model. It becomes
-    None when a hit is deep-copied or pickled, so that the model stays in its process.
+    Not a dataclass, because `dataclasses.asdict` of a hit would descend into the model. When a hit
+    is deep-copied or pickled, its explainer becomes None, so that the model stays in its process.
     """
 
     __slots__ = ("model", "plan", "query", "row", "scores")
@@ -144,14 +144,14 @@ class _Explainer:
         self.model = model
         self.query = query
         self.plan = plan
-        self.scores = scores  # (n,) of all candidates, balanced if the search was
-        self.row = row  # which candidate the hit is
+        self.scores = scores  # (n,) by channel, of all candidates; balanced in a balanced search
+        self.row = row  # the position of the hit among the candidates
 
     def __call__(self, hit: Hit) -> Explanation:
         rrf_k = self.plan.rrf_k if self.plan.fusion == "rrf" else None
         shares = channel_shares(self.scores, self.plan.weights, self.row, rrf_k=rrf_k)
         # A balanced search balances the shares; the score of a channel is always the hit's own.
-        channels = tuple(replace(one, score=getattr(hit, one.name)) for one in shares)
+        channels = tuple(replace(share, score=getattr(hit, share.name)) for share in shares)
         return explain_fused(
             self.model, self.query, hit.passage, hit.score, self.plan.fusion, channels
         )
@@ -168,7 +168,7 @@ def _hits(
     store: Store,
     model: Model,
 ) -> list[Hit]:
-    """Return the best k candidates that still exist; another thread may delete some meanwhile."""
+    """Return the best k candidates, without those that another thread deleted meanwhile."""
     counted = found
     if request.balance is not None:
         counted = balance_candidates(found, request.plan, store.get(found.ids), request.balance)
@@ -199,7 +199,7 @@ def _hits(
 def _with_colbert(
     candidates: Candidates, query: NDArray[np.floating], store: Store, model: Model
 ) -> Candidates:
-    """Return the candidates that still exist, with the ColBERT scores of their encoded texts."""
+    """Return the candidates that still exist, with ColBERT scores computed from their texts."""
     passages = store.get(candidates.ids)
     kept = [i for i, passage in enumerate(passages) if passage is not None]
     texts = [passage.text for passage in passages if passage is not None]

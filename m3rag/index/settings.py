@@ -1,7 +1,7 @@
 """The settings of a search, declared once.
 
-`M3Index.search`, the retrievers, the command line and the service take them from here. The module
-imports nothing heavy, so that the command line can show its help quickly.
+`M3Index.search`, the retrievers, the command line and the service use this declaration. The module
+imports nothing heavy, so that the command line shows its help quickly.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ class SearchOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSettings:
-    """How to search. Each field may also be passed to `M3Index.search` as a keyword argument.
+    """The settings of a search. `M3Index.search` also takes each field as a keyword argument.
 
     Attributes:
-        weights: A preset ("default", "long-document", "cross-lingual", or one of the index's or
-            the model's own), three or four numbers (dense, sparse, colbert, bm25), or a mapping.
-            The fused score is the sum of weight * score divided by the sum of the weights. BM25
-            scores reach 20 and more where the others stay below 1: choose its weight accordingly,
-            or fuse by ranks.
+        weights: The name of a preset ("default", "long-document", "cross-lingual", or one saved
+            with the index or the model), three or four numbers (dense, sparse, colbert, bm25), or
+            a mapping. The fused score is the sum of weight * score divided by the sum of the
+            weights. BM25 scores reach 20 and more while the others stay below 1: choose its weight
+            accordingly, or use `fusion="rrf"`.
         fusion: "weighted", or "rrf": the sum of weight / (60 + rank).
-        channels: The channels to score and report, of `M3Index.channels`; by default those with a
-            weight. See `plan_scoring` for which of them retrieve candidates. `["colbert"]` alone
-            scores every passage, which is exact and slow.
-        filter: Which passages may be found; see `m3rag.stores.filters`.
-        candidates: How many passages each retrieving channel contributes, at least `k`; by default
-            100, or `k` if that is more. Every channel then scores all of them.
-        balance: A metadata field, such as "lang", none of whose values is to have an advantage. In
-            each channel, the scores of the candidates with one value get the mean and standard
-            deviation of all candidates before fusion. The fused score and the order change; the
-            channel scores of a hit do not. Works best with many candidates.
+        channels: The channels to score and report, out of `M3Index.channels`; by default those
+            with a weight. See `plan_scoring` for which of them retrieve candidates. `["colbert"]`
+            alone scores every passage, which is exact and slow.
+        filter: Search only passages that match; see `m3rag.stores.filters`.
+        candidates: The number of passages that each retrieving channel contributes, at least `k`;
+            by default 100, or `k` if that is larger. Every channel then scores all of them.
+        balance: A metadata field, such as "lang". In each channel, the scores of the candidates
+            with the same value are shifted and scaled to the mean and standard deviation of all
+            candidates before fusion, so that no value has an advantage. The fused score and the
+            order change; the channel scores of a hit do not. Works best with many candidates.
     """
 
     weights: Weights = field(

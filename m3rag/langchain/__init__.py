@@ -1,6 +1,6 @@
-"""LangChain components over one M3 model and one index.
+"""LangChain components for an M3 model and index.
 
-`m3rag.langchain.qdrant` and `m3rag.langchain.milvus` hold the sparse embeddings of those stores.
+`m3rag.langchain.qdrant` and `m3rag.langchain.milvus` provide sparse embeddings for these stores.
 """
 
 from m3rag.extras import require

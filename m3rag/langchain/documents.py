@@ -1,10 +1,10 @@
-"""Documents to passages and back, and the scores that a document carries.
+"""Convert LangChain documents to passages and back, and add scores to documents.
 
 Document                        Passage
 id                              id; without one, a digest of text and metadata
 page_content                    text
 metadata["document_id"]         document_id   (a string)
-metadata["start"], ["end"]      start, end    (whole numbers)
+metadata["start"], ["end"]      start, end    (integers)
 metadata["headings"]            headings      (strings)
 the rest of metadata            metadata      (JSON values)
 """
@@ -24,43 +24,43 @@ from m3rag.errors import InputError
 from m3rag.index import Hit
 from m3rag.scoring import SCORED
 
-_OWN = {"document_id": str, "start": int, "end": int}
+_FIELDS = {"document_id": str, "start": int, "end": int}
 
 
 def to_passage(document: Document, id: str | None = None) -> Passage:
-    """The passage of a document, in memory of its own.
+    """Return a document as a passage, which shares no memory with it.
 
     Raises:
-        InputError: not a `Document`, or metadata that is not JSON.
+        InputError: `document` is not a `Document`, or its metadata is not JSON.
     """
     if not isinstance(document, Document):
-        raise InputError(f"A document is a langchain Document, got {type(document).__name__}.")
+        raise InputError(f"A document must be a LangChain Document, got {type(document).__name__}.")
     name = id or document.id or digest(document)
     check_passage(Passage(name, document.page_content, document.metadata))
     metadata = json.loads(json.dumps(document.metadata))
-    own = {key: metadata.pop(key) for key in [*metadata] if _is_own(key, metadata[key])}
-    own["headings"] = tuple(own.get("headings", ()))
-    return Passage(name, document.page_content, metadata, **own)
+    fields = {key: metadata.pop(key) for key in [*metadata] if _is_field(key, metadata[key])}
+    fields["headings"] = tuple(fields.get("headings", ()))
+    return Passage(name, document.page_content, metadata, **fields)
 
 
 def to_document(passage: Passage) -> Document:
-    """The document that `to_passage` was given, or that an index made elsewhere holds."""
+    """Return a passage as a document; restores the document of `to_passage`."""
     metadata: dict[str, Any] = deepcopy(dict(passage.metadata))
-    own = {key: getattr(passage, key) for key in _OWN}
-    metadata |= {key: value for key, value in own.items() if value is not None}
+    fields = {key: getattr(passage, key) for key in _FIELDS}
+    metadata |= {key: value for key, value in fields.items() if value is not None}
     if passage.headings:
         metadata["headings"] = list(passage.headings)
     return Document(id=passage.id, page_content=passage.text, metadata=metadata)
 
 
 def scored_document(hit: Hit) -> Document:
-    """The document of a hit with its scores: "relevance_score", and "dense_score" and so on."""
+    """Return the document of a hit with its scores ("relevance_score", "dense_score" and so on)."""
     channels = {channel: getattr(hit, channel) for channel in SCORED}
     return with_scores(to_document(hit.passage), hit.score, channels)
 
 
 def with_scores(document: Document, score: float, channels: dict[str, float | None]) -> Document:
-    """A copy of a document with these scores in its metadata."""
+    """Return a copy of a document with scores in its metadata."""
     scores = {f"{c}_score": float(s) for c, s in channels.items() if s is not None}
     metadata = {**document.metadata, "relevance_score": float(score), **scores}
     return document.model_copy(update={"metadata": metadata})
@@ -69,16 +69,16 @@ def with_scores(document: Document, score: float, channels: dict[str, float | No
 def documents_of(
     texts: Iterable[str], metadatas: Sequence[dict[str, Any]] | None, ids: Sequence[str] | None
 ) -> list[Document]:
-    """One document a text.
+    """Return a document for each text.
 
     Raises:
-        InputError: another number of metadatas or ids than of texts.
+        InputError: The number of metadatas or ids is not the number of texts.
     """
     texts = list(texts)
     for name, given in (("metadatas", metadatas), ("ids", ids)):
         if given is not None and len(given) != len(texts):
             raise InputError(
-                f"There are {len(texts)} texts and {len(given)} {name}: pass one each."
+                f"Got {len(texts)} texts and {len(given)} {name}. Pass one for each text."
             )
     return [
         Document(
@@ -91,14 +91,14 @@ def documents_of(
 
 
 def digest(document: Document) -> str:
-    """An id that follows from text and metadata: adding the same document again replaces it."""
+    """Return an id derived from text and metadata, so that adding a document twice replaces it."""
     content = [document.page_content, document.metadata]
     values = json.dumps(content, sort_keys=True, default=str).encode()
     return hashlib.blake2b(values, digest_size=16).hexdigest()
 
 
-def _is_own(key: str, value: object) -> bool:
-    """Whether a metadata entry is one of the passage's own fields, and fits there."""
+def _is_field(key: str, value: object) -> bool:
+    """Return whether a metadata entry has the name and the type of a field of `Passage`."""
     if key == "headings":
         return isinstance(value, list) and value != [] and all(isinstance(v, str) for v in value)
-    return key in _OWN and type(value) is _OWN[key]
+    return key in _FIELDS and type(value) is _FIELDS[key]

@@ -1,4 +1,4 @@
-"""Dense vectors for LangChain."""
+"""Dense embeddings for LangChain."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from m3rag.model.shared import model_of
 
 
 class M3Embeddings(Embeddings):
-    """The dense view of an M3 model.
+    """The dense vectors of an M3 model.
 
-    Queries and documents are encoded alike: BGE-M3 knows no instructions. What was asked for
-    lately is remembered by the model, so a sparse wrapper of the same model costs no second pass.
+    Queries and documents are encoded alike, as BGE-M3 uses no instructions. The model keeps recent
+    results in its memo, so a sparse wrapper of the same model needs no second forward pass.
 
     Example:
         >>> embeddings = M3Embeddings("tiny")
@@ -22,8 +22,8 @@ class M3Embeddings(Embeddings):
         256
 
     Args:
-        model: A model, or the name of one to share in this process; BAAI/bge-m3 by default.
-        max_length: The most tokens to encode of a text; the model's own limit by default.
+        model: A model, or the name of the process's shared model; BAAI/bge-m3 by default.
+        max_length: The most tokens of a text to encode; the model's limit by default.
     """
 
     def __init__(
@@ -33,21 +33,21 @@ class M3Embeddings(Embeddings):
         self.max_length = max_length
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """One unit vector a text."""
+        """Return a unit vector for each text."""
         views = self.model.encode(texts, sparse=False, colbert=False, max_length=self.max_length)
         vectors: list[list[float]] = views.dense.tolist()
         return vectors
 
     def embed_query(self, text: str) -> list[float]:
-        """The unit vector of a text."""
-        # All views: the sparse wrapper, index or reranker that is asked next finds them there.
+        """Return the unit vector of a query."""
+        # Encode all views: a sparse wrapper, index or reranker then finds them in the memo.
         vector: list[float] = (
             self.model.encode([text], max_length=self.max_length).dense[0].tolist()
         )
         return vector
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
-        """`embed_documents`, without blocking the event loop."""
+        """Run `embed_documents` without blocking the event loop."""
         views = await self.model.aencode(
             texts, sparse=False, colbert=False, max_length=self.max_length
         )
@@ -55,7 +55,7 @@ class M3Embeddings(Embeddings):
         return vectors
 
     async def aembed_query(self, text: str) -> list[float]:
-        """`embed_query`, without blocking the event loop."""
+        """Run `embed_query` without blocking the event loop."""
         views = await self.model.aencode([text], max_length=self.max_length)
         vector: list[float] = views.dense[0].tolist()
         return vector

@@ -1,4 +1,4 @@
-"""The sparse side of `langchain_milvus.Milvus`."""
+"""Sparse embeddings for `langchain_milvus.Milvus`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from m3rag.model.shared import model_of
 
 
 class M3SparseEmbedding(BaseSparseEmbedding):
-    """The learned term weights of an M3 model, for a sparse field of Milvus.
+    """The term weights of an M3 model, for a sparse field of Milvus.
 
-    Give it beside `M3Embeddings` of the same model, `Milvus(embedding_function=[dense, sparse])`,
-    and each text costs one pass.
+    Together with `M3Embeddings` of the same model, as in
+    `Milvus(embedding_function=[dense, sparse])`, each text needs only one forward pass.
 
     Example:
         >>> weights = M3SparseEmbedding("tiny").embed_query("fern fern")
@@ -26,8 +26,8 @@ class M3SparseEmbedding(BaseSparseEmbedding):
         True
 
     Args:
-        model: A model, or the name of one to share in this process; BAAI/bge-m3 by default.
-        max_length: The most tokens to encode of a text; the model's own limit by default.
+        model: A model, or the name of the process's shared model; BAAI/bge-m3 by default.
+        max_length: The most tokens of a text to encode; the model's limit by default.
     """
 
     def __init__(
@@ -37,21 +37,21 @@ class M3SparseEmbedding(BaseSparseEmbedding):
         self.max_length = max_length
 
     def embed_documents(self, texts: list[str]) -> list[dict[int, float]]:
-        """`{token id: weight}` of each text."""
+        """Return the term weights of each text, `{token id: weight}`."""
         views = self.model.encode(texts, dense=False, colbert=False, max_length=self.max_length)
         return list(views.sparse)
 
     def embed_query(self, query: str) -> dict[int, float]:
-        """`{token id: weight}` of a text."""
+        """Return the term weights of a query, `{token id: weight}`."""
         return self.embed_documents([query])[0]
 
     async def aembed_documents(self, texts: list[str]) -> list[dict[int, float]]:
-        """`embed_documents`, without blocking the event loop."""
+        """Run `embed_documents` without blocking the event loop."""
         views = await self.model.aencode(
             texts, dense=False, colbert=False, max_length=self.max_length
         )
         return list(views.sparse)
 
     async def aembed_query(self, query: str) -> dict[int, float]:
-        """`embed_query`, without blocking the event loop."""
+        """Run `embed_query` without blocking the event loop."""
         return (await self.aembed_documents([query]))[0]

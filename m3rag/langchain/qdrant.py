@@ -1,4 +1,4 @@
-"""The sparse side of `langchain_qdrant.QdrantVectorStore`."""
+"""Sparse embeddings for `langchain_qdrant.QdrantVectorStore`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from m3rag.model.shared import model_of
 
 
 class M3SparseEmbeddings(SparseEmbeddings):
-    """The learned term weights of an M3 model, for Qdrant's sparse vectors.
+    """The term weights of an M3 model, for Qdrant's sparse vectors.
 
-    Beside `M3Embeddings` of the same model, a hybrid store costs one pass a text.
+    Together with `M3Embeddings` of the same model, each text in a hybrid store needs only one
+    forward pass.
 
     Example:
         >>> vector = M3SparseEmbeddings("tiny").embed_query("fern fern")
@@ -26,8 +27,8 @@ class M3SparseEmbeddings(SparseEmbeddings):
         True
 
     Args:
-        model: A model, or the name of one to share in this process; BAAI/bge-m3 by default.
-        max_length: The most tokens to encode of a text; the model's own limit by default.
+        model: A model, or the name of the process's shared model; BAAI/bge-m3 by default.
+        max_length: The most tokens of a text to encode; the model's limit by default.
     """
 
     def __init__(
@@ -37,23 +38,23 @@ class M3SparseEmbeddings(SparseEmbeddings):
         self.max_length = max_length
 
     def embed_documents(self, texts: list[str]) -> list[SparseVector]:
-        """Token ids and weights of each text."""
+        """Return the token ids and weights of each text."""
         return _vectors(
             self.model.encode(texts, dense=False, colbert=False, max_length=self.max_length)
         )
 
     def embed_query(self, text: str) -> SparseVector:
-        """Token ids and weights of a text."""
+        """Return the token ids and weights of a query."""
         return self.embed_documents([text])[0]
 
     async def aembed_documents(self, texts: list[str]) -> list[SparseVector]:
-        """`embed_documents`, without blocking the event loop."""
+        """Run `embed_documents` without blocking the event loop."""
         return _vectors(
             await self.model.aencode(texts, dense=False, colbert=False, max_length=self.max_length)
         )
 
     async def aembed_query(self, text: str) -> SparseVector:
-        """`embed_query`, without blocking the event loop."""
+        """Run `embed_query` without blocking the event loop."""
         return (await self.aembed_documents([text]))[0]
 
 

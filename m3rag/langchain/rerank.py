@@ -1,4 +1,4 @@
-"""Reranking for LangChain by the same model, with stored vectors where there are some."""
+"""A reranker for LangChain that uses the stored vectors of an index where it can."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from m3rag.scoring import Weights, score_texts
 
 
 class M3Reranker(BaseDocumentCompressor):
-    """Orders documents by the model's own scores; asynchronously in a thread.
+    """A reranker that sorts documents by ColBERT, or by all three scores of the model.
 
         colbert   the mean, over the query's vectors, of the best match in the document
-        all       the sum of weight * score over dense, sparse and colbert, by the weights' sum
+        all       the sum of weight * score over dense, sparse and colbert, divided by the sum of
+                  the weights
 
-    Documents come back as copies with "relevance_score" and the score of each channel, such as
-    "colbert_score", in their metadata. Equal scores stay in the order they came in.
+    Returns copies of the documents with "relevance_score" and the score of each channel, such as
+    "colbert_score", in their metadata. Documents with equal scores keep their order. The
+    asynchronous method runs in a thread.
 
     Example:
         >>> documents = [Document("A cactus needs sun."), Document("Ferns like shade.")]
@@ -31,12 +33,13 @@ class M3Reranker(BaseDocumentCompressor):
         'Ferns like shade.'
 
     Attributes:
-        model: what encodes, or its name; the index's, or else the process's shared BAAI/bge-m3.
-        index: documents that come from it, by id and with the same text, are scored by its stored
-            vectors; only what is missing is encoded.
+        model: A model, or the name of the process's shared model; by default the model of the
+            index, or BAAI/bge-m3 without an index.
+        index: An index whose stored vectors score the documents that it contains with the same id
+            and text; only the others are encoded.
         mode: "colbert" or "all".
-        top_n: how many documents to keep; all by default.
-        weights: of the mode "all", as for `M3EnsembleRetriever`, without bm25.
+        top_n: The number of documents to return; all by default.
+        weights: The weights for the mode "all", as for `M3EnsembleRetriever`, without bm25.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -48,19 +51,21 @@ class M3Reranker(BaseDocumentCompressor):
     weights: str | Sequence[float] | Mapping[str, float] = "default"
 
     def model_post_init(self, context: Any, /) -> None:
-        """Find the model."""
+        """Load the model if it is given by name or not at all."""
         super().model_post_init(context)
-        own = self.model is None and self.index is not None
-        self.model = self.index.model if own and self.index else model_of(self.model)
+        if self.model is None and self.index is not None:
+            self.model = self.index.model
+        else:
+            self.model = model_of(self.model)
 
     def compress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> list[Document]:
-        """The best `top_n` documents, best first.
+        """Return the best `top_n` documents, best first.
 
         Raises:
-            InputError: An empty query, or weights that leave nothing to score by.
-            ModelMismatchError: The index was made by another model.
+            InputError: The query is empty, no channel has a weight, or bm25 has one.
+            ModelMismatchError: Another model built the index.
         """
         if not documents:
             return []

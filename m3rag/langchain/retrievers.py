@@ -1,4 +1,4 @@
-"""Retrievers for LangChain over an index: one pass a query, or one for a batch of them."""
+"""Retrievers for LangChain over an index; a batch of queries is encoded together."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from m3rag.langchain.documents import documents_of, scored_document, to_passage
 from m3rag.model.shared import model_of
 
 Configs = RunnableConfig | list[RunnableConfig] | None
-Answers = Mapping[str, list[Hit]]
+HitsByQuery = Mapping[str, list[Hit]]
 
 
 class _IndexRetriever(BaseRetriever):
-    """What both retrievers do: ask the index, and give documents with scores back."""
+    """The base of both retrievers: search an index and return documents with scores."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
-    _new_colbert: ClassVar[ColbertMode | None] = None  # what an index in memory keeps for ColBERT
+    _new_colbert: ClassVar[ColbertMode | None] = None  # the mode of a new index in memory
 
     index: M3Index = Field(repr=False)
     k: int = 4
@@ -48,15 +48,15 @@ class _IndexRetriever(BaseRetriever):
         colbert: ColbertMode | None = None,
         **settings: Any,
     ) -> Self:
-        """A retriever over these documents, each encoded once.
+        """Return a retriever over documents; encodes each once.
 
         Args:
-            documents: What can be found. An id that the index has replaces; a document without
-                one gets an id that follows from its text and metadata.
-            model: What encodes, or its name; the process's shared BAAI/bge-m3 by default.
-            path: A folder to keep the index in; without it, it is gone with the retriever.
-            colbert: "stored", "on-demand" or "off": see `M3Index.open`.
-            settings: The retriever's own fields.
+            documents: The documents to add. A document replaces a stored one with the same id; one
+                without an id gets an id derived from its text and metadata.
+            model: A model, or the name of the process's shared model; BAAI/bge-m3 by default.
+            path: The folder of the index; None for an index in memory.
+            colbert: "stored", "on-demand" or "off"; see `M3Index.open`.
+            settings: The fields of the retriever.
 
         Raises:
             InputError: A setting is out of range, or a document cannot be stored.
@@ -76,20 +76,20 @@ class _IndexRetriever(BaseRetriever):
         ids: Sequence[str] | None = None,
         **settings: Any,
     ) -> Self:
-        """`from_documents` for texts with metadata and ids, one each."""
+        """Return a retriever over texts with optional metadata and ids; see `from_documents`."""
         return cls.from_documents(documents_of(texts, metadatas, ids), **settings)
 
     def model_post_init(self, context: Any, /) -> None:
-        """Refuse settings that the index cannot serve now, not at the first question."""
+        """Check now, not at the first query, that the index supports the settings."""
         super().model_post_init(context)
         self.index.check(self.k, settings=self._settings())
 
     def _settings(self) -> SearchSettings:
-        """Return how the index is searched."""
+        """Return the settings of a search."""
         return SearchSettings(filter=self.filter)
 
     def _search_with(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Return the arguments of a search; those of this call override the fields."""
+        """Return the arguments of a search; the options of a call override the fields."""
         return {"k": self.k, "settings": self._settings(), **options}
 
     def _get_relevant_documents(
@@ -97,14 +97,14 @@ class _IndexRetriever(BaseRetriever):
         query: str,
         *,
         run_manager: CallbackManagerForRetrieverRun,
-        answers: Answers | None = None,
+        prefetched: HitsByQuery | None = None,
         **settings: Any,
     ) -> list[Document]:
-        """The best documents; `settings` of this call (k, filter, …) go before the fields."""
-        if answers is None:
+        """Return the best documents; `settings` of the call (k, filter, …) override the fields."""
+        if prefetched is None:
             hits = self.index.search(query, **self._search_with(settings))
         else:
-            hits = answers[query]
+            hits = prefetched[query]
         return [scored_document(hit) for hit in hits]
 
     async def _aget_relevant_documents(
@@ -112,13 +112,13 @@ class _IndexRetriever(BaseRetriever):
         query: str,
         *,
         run_manager: AsyncCallbackManagerForRetrieverRun,
-        answers: Answers | None = None,
+        prefetched: HitsByQuery | None = None,
         **settings: Any,
     ) -> list[Document]:
-        if answers is None:
+        if prefetched is None:
             hits = await self.index.asearch(query, **self._search_with(settings))
         else:
-            hits = answers[query]
+            hits = prefetched[query]
         return [scored_document(hit) for hit in hits]
 
     def batch(
@@ -129,11 +129,11 @@ class _IndexRetriever(BaseRetriever):
         return_exceptions: bool = False,
         **settings: Any,
     ) -> list[list[Document]]:
-        """`invoke` for each query, with all of them encoded together."""
+        """Run `invoke` for each query, with all queries encoded together."""
         try:
             found = self.index.search_many(inputs, **self._search_with(settings))
-            settings["answers"] = dict(zip(inputs, found, strict=True))
-        except M3Error:  # one by one, so that only the query it comes from has the error
+            settings["prefetched"] = dict(zip(inputs, found, strict=True))
+        except M3Error:  # search one by one, so that only the query at fault fails
             pass
         return super().batch(inputs, config, return_exceptions=return_exceptions, **settings)
 
@@ -145,24 +145,26 @@ class _IndexRetriever(BaseRetriever):
         return_exceptions: bool = False,
         **settings: Any,
     ) -> list[list[Document]]:
-        """`ainvoke` for each query, with all of them encoded together."""
+        """Run `ainvoke` for each query, with all queries encoded together."""
         try:
             found = await self.index.asearch_many(inputs, **self._search_with(settings))
-            settings["answers"] = dict(zip(inputs, found, strict=True))
+            settings["prefetched"] = dict(zip(inputs, found, strict=True))
         except M3Error:
             pass
         return await super().abatch(inputs, config, return_exceptions=return_exceptions, **settings)
 
 
 class M3EnsembleRetriever(_IndexRetriever):
-    """Dense, sparse and ColBERT scores of one pass, fused; each candidate is scored by all.
+    """A retriever that fuses dense, sparse and ColBERT scores from one forward pass.
 
-        weighted   the sum of weight * score over the channels, divided by the weights' sum
+    All channels score each candidate.
+
+        weighted   the sum of weight * score over the channels, divided by the sum of the weights
         rrf        the sum of weight / (60 + rank), ranks from 1
 
-    Documents are copies whose metadata have "relevance_score", the fused one, and "dense_score",
-    "sparse_score", "colbert_score" as far as they were asked for. They are told apart by their
-    ids alone: equal texts with different ids stay two.
+    Returns copies of the documents with the fused score as "relevance_score" in their metadata,
+    and the scores of the searched channels as "dense_score", "sparse_score" and "colbert_score".
+    Documents are identified by their ids alone: equal texts with different ids are two documents.
 
     Example:
         >>> texts = ["Ferns like shade.", "Los helechos prefieren la sombra."]
@@ -171,15 +173,16 @@ class M3EnsembleRetriever(_IndexRetriever):
         'Ferns like shade.'
 
     Attributes:
-        index: what is searched; `from_documents` and `from_texts` make one.
-        k: how many documents a query gets at most; `invoke(query, k=…)` for one query.
-        weights: a preset ("default", "long-document", "cross-lingual"), numbers for (dense,
+        index: The index to search; `from_documents` and `from_texts` create one.
+        k: The number of documents; `invoke(query, k=…)` sets it for one query.
+        weights: A preset ("default", "long-document", "cross-lingual"), numbers for (dense,
             sparse, colbert[, bm25]), or a mapping.
         fusion: "weighted" or "rrf".
-        channels: what is scored and reported; by default what has a weight.
-        candidates: how many documents each channel proposes, before all channels score all.
-        balance: a field of the metadata no value of which is favoured, such as "lang".
-        filter: only documents that match; see `m3rag.stores.filters`.
+        channels: The channels to score and report; by default those with a weight.
+        candidates: The number of candidates that each channel retrieves; all channels then score
+            all of them.
+        balance: A metadata field, such as "lang", none of whose values gets an advantage.
+        filter: Search only documents that match; see `m3rag.stores.filters`.
     """
 
     weights: str | Sequence[float] | Mapping[str, float] = "default"
@@ -195,10 +198,11 @@ class M3EnsembleRetriever(_IndexRetriever):
 
 
 class M3SparseRetriever(_IndexRetriever):
-    """Retrieval by the model's learned term weights alone: `<q, p>` over common tokens.
+    """A retriever that uses the model's term weights alone: `<q, p>` over common tokens.
 
-    Only documents that share a token with the query are found. An index that it makes in memory
-    keeps no ColBERT vectors. The score is in `metadata["relevance_score"]`, and in "sparse_score".
+    Finds only documents that share a token with the query. An index that it creates in memory
+    stores no ColBERT vectors. The metadata of a document has the score as "relevance_score" and as
+    "sparse_score".
 
     Example:
         >>> retriever = M3SparseRetriever.from_texts(["Ferns like shade."], model="tiny")
@@ -206,9 +210,9 @@ class M3SparseRetriever(_IndexRetriever):
         True
 
     Attributes:
-        index: what is searched; `from_documents` and `from_texts` make one.
-        k: how many documents a query gets at most; `invoke(query, k=…)` for one query.
-        filter: only documents that match; see `m3rag.stores.filters`.
+        index: The index to search; `from_documents` and `from_texts` create one.
+        k: The number of documents; `invoke(query, k=…)` sets it for one query.
+        filter: Search only documents that match; see `m3rag.stores.filters`.
     """
 
     _new_colbert = "off"

@@ -1,4 +1,4 @@
-"""Long documents to passages, counted in the model's own tokens."""
+"""A text splitter for LangChain that counts the model's tokens."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ from m3rag.model.shared import model_of
 
 
 class M3TextSplitter(BaseDocumentTransformer):
-    r"""Cuts documents at their own structure, into passages the model takes whole.
+    r"""A splitter that cuts documents at headings, paragraphs and sentences; see `m3rag.split`.
 
-    Headings, paragraphs, sentences decide where; see `m3rag.split`. To the metadata of its
-    document each passage adds "document_id", "start" and "end", so that
-    `document.page_content[start:end] == passage.page_content`, and "headings", the titles above it
-    (if there are any). Its id is the document's, "#", and a number.
+    Each passage keeps the metadata of its document and adds "document_id", "start" and "end", so
+    that `document.page_content[start:end] == passage.page_content`, and "headings", the titles
+    above it (if there are any). Its id is the id of the document, "#" and a number.
 
     Example:
         >>> splitter = M3TextSplitter("tiny", chunk_size=32, chunk_overlap=0)
@@ -30,11 +29,11 @@ class M3TextSplitter(BaseDocumentTransformer):
         [['Ferns']]
 
     Args:
-        model: Whose tokens count: a model, or its name; BAAI/bge-m3 by default.
+        model: The model whose tokens are counted, or its name; BAAI/bge-m3 by default.
         chunk_size: The longest passage in tokens, `<s>` and `</s>` included.
-        chunk_overlap: How many tokens of a passage's end the next one may repeat, in whole
+        chunk_overlap: The most tokens at the end of a passage that the next one repeats, in whole
             sentences; less than half of `chunk_size`.
-        markdown: Whether to look for Markdown headings.
+        markdown: Whether to recognize Markdown headings.
     """
 
     def __init__(
@@ -51,25 +50,25 @@ class M3TextSplitter(BaseDocumentTransformer):
         self.markdown = markdown
 
     def split_text(self, text: str) -> list[str]:
-        """The texts of the passages."""
+        """Return the texts of the passages of a text."""
         return [passage.page_content for passage in self.split_documents([Document(text)])]
 
     def create_documents(
         self, texts: Sequence[str], metadatas: Sequence[dict[str, Any]] | None = None
     ) -> list[Document]:
-        """The passages of texts, with metadata for each text."""
+        """Return the passages of texts with optional metadata for each text."""
         return self.split_documents(documents_of(texts, metadatas, None))
 
     def split_documents(self, documents: Iterable[Document]) -> list[Document]:
-        """The passages of all documents, in order; a document without text has none.
+        """Return the passages of all documents, in order; a document without text has none.
 
         Raises:
-            InputError: A limit is out of range, or a text is not Unicode.
+            InputError: `chunk_size` or `chunk_overlap` is out of range, or a text is not Unicode.
         """
         return [passage for document in documents for passage in self._passages(document)]
 
     def transform_documents(self, documents: Sequence[Document], **kwargs: Any) -> list[Document]:
-        """`split_documents`, as a document transformer."""
+        """Run `split_documents`, as LangChain's interface for document transformers."""
         return self.split_documents(documents)
 
     def _passages(self, document: Document) -> list[Document]:

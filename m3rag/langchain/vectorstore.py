@@ -1,4 +1,4 @@
-"""An index as a LangChain vector store."""
+"""A LangChain vector store over an index."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ _DENSE = {"dense": 1.0}
 
 
 class M3VectorStore(VectorStore):
-    """A vector store over an `M3Index`; the same id replaces.
+    """A LangChain vector store over an `M3Index`.
 
-    Searches by dense vectors like any other, with scores from -1 to 1; other `weights` make it
-    a hybrid store. Documents come back as they were added. A filter is a dict (see
-    `m3rag.stores.filters`) or a function of a document, which is called for all of them.
+    By default it searches by dense vectors, with scores from -1 to 1; other `weights` make it a
+    hybrid store. Documents are returned as they were added. A document replaces a stored one with
+    the same id. A filter is a dict (see `m3rag.stores.filters`) or a function of a document, which
+    is called for every stored document.
 
     Example:
         >>> store = M3VectorStore.from_texts(["Ferns like shade.", "Cacti like sun."], model="tiny")
@@ -38,11 +39,13 @@ class M3VectorStore(VectorStore):
         'Ferns like shade.'
 
     Args:
-        index: What holds the documents; a new one by default.
-        model: What encodes in a new index, or its name; the process's shared BAAI/bge-m3 by
-            default.
-        path: A folder to keep a new index in; without it, it is gone with the store.
-        weights: What `similarity_search` counts, as for `M3EnsembleRetriever`.
+        index: The index that stores the documents; by default `path` and `model` open one.
+        model: A model, or the name of the process's shared model; BAAI/bge-m3 by default.
+        path: The folder of the index; None for an index in memory.
+        weights: The weights of `similarity_search`, as for `M3EnsembleRetriever`.
+
+    Raises:
+        InputError: `index` is given together with `model` or `path`.
     """
 
     def __init__(
@@ -55,7 +58,7 @@ class M3VectorStore(VectorStore):
     ) -> None:
         if index is not None and (model is not None or path is not None):
             raise InputError(
-                "An index has its model and its place: pass it without model and path."
+                "`index` already has a model and a path. Leave `model` and `path` out."
             )
         self.index = M3Index.open(path, model=model_of(model)) if index is None else index
         self.weights = weights
@@ -69,7 +72,7 @@ class M3VectorStore(VectorStore):
         ids: list[str] | None = None,
         **settings: Any,
     ) -> Self:
-        """A store with these documents; `settings` are the constructor's."""
+        """Return a store with documents; `settings` are arguments of the constructor."""
         store = cls(**_settings(embedding, settings))
         store.add_documents(documents, ids=ids)
         return store
@@ -84,12 +87,12 @@ class M3VectorStore(VectorStore):
         ids: list[str] | None = None,
         **settings: Any,
     ) -> Self:
-        """A store with these texts; `settings` are the constructor's."""
+        """Return a store with texts; `settings` are arguments of the constructor."""
         return cls.from_documents(documents_of(texts, metadatas, ids), embedding, **settings)
 
     @property
     def embeddings(self) -> M3Embeddings:
-        """What its dense vectors are made with."""
+        """The embeddings that give the dense vectors of the store."""
         return M3Embeddings(self.index.model)
 
     def add_documents(
@@ -100,21 +103,22 @@ class M3VectorStore(VectorStore):
         batch_size: int | None = None,
         **settings: Any,
     ) -> list[str]:
-        """Encode documents and keep them; the ids, one each.
+        """Encode and store documents; return the id of each.
 
         Args:
-            documents: One without an id gets one that follows from its text and metadata.
-            ids: Instead of the documents' own.
-            batch_size: Not used: LangChain's indexing passes how many documents it brings at a
-                time, and the model packs texts into passes by their tokens.
-            settings: Of `M3Index.add`.
+            documents: The documents; one without an id gets an id derived from its text and
+                metadata.
+            ids: Ids that replace those of the documents.
+            batch_size: Ignored. LangChain's indexing API passes it, but the model packs texts into
+                forward passes by their tokens.
+            settings: Arguments of `M3Index.add`.
 
         Raises:
-            InputError: Metadata that is not JSON, or another number of ids than of documents.
+            InputError: Metadata is not JSON, or the number of ids is not the number of documents.
         """
         if ids is not None and len(ids) != len(documents):
             raise InputError(
-                f"There are {len(documents)} documents and {len(ids)} ids: pass one each."
+                f"Got {len(documents)} documents and {len(ids)} ids. Pass one for each document."
             )
         names = ids or [None] * len(documents)
         return self.index.add(map(to_passage, documents, names), **settings)
@@ -126,14 +130,14 @@ class M3VectorStore(VectorStore):
         filter: Where = None,
         **kwargs: Any,
     ) -> bool:
-        """Forget documents by ids or filter, all of them without either; unknown ids are fine."""
+        """Delete documents by ids or filter, or all without either; unknown ids are ignored."""
         if ids is None and filter is None:
             ids = [passage.id for passage in self.index.passages()]
         self.index.delete(ids, filter=self._where(filter), **kwargs)
         return True
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
-        """The documents that exist, in the order of the ids."""
+        """Return the documents with these ids, in order, without those that do not exist."""
         return [to_document(p) for p in self.index.get(list(ids)) if p is not None]
 
     def similarity_search(
@@ -144,7 +148,7 @@ class M3VectorStore(VectorStore):
         filter: Where = None,
         **settings: Any,
     ) -> list[Document]:
-        """The best documents, as they were added; `settings` are those of `M3Index.search`."""
+        """Return the best documents; `settings` are arguments of `M3Index.search`."""
         found = self.similarity_search_with_score(query, k, filter=filter, **settings)
         return [document for document, _ in found]
 
@@ -156,7 +160,7 @@ class M3VectorStore(VectorStore):
         filter: Where = None,
         **settings: Any,
     ) -> list[tuple[Document, float]]:
-        """The best documents and their scores; more is better."""
+        """Return the best documents with their scores; higher is better."""
         settings = {"weights": self.weights, **settings}
         hits = self.index.search(query, k, filter=self._where(filter), **settings)
         return [(to_document(hit.passage), hit.score) for hit in hits]
@@ -169,14 +173,14 @@ class M3VectorStore(VectorStore):
         filter: Where = None,
         **kwargs: Any,
     ) -> list[Document]:
-        """The documents whose dense vectors are nearest to this one."""
+        """Return the documents whose dense vectors are nearest to `embedding`."""
         hits = self.index.search_by_vector(embedding, k, filter=self._where(filter), **kwargs)
         return [to_document(hit.passage) for hit in hits]
 
     def max_marginal_relevance_search(
         self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
     ) -> list[Document]:
-        """Documents near to the query and far from each other, by dense vectors."""
+        """Return documents near to the query and far from each other, by dense vectors."""
         vector = self.embeddings.embed_query(query)
         return self.max_marginal_relevance_search_by_vector(
             vector, k, fetch_k, lambda_mult, **kwargs
@@ -192,10 +196,10 @@ class M3VectorStore(VectorStore):
         filter: Where = None,
         **kwargs: Any,
     ) -> list[Document]:
-        """Of the nearest `fetch_k`, one after the other the best by this formula.
+        """Return `k` of the nearest `fetch_k` documents, each the best by this formula.
 
         lambda_mult * similarity to the query
-        - (1 - lambda_mult) * the highest similarity to those chosen before
+        - (1 - lambda_mult) * highest similarity to a document chosen before
         """
         where = self._where(filter)
         hits = self.index.search_by_vector(embedding, max(k, fetch_k), filter=where, **kwargs)
@@ -206,23 +210,24 @@ class M3VectorStore(VectorStore):
         return [to_document(near[i][0].passage) for i in chosen]
 
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
-        """`(1 + score) / 2`, at most 1: sparse and BM25 scores have no upper limit."""
+        """Return a function that maps scores to 0 to 1: `(1 + score) / 2`, clipped."""
+        # Sparse and BM25 scores have no upper limit.
         return lambda score: min(1.0, max(0.0, (1.0 + score) / 2.0))
 
     def _where(self, where: Where) -> Mapping[str, Any] | None:
-        """A function becomes the ids of the documents that it lets through."""
+        """Return a filter for the index; a function becomes the ids of documents that pass it."""
         if not callable(where):
             return where
         return {"id": [p.id for p in self.index.passages() if where(to_document(p))]}
 
 
 def _settings(embedding: Embeddings | None, settings: dict[str, Any]) -> dict[str, Any]:
-    """The constructor's arguments, with the model of the embeddings."""
+    """Return the arguments of the constructor, with the model of the embeddings."""
     if embedding is None:
         return settings
     if not isinstance(embedding, M3Embeddings):
         raise InputError(
-            "M3VectorStore encodes with an M3 model: pass M3Embeddings(model) or model=…, not "
+            "M3VectorStore encodes with an M3 model. Pass M3Embeddings(model) or model=…, not "
             f"{type(embedding).__name__}."
         )
     return {"model": embedding.model, **settings}

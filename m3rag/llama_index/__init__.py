@@ -1,6 +1,6 @@
-"""m3rag as LlamaIndex components: one model, one index, LlamaIndex's interfaces.
+"""LlamaIndex components for an M3 model and index.
 
-`m3rag.llama_index.milvus` has the function that LlamaIndex's Milvus store takes.
+`m3rag.llama_index.milvus` provides the sparse embedding function for LlamaIndex's Milvus store.
 """
 
 from m3rag.extras import require

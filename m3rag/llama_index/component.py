@@ -1,7 +1,7 @@
-"""The model behind a LlamaIndex component: described by fields, loaded when first used.
+"""The model of a LlamaIndex component, described by fields and loaded on first use.
 
-LlamaIndex copies components, writes their fields into caches and files, and sends them to worker
-processes. A model survives none of that; its name and settings do.
+LlamaIndex copies components, writes their fields to caches and files, and sends them to worker
+processes. A model cannot be copied this way, but its name and settings can.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from m3rag.model.shared import model_of
 from m3rag.model.tokenizer import Tokenizer
 
 ModelLike = Model | str | Path | None
-"""A model, its name, or nothing: the process's shared BGE-M3."""
+"""A model, its name, or None for the process's shared BGE-M3."""
 
 
 def open_index(model: ModelLike, path: str | Path | None, colbert: ColbertMode | None) -> M3Index:
-    """The index in a folder, or a new one in memory; see `M3Index.open`."""
+    """Open the index in a folder, or a new one in memory; see `M3Index.open`."""
     return M3Index.open(path, model=model_of(model), colbert=colbert)
 
 
 class _Held:
-    """A place for the model; copies share it, another process gets an empty one."""
+    """A holder for the model: copies share it, and another process gets an empty one."""
 
     def __init__(self) -> None:
         self.model: Model | None = None
@@ -43,19 +43,19 @@ class _Held:
 
 
 class UsesModel(BaseModel):
-    """The fields that say which model; to be mixed into a component.
+    """A mixin for components, with the fields that describe a model.
 
     Args:
-        model: The model itself, or a name that `M3Model.load` takes; without it, the fields say
-            which of the process's shared models it is.
-        settings: The component's fields.
+        model: A model, or a name for `M3Model.load`; None for the shared model that the fields
+            describe.
+        settings: The fields of the component.
     """
 
     model_name: str = Field(default=DEFAULT, description="A hub id, a local folder, or 'tiny'.")
-    revision: str | None = Field(default=None, description="Branch, tag or commit on the hub.")
-    device: str = Field(default="auto", description="Where it computes.")
-    dtype: str = Field(default="auto", description="What it computes in.")
-    fingerprint: str | None = Field(default=None, description="What its weights must be.")
+    revision: str | None = Field(default=None, description="The branch, tag or commit on the hub.")
+    device: str = Field(default="auto", description="The device that runs the model.")
+    dtype: str = Field(default="auto", description="The data type of the computation.")
+    fingerprint: str | None = Field(default=None, description="The model's fingerprint.")
     _held: _Held = PrivateAttr(default_factory=_Held)
 
     def __init__(self, *, model: ModelLike = None, **settings: Any) -> None:
@@ -70,10 +70,10 @@ class UsesModel(BaseModel):
 
     @property
     def model(self) -> Model:
-        """The model, loaded if it is not yet.
+        """The model, loaded on first use.
 
         Raises:
-            ModelMismatchError: what its name stands for here has other weights.
+            ModelMismatchError: The model of this name does not have the expected fingerprint.
         """
         if self._held.model is None:
             self._held.model = model_of(self.spec)
@@ -81,14 +81,14 @@ class UsesModel(BaseModel):
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """The model's tokenizer; no weights are loaded for it."""
+        """The model's tokenizer, available without loading the weights."""
         if isinstance(self._held.model, M3Model):
             return self._held.model.tokenizer
         return _tokenizer(self.model_name, self.revision)
 
     @property
     def spec(self) -> ModelSpec:
-        """The description of the model that the fields give."""
+        """The model specification from the fields."""
         return ModelSpec(
             name=self.model_name,
             revision=self.revision,

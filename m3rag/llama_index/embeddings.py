@@ -1,4 +1,4 @@
-"""Dense and sparse embeddings for LlamaIndex, both from one pass of one model."""
+"""Dense and sparse embeddings for LlamaIndex, both from one forward pass."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from m3rag.model.shared import model_of
 
 SparseEncoder = Callable[[list[str]], tuple[list[list[int]], list[list[float]]]]
 
-_BATCH = 64  # texts; the model packs them into passes by itself
+_BATCH = 64  # texts per call; the model packs them into forward passes
 
 
 class _Views(TypedDict, total=False):
-    """Which views are asked for; all of them by default."""
+    """The views to compute; all by default."""
 
     dense: bool
     sparse: bool
@@ -27,14 +27,14 @@ class _Views(TypedDict, total=False):
 
 
 class _Encodes(UsesModel):
-    """What both embedding models have: how much of a text is encoded, and many texts at a time."""
+    """The base of both embedding models, with the text length and the batch size."""
 
-    max_length: int | None = Field(default=None, description="Tokens encoded of a text, at most.")
+    max_length: int | None = Field(default=None, description="The most tokens of a text to encode.")
     embed_batch_size: int = Field(default=_BATCH, gt=0, le=2048)
 
     def __init__(self, *, model: ModelLike = None, **settings: Any) -> None:
         super().__init__(model=model, **settings)
-        if self.max_length is None:  # a worker process must encode as much as this model does
+        if self.max_length is None:  # a worker process must use the same limit
             self.max_length = getattr(self._held.model, "max_length", None)
 
     def _encoded(self, texts: list[str], **views: Unpack[_Views]) -> Encoding:
@@ -52,12 +52,11 @@ class M3Embedding(_Encodes, BaseEmbedding):
         >>> len(embed_model.get_query_embedding("Where do I put my fern?"))
         256
 
-    Its settings are fields: it can be saved with `to_dict`, and sent to the worker processes of
-    an `IngestionPipeline`, which load the model by its name.
+    Its settings are fields, so it can be saved with `to_dict` and sent to the worker processes of
+    an `IngestionPipeline`, which load the model by name.
 
     Args:
-        model: An `M3Model`, or a name that `M3Model.load` takes; the process's shared BGE-M3 by
-            default.
+        model: An `M3Model`, or a name for `M3Model.load`; the process's shared BGE-M3 by default.
         settings: The fields, such as `max_length`, `embed_batch_size`, `revision`, `dtype`.
     """
 
@@ -66,11 +65,11 @@ class M3Embedding(_Encodes, BaseEmbedding):
 
     @classmethod
     def class_name(cls) -> str:
-        """The name it is saved under."""
+        """Return the name under which LlamaIndex saves the component."""
         return "M3Embedding"
 
     def _get_query_embedding(self, query: str) -> list[float]:
-        # All views: the sparse encoder, the store or the reranker that is asked next has them.
+        # Encode all views: a sparse encoder, store or reranker then finds them in the memo.
         return _floats(self._encoded([query]).dense[0])
 
     async def _aget_query_embedding(self, query: str) -> list[float]:
@@ -92,7 +91,7 @@ class M3Embedding(_Encodes, BaseEmbedding):
 
 
 class M3SparseEmbedding(_Encodes, BaseSparseEmbedding):
-    """The learned term weights of an M3 model as a LlamaIndex sparse embedding model.
+    """The term weights of an M3 model as a LlamaIndex sparse embedding model.
 
     Example:
         >>> sparse = M3SparseEmbedding(model="tiny")
@@ -101,8 +100,7 @@ class M3SparseEmbedding(_Encodes, BaseSparseEmbedding):
         True
 
     Args:
-        model: An `M3Model`, or a name that `M3Model.load` takes; the process's shared BGE-M3 by
-            default.
+        model: An `M3Model`, or a name for `M3Model.load`; the process's shared BGE-M3 by default.
         settings: The fields, such as `max_length`, `embed_batch_size`, `revision`, `dtype`.
     """
 
@@ -111,11 +109,11 @@ class M3SparseEmbedding(_Encodes, BaseSparseEmbedding):
 
     @classmethod
     def class_name(cls) -> str:
-        """The name it is saved under."""
+        """Return the name under which LlamaIndex saves the component."""
         return "M3SparseEmbedding"
 
     def similarity(self, embedding1: SparseEmbedding, embedding2: SparseEmbedding) -> float:
-        """The sum of weight products over common tokens: what the weights were trained for.
+        """Return the sum of weight products over common tokens, as the weights were trained.
 
         LlamaIndex's default divides by the lengths of both vectors.
         """
@@ -141,18 +139,19 @@ class M3SparseEmbedding(_Encodes, BaseSparseEmbedding):
 
 
 def sparse_encoder(model: ModelLike = None) -> SparseEncoder:
-    """What LlamaIndex's Qdrant store takes for documents and for queries.
+    """Return the sparse function for documents and queries of LlamaIndex's Qdrant store.
 
     Example:
         >>> indices, values = sparse_encoder("tiny")(["Ferns like shade.", "Cacti like sun."])
         >>> [len(row) for row in indices] == [len(row) for row in values]
         True
 
-    `QdrantVectorStore(…, enable_hybrid=True, sparse_doc_fn=encode, sparse_query_fn=encode)`.
+    Pass it twice: `QdrantVectorStore(…, enable_hybrid=True, sparse_doc_fn=encode,
+    sparse_query_fn=encode)`.
 
     Args:
-        model: The same as `M3Embedding` was given: then a text that has just been embedded costs
-            no second pass.
+        model: The model of the `M3Embedding`, so that a text that has just been embedded needs no
+            second forward pass.
 
     Returns:
         A function from texts to their token ids and weights.

@@ -1,4 +1,4 @@
-"""LlamaIndex's metadata filters in the index's words."""
+"""Convert LlamaIndex's metadata filters to filters of an index."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from m3rag.errors import InputError
 from m3rag.stores.filters import Where as AnyWhere
 
 Where = dict[str, Any]
-"""A filter of the index, as `parse_filter` takes it."""
+"""A filter of an index, as for `parse_filter`."""
 
 _CONDITIONS: dict[FilterOperator, Callable[[str, Any], Where]] = {
     FilterOperator.EQ: lambda key, value: {key: value},
-    FilterOperator.CONTAINS: lambda key, value: {key: value},  # of a list, an element is enough
+    FilterOperator.CONTAINS: lambda key, value: {key: value},  # matches an element of a list
     FilterOperator.NE: lambda key, value: {"$not": {key: value}},
     FilterOperator.GT: lambda key, value: {key: {"gt": value}},
     FilterOperator.GTE: lambda key, value: {key: {"gte": value}},
@@ -35,28 +35,28 @@ _CONDITIONS: dict[FilterOperator, Callable[[str, Any], Where]] = {
 
 
 def where_of(filters: MetadataFilters | None) -> Where | None:
-    """The index's filter for LlamaIndex's; None if there is nothing to filter.
+    """Return the index's filter for LlamaIndex's filters; None if there is nothing to filter.
 
-    A key is one of the nodes' metadata; "document_id" is the id of the source document, and "id"
-    the node's own. A node without the key matches `!=` and `nin` only, as in LlamaIndex.
+    Keys are metadata keys of the nodes, or "document_id" for the id of the source document and "id"
+    for the id of the node. As in LlamaIndex, a node without the key matches only `!=` and `nin`.
 
     Raises:
-        InputError: an operator that the index has no match for (text_match,
-            text_match_insensitive, is_empty), or a value that it cannot compare.
+        InputError: An operator is not supported (text_match, text_match_insensitive, is_empty), or
+            a value cannot be compared.
     """
-    parts = [_part(each) for each in filters.filters] if filters is not None else []
+    parts = [_part(part) for part in filters.filters] if filters is not None else []
     parts = [part for part in parts if part is not None]
     if filters is None or not parts:
         return None
     if filters.condition == FilterCondition.OR:
         return {"$or": parts}
-    if filters.condition == FilterCondition.NOT:  # none of them
+    if filters.condition == FilterCondition.NOT:  # matches nodes that match none of the parts
         return {"$not": {"$or": parts}}
     return {"$and": parts}
 
 
 def where_of_query(query: VectorStoreQuery) -> Where | None:
-    """The index's filter for all that a query restricts: metadata, documents, nodes."""
+    """Return the index's filter for all restrictions of a query: metadata, documents, nodes."""
     parts = [
         where_of(query.filters),
         {"document_id": query.doc_ids} if query.doc_ids else None,
@@ -66,22 +66,23 @@ def where_of_query(query: VectorStoreQuery) -> Where | None:
 
 
 def all_of(*parts: AnyWhere) -> Where | None:
-    """The filter that wants all of these."""
-    said = [part for part in parts if part is not None]
-    return {"$and": said} if said else None
+    """Return a filter that requires all parts; None if there are none."""
+    given = [part for part in parts if part is not None]
+    return {"$and": given} if given else None
 
 
-def _part(each: MetadataFilter | MetadataFilters) -> Where | None:
-    if isinstance(each, MetadataFilters):
-        return where_of(each)
-    condition = _CONDITIONS.get(each.operator)
+def _part(part: MetadataFilter | MetadataFilters) -> Where | None:
+    if isinstance(part, MetadataFilters):
+        return where_of(part)
+    condition = _CONDITIONS.get(part.operator)
     if condition is None:
         known = ", ".join(operator.value for operator in _CONDITIONS)
         raise InputError(
-            f"Filter on {each.key!r}: an index cannot filter by {each.operator.value!r}; it has "
-            f"{known}. To look for words in the text, query in the mode text_search."
+            f"Filter on {part.key!r}: an index does not support the operator "
+            f"{part.operator.value!r}, only {known}. To search for words in the text, use the "
+            "query mode text_search."
         )
-    return condition(each.key, each.value)
+    return condition(part.key, part.value)
 
 
 def _values(key: str, value: object) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Documents to passages for LlamaIndex: token-exact, at the document's own structure."""
+"""A node parser for LlamaIndex that splits documents by the model's tokens."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from m3rag.documents.formats import markdown
 from m3rag.llama_index.component import ModelLike, UsesModel
 from m3rag.llama_index.nodes import HEADINGS
 
-_NAMESPACE = uuid.UUID("2f0d6a52-5a0e-5b39-9a53-0f6f3b1f7a44")  # fixed for good: ids depend on it
+_NAMESPACE = uuid.UUID("2f0d6a52-5a0e-5b39-9a53-0f6f3b1f7a44")  # ids depend on it; never change it
 
 
 def passage_id(i: int, document: BaseNode) -> str:
-    """A node's id, the same whenever the document is split: a UUID, as Qdrant wants."""
+    """Return the id of passage `i`, the same for every split: a UUID, as Qdrant requires."""
     return str(uuid.uuid5(_NAMESPACE, f"{document.node_id}#{i}"))
 
 
 class M3NodeParser(UsesModel, NodeParser):
-    r"""Splits documents into passages of at most `max_tokens` of the model's own tokens.
+    r"""A node parser that splits documents into passages of at most `max_tokens` tokens.
 
-    The strongest boundary near the limit is taken: heading, paragraph, sentence, clause, word.
+    Cuts at the strongest boundary near the limit: heading, paragraph, sentence, clause or word.
 
     Example:
         >>> parser = M3NodeParser(model="tiny", max_tokens=256)
@@ -43,22 +43,24 @@ class M3NodeParser(UsesModel, NodeParser):
         >>> parser.get_nodes_from_documents([document])[0].metadata["headings"]
         ['Ferns']
 
-    A node's text is `document.text[node.start_char_idx:node.end_char_idx]`, exactly, and its
-    metadata have "headings", the titles above it, highest first. Ids follow from the document's:
-    splitting it again gives the same.
+    The text of a node is exactly `document.text[node.start_char_idx:node.end_char_idx]`, and its
+    metadata contain "headings", the titles above it, highest first. Node ids are derived from the
+    id of the document, so splitting it again gives the same ids.
 
     Args:
-        model: An `M3Model`, or a name that `M3Model.load` takes; BGE-M3 by default. Only its
-            tokenizer is used.
+        model: An `M3Model`, or a name for `M3Model.load`; BGE-M3 by default. Only its tokenizer is
+            used.
         settings: The fields.
 
     Attributes:
-        max_tokens: the longest passage, `<s>` and `</s>` included; at least 16.
-        overlap: how many tokens of one passage the next may repeat, in whole sentences; an eighth
-            of `max_tokens` by default.
-        markdown: whether lines such as `## Title` are headings.
-        embed_metadata: whether metadata are encoded before the text, as LlamaIndex does by
-            default. They then count against no limit, and file names make passages alike.
+        max_tokens: The longest passage in tokens, `<s>` and `</s>` included; at least 16.
+        overlap: The most tokens of a passage that the next one repeats, in whole sentences; an
+            eighth of `max_tokens` by default.
+        markdown: Whether lines such as `## Title` are headings.
+        embed_metadata: Whether metadata are encoded before the text, as by default in LlamaIndex.
+            They do not count towards `max_tokens`, and common file names make the vectors of
+            passages more alike.
+        id_func: The function (number, node) that returns the id of a passage.
     """
 
     max_tokens: int = Field(default=512, ge=documents.splitting.SMALLEST_LIMIT)
@@ -72,14 +74,14 @@ class M3NodeParser(UsesModel, NodeParser):
 
     @classmethod
     def class_name(cls) -> str:
-        """The name it is saved under."""
+        """Return the name under which LlamaIndex saves the component."""
         return "M3NodeParser"
 
     def _parse_nodes(
         self, nodes: Sequence[BaseNode], show_progress: bool = False, **kwargs: Any
     ) -> list[BaseNode]:
-        every = get_tqdm_iterable(nodes, show_progress, "Splitting documents")
-        return [passage for node in every for passage in self._split(node)]
+        shown = get_tqdm_iterable(nodes, show_progress, "Splitting documents")
+        return [passage for node in shown for passage in self._split(node)]
 
     async def _aparse_nodes(
         self, nodes: Sequence[BaseNode], show_progress: bool = False, **kwargs: Any
@@ -89,7 +91,7 @@ class M3NodeParser(UsesModel, NodeParser):
     def _postprocess_parsed_nodes(
         self, nodes: list[BaseNode], parent_doc_map: dict[str, Document]
     ) -> list[BaseNode]:
-        # LlamaIndex would look for each text in its document, and find repeated ones too early.
+        # With the documents, LlamaIndex would search them for each text and misplace repeats.
         nodes = super()._postprocess_parsed_nodes(nodes, {})
         if not self.embed_metadata:
             for node in nodes:

@@ -1,4 +1,4 @@
-"""LlamaIndex's nodes in an index: there, back, and found with all their scores."""
+"""Convert LlamaIndex's nodes to passages and back, and hits to nodes with all scores."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from m3rag.errors import InputError
 from m3rag.index import Hit
 from m3rag.scoring import SCORED
 
-REST = "_node"  # the key of a passage's metadata for what only LlamaIndex knows of a node
-HEADINGS = "headings"  # the key of a node's metadata for the titles above it
+REST = "_node"  # the metadata key for the fields of a node that a passage does not have
+HEADINGS = "headings"  # the metadata key of a node for the titles above it
 _KINDS = {kind.class_name(): kind for kind in (TextNode, IndexNode, ImageNode, Document, Node)}
 
 
 class M3NodeWithScore(NodeWithScore):
-    """A node that was found, with the score of each channel beside the fused one.
+    """A node returned by a search, with the fused score and the score of each channel.
 
     Example:
         >>> nodes = [TextNode(text="Ferns like shade.")]
@@ -38,20 +38,20 @@ class M3NodeWithScore(NodeWithScore):
         ['colbert', 'dense', 'sparse']
 
     Attributes:
-        scores: by channel ("dense", "sparse", "colbert", "bm25"), those that were asked for. They
-            stand here and not in the node's metadata, which would change its hash and its text.
+        scores: The scores of the searched channels ("dense", "sparse", "colbert", "bm25"). They are
+            not in the node's metadata, because that would change its hash and its text.
     """
 
     scores: dict[str, float] = Field(default_factory=dict)
 
     @classmethod
     def class_name(cls) -> str:
-        """The name it is saved under."""
+        """Return the name under which LlamaIndex saves the component."""
         return "M3NodeWithScore"
 
 
 def scored(hit: Hit) -> M3NodeWithScore:
-    """A hit as LlamaIndex wants it."""
+    """Return a hit as a node with scores."""
     scores = {channel: getattr(hit, channel) for channel in SCORED}
     return M3NodeWithScore(
         node=node_of(hit.passage),
@@ -61,16 +61,19 @@ def scored(hit: Hit) -> M3NodeWithScore:
 
 
 def passage_of(node: BaseNode) -> Passage:
-    """A node as it is kept; `node_of` gives an equal one back, without its embedding.
+    """Return a node as a passage, from which `node_of` restores it without its embedding.
 
-    What is encoded is what LlamaIndex embeds: the text, and before it the metadata that
-    `excluded_embed_metadata_keys` does not name.
+    The passage has the text that LlamaIndex embeds: the node's metadata, except for
+    `excluded_embed_metadata_keys`, and then the node's text.
 
     Raises:
-        InputError: its metadata uses the key that m3rag needs.
+        InputError: The node's metadata has the key that m3rag uses itself.
     """
     if REST in node.metadata:
-        raise InputError(f"Node {node.node_id!r}: rename the metadata key {REST!r}, m3rag uses it.")
+        raise InputError(
+            f"Node {node.node_id!r} has the metadata key {REST!r}, which m3rag uses itself. Rename "
+            "the key."
+        )
     text = node.get_content(MetadataMode.EMBED)
     rest = node.model_dump(
         mode="json", exclude={"id_", "metadata", "embedding"}, exclude_defaults=True
@@ -93,9 +96,9 @@ def passage_of(node: BaseNode) -> Passage:
 
 
 def node_of(passage: Passage) -> BaseNode:
-    """The node that `passage_of` kept, or one made of a passage that came another way."""
+    """Return the node of a passage, which may not come from `passage_of`."""
     metadata: dict[str, Any] = dict(passage.metadata)
-    rest = metadata.pop(REST, None) or _described(passage, metadata)
+    rest = metadata.pop(REST, None) or _new_fields(passage, metadata)
     kind = _KINDS.get(rest.get("class_name", ""), TextNode)
     fields: dict[str, Any] = {"id_": passage.id, "metadata": metadata}
     if issubclass(kind, TextNode):
@@ -104,8 +107,8 @@ def node_of(passage: Passage) -> BaseNode:
     return kind.from_dict({**fields, **rest})
 
 
-def _described(passage: Passage, metadata: dict[str, Any]) -> dict[str, Any]:
-    """What a passage says of itself in LlamaIndex's words."""
+def _new_fields(passage: Passage, metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a node for a passage that was not a node; adds headings to metadata."""
     hidden = sorted(metadata)
     if passage.headings:
         metadata[HEADINGS] = list(passage.headings)

@@ -1,4 +1,4 @@
-"""LlamaIndex's query modes, as searches of an index."""
+"""Run LlamaIndex's query modes as searches of an index."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from m3rag.scoring import Weights
 
 OPTIONS = ("weights", "fusion", "candidates", "mmr_threshold", "mmr_prefetch_k")
 
-_PREFETCH = 4  # times as many candidates as results, for mmr
+_PREFETCH = 4  # the number of candidates of mmr for each result
 
 
 def hits_of(index: M3Index, query: VectorStoreQuery, options: Mapping[str, Any]) -> list[Hit]:
-    """The hits of a query, best first; in the mode mmr, in the order of choice.
+    """Return the hits of a query, best first; in the mode mmr, in the order they are chosen.
 
     Args:
-        index: what is searched.
-        query: any of the five modes in `M3VectorStore`'s docstring.
-        options: of `OPTIONS`.
+        index: The index to search.
+        query: A query in one of the five modes of `M3VectorStore`.
+        options: The options of the query; their names are in `OPTIONS`.
 
     Raises:
-        InputError: another mode, no text where one is needed, an alpha or mmr_threshold outside
-            0 to 1.
+        InputError: The mode is not supported, a text is missing, or alpha or mmr_threshold is not
+            from 0 to 1.
     """
     where, k = where_of_query(query), query.similarity_top_k
     match query.mode:
@@ -52,28 +52,31 @@ def hits_of(index: M3Index, query: VectorStoreQuery, options: Mapping[str, Any])
                 filter=where,
             )
     raise InputError(
-        f"M3VectorStore has no mode {query.mode.value!r}; it has default, sparse, text_search, "
-        "hybrid and mmr."
+        f"M3VectorStore does not support the mode {query.mode.value!r}. Use default, sparse, "
+        "text_search, hybrid or mmr."
     )
 
 
 def mmr(
     query: NDArray[np.float32], passages: NDArray[np.float32], k: int, threshold: float
 ) -> list[tuple[int, float]]:
-    """Maximal marginal relevance: rows of `passages`, the next best one first, and their scores.
+    """Choose passages by maximal marginal relevance, one after the other.
 
         score(p) = threshold * <q, p> - (1 - threshold) * max over the chosen c of <c, p>
 
     Source: Carbonell and Goldstein, SIGIR 1998.
 
     Args:
-        query: `(d,)`, unit length.
-        passages: `(n, d)`, unit length.
-        k: how many to choose, at most.
-        threshold: 1 looks at the query alone, 0 at what has been chosen alone.
+        query: The query vector `(d,)`, of unit length.
+        passages: The passage vectors `(n, d)`, of unit length.
+        k: The most passages to choose.
+        threshold: 1 counts only similarity to the query, 0 only dissimilarity to chosen passages.
+
+    Returns:
+        The rows of the chosen passages and their scores, in the order they are chosen.
     """
     relevance = threshold * (passages @ query)
-    nearest = np.zeros(len(passages), np.float32)  # nothing is chosen yet
+    nearest = np.zeros(len(passages), np.float32)  # similarity to the nearest chosen passage
     left = np.ones(len(passages), bool)
     chosen: list[tuple[int, float]] = []
     for _ in range(min(k, len(passages))):
@@ -95,7 +98,7 @@ def _nearest(index: M3Index, query: VectorStoreQuery, k: int) -> list[Hit]:
 
 def _diverse(index: M3Index, query: VectorStoreQuery, options: Mapping[str, Any]) -> list[Hit]:
     threshold = options.get("mmr_threshold", query.mmr_threshold)
-    threshold = 0.5 if threshold is None else _share("mmr_threshold", threshold)
+    threshold = 0.5 if threshold is None else _fraction("mmr_threshold", threshold)
     k = query.similarity_top_k
     hits = _nearest(index, query, max(k, options.get("mmr_prefetch_k") or _PREFETCH * k))
     stored = index.dense_vectors([hit.passage.id for hit in hits])
@@ -110,16 +113,16 @@ def _diverse(index: M3Index, query: VectorStoreQuery, options: Mapping[str, Any]
 def _weights(alpha: float | None, weights: Weights) -> Weights:
     if alpha is None:
         return weights
-    return {"dense": _share("alpha", alpha), "sparse": 1 - alpha}
+    return {"dense": _fraction("alpha", alpha), "sparse": 1 - alpha}
 
 
-def _share(name: str, value: float) -> float:
+def _fraction(name: str, value: float) -> float:
     if not 0 <= value <= 1:
-        raise InputError(f"{name} must be 0 to 1, got {value!r}.")
+        raise InputError(f"`{name}` must be from 0 to 1, got {value!r}.")
     return float(value)
 
 
 def _text(query: VectorStoreQuery) -> str:
     if query.query_str is None:
-        raise InputError(f"A query in the mode {query.mode.value!r} needs query_str, its text.")
+        raise InputError(f"A query in the mode {query.mode.value!r} needs its text, `query_str`.")
     return query.query_str

@@ -1,4 +1,4 @@
-"""Reranking for LlamaIndex by the same model, with stored vectors where there are some."""
+"""A reranker for LlamaIndex that uses the stored vectors of an index where it can."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
 from llama_index.core.callbacks import CBEventType, EventPayload
-from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]
+from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]  # re-exported without __all__
 from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
@@ -21,7 +21,7 @@ dispatcher = get_dispatcher(__name__)
 
 
 class M3Reranker(UsesModel, BaseNodePostprocessor):
-    """Puts retrieved nodes in the order of their ColBERT, or of all three scores.
+    """A reranker that sorts retrieved nodes by ColBERT, or by all three scores of the model.
 
         colbert   the mean, over the query's vectors, of the best match in the node
         all       (w_d * dense + w_s * sparse + w_c * colbert) / (w_d + w_s + w_c)
@@ -33,19 +33,19 @@ class M3Reranker(UsesModel, BaseNodePostprocessor):
         >>> reranker.postprocess_nodes(nodes, query_str="Who likes shade?")[0].text
         'Ferns like shade.'
 
-    Nodes of an index are scored by its stored vectors if it is passed; others are encoded, all in
-    one call. The nodes that come in are left as they are.
+    If an index is given, the nodes that it contains are scored by its stored vectors; all other
+    nodes are encoded in one call. The given nodes are not changed.
 
     Args:
-        model: An `M3Model`, or a name that `M3Model.load` takes; the index's own if there is one,
-            else the process's shared BGE-M3.
-        index: Where nodes may come from.
+        model: An `M3Model`, or a name for `M3Model.load`; by default the model of the index, or
+            the process's shared BGE-M3 without an index.
+        index: The index that nodes may come from.
         settings: The fields.
 
     Attributes:
-        top_n: how many nodes are left.
+        top_n: The number of nodes to return.
         mode: "colbert" or "all".
-        weights: of mode "all", as in `M3EnsembleRetriever`.
+        weights: The weights for the mode "all", as in `M3EnsembleRetriever`.
     """
 
     top_n: int = Field(default=4, gt=0)
@@ -63,14 +63,16 @@ class M3Reranker(UsesModel, BaseNodePostprocessor):
 
     @classmethod
     def class_name(cls) -> str:
-        """The name it is saved under."""
+        """Return the name under which LlamaIndex saves the component."""
         return "M3Reranker"
 
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
         if query_bundle is None:
-            raise InputError("M3Reranker needs a query: postprocess_nodes(nodes, query_str=...).")
+            raise InputError(
+                "M3Reranker needs a query. Use postprocess_nodes(nodes, query_str=...)."
+            )
         if not nodes:
             return []
         dispatcher.event(

@@ -1,4 +1,4 @@
-"""Retrievers for LlamaIndex over an M3Index: one forward pass a query, every score kept."""
+"""Retrievers for LlamaIndex over an index; each node has the scores of all channels."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from m3rag.llama_index.nodes import passage_of, scored
 
 
 class _IndexRetriever(BaseRetriever):
-    """What both retrievers do: ask the index, and give nodes with scores back.
+    """The base of both retrievers: search an index and return nodes with scores.
 
     Attributes:
-        index: what is searched.
-        similarity_top_k: how many nodes a query gets at most.
-        filters: which nodes may be found.
-        settings: how the index is searched.
+        index: The index to search.
+        similarity_top_k: The most nodes to return for a query.
+        filters: Search only nodes that match.
+        settings: How to search.
     """
 
-    _colbert: ClassVar[ColbertMode | None] = None  # what an index in memory keeps for ColBERT
+    _colbert: ClassVar[ColbertMode | None] = None  # the mode of a new index in memory
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class _IndexRetriever(BaseRetriever):
         self.similarity_top_k = similarity_top_k
         self.filters = filters
         self.settings = settings
-        # Settings that the index cannot serve are an error now, not at the first query.
+        # Check now, not at the first query, that the index supports the settings.
         self.index.check(self.similarity_top_k, settings=self._settings())
 
     @classmethod
@@ -61,14 +61,14 @@ class _IndexRetriever(BaseRetriever):
         colbert: ColbertMode | None = None,
         **settings: Any,
     ) -> Self:
-        """A retriever over these nodes.
+        """Return a retriever over nodes.
 
         Args:
-            nodes: What can be found; one whose id the index has replaces that one.
-            model: What encodes, or its name; the process's shared BGE-M3 by default.
-            path: A folder to keep the index in; without it, it is gone with the retriever.
-            colbert: "stored", "on-demand" or "off": see `M3Index.open`.
-            settings: The retriever's own arguments.
+            nodes: The nodes to add; a node replaces a stored one with the same id.
+            model: A model, or its name; the process's shared BGE-M3 by default.
+            path: The folder of the index; None for an index in memory.
+            colbert: "stored", "on-demand" or "off"; see `M3Index.open`.
+            settings: The arguments of the retriever.
         """
         colbert = colbert or (cls._colbert if path is None else None)
         retriever = cls(open_index(model, path, colbert), **settings)
@@ -84,20 +84,20 @@ class _IndexRetriever(BaseRetriever):
         node_parser: NodeParser | None = None,
         **settings: Any,
     ) -> Self:
-        """A retriever over the passages of these documents.
+        """Return a retriever over the passages of documents.
 
         Args:
-            documents: Texts of any length, split by `node_parser`.
-            model: What encodes, or its name; the process's shared BGE-M3 by default.
-            node_parser: An `M3NodeParser` of the model with its defaults, if not given.
-            settings: `path`, `colbert`, and the retriever's own arguments.
+            documents: Documents of any length, split by `node_parser`.
+            model: A model, or its name; the process's shared BGE-M3 by default.
+            node_parser: Splits the documents; an `M3NodeParser` of the model by default.
+            settings: `path`, `colbert`, and the arguments of the retriever.
         """
         parser = node_parser or M3NodeParser(model=model)
         nodes = parser.get_nodes_from_documents(documents)
         return cls.from_nodes(nodes, model=model, **settings)
 
     def _settings(self) -> SearchSettings:
-        """Return how the index is searched, with the filters as they are now."""
+        """Return the settings of a search, with the current filters."""
         return self.settings.changed(filter=all_of(where_of(self.filters), self.settings.filter))
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
@@ -112,26 +112,28 @@ class _IndexRetriever(BaseRetriever):
         )
         return [scored(hit) for hit in hits]
 
-    # Older versions take nodes of equal text for one; an index tells them apart by their ids.
+    # Older versions of LlamaIndex merge nodes of equal text; an index identifies nodes by id.
     def _handle_recursive_retrieval(
         self, query_bundle: QueryBundle, nodes: list[NodeWithScore]
     ) -> list[NodeWithScore]:
-        if not _leads_on(nodes):
+        if not _has_index_nodes(nodes):
             return nodes
         return super()._handle_recursive_retrieval(query_bundle, nodes)
 
     async def _ahandle_recursive_retrieval(
         self, query_bundle: QueryBundle, nodes: list[NodeWithScore]
     ) -> list[NodeWithScore]:
-        if not _leads_on(nodes):
+        if not _has_index_nodes(nodes):
             return nodes
         return await super()._ahandle_recursive_retrieval(query_bundle, nodes)
 
 
 class M3EnsembleRetriever(_IndexRetriever):
-    """Dense, sparse and ColBERT scores of one pass, fused; each candidate is scored by all.
+    """A retriever that fuses dense, sparse and ColBERT scores from one forward pass.
 
-        weighted   the sum of weight * score over the channels, divided by the weights' sum
+    All channels score each candidate.
+
+        weighted   the sum of weight * score over the channels, divided by the sum of the weights
         rrf        the sum of weight / (60 + rank), ranks from 1
 
     Example:
@@ -140,17 +142,17 @@ class M3EnsembleRetriever(_IndexRetriever):
         >>> retriever.retrieve("Who likes shade?")[0].text
         'Ferns like shade.'
 
-    Nodes are told apart by their ids alone. Each comes as an `M3NodeWithScore`.
+    Returns each node as an `M3NodeWithScore`. Nodes are identified by their ids alone.
 
     Args:
-        index: What is searched; `from_nodes` and `from_documents` make one.
-        similarity_top_k: How many nodes a query gets at most.
-        filters: Which nodes may be found.
+        index: The index to search; `from_nodes` and `from_documents` create one.
+        similarity_top_k: The most nodes to return for a query.
+        filters: Search only nodes that match.
         settings: How to search.
-        callback_manager: `BaseRetriever`'s own, like `object_map`, `objects` and `verbose`.
-        object_map: `BaseRetriever`'s own.
-        objects: `BaseRetriever`'s own.
-        verbose: `BaseRetriever`'s own.
+        callback_manager: See `BaseRetriever`.
+        object_map: See `BaseRetriever`.
+        objects: See `BaseRetriever`.
+        verbose: See `BaseRetriever`.
         options: Fields of `SearchSettings` that differ from `settings`.
     """
 
@@ -180,7 +182,7 @@ class M3EnsembleRetriever(_IndexRetriever):
 
 
 class M3SparseRetriever(_IndexRetriever):
-    """Retrieval by the model's learned term weights alone: `<q, p>` over common tokens.
+    """A retriever that uses the model's term weights alone: `<q, p>` over common tokens.
 
     Example:
         >>> nodes = [TextNode(text="Ferns like shade."), TextNode(text="Cacti like sun.")]
@@ -188,14 +190,14 @@ class M3SparseRetriever(_IndexRetriever):
         >>> [found.text for found in retriever.retrieve("sun")]
         ['Cacti like sun.']
 
-    Only nodes that share a token with the query are found. An index that it makes in memory
-    keeps no ColBERT vectors.
+    Finds only nodes that share a token with the query. An index that it creates in memory stores no
+    ColBERT vectors.
 
     Args:
-        index: What is searched; `from_nodes` and `from_documents` make one.
-        similarity_top_k: How many nodes a query gets at most.
-        filters: Which nodes may be found.
-        settings: `BaseRetriever`'s own arguments.
+        index: The index to search; `from_nodes` and `from_documents` create one.
+        similarity_top_k: The most nodes to return for a query.
+        filters: Search only nodes that match.
+        settings: Arguments of `BaseRetriever`.
     """
 
     _colbert = "off"
@@ -204,6 +206,6 @@ class M3SparseRetriever(_IndexRetriever):
         super().__init__(index, settings=SearchSettings(channels=["sparse"]), **settings)
 
 
-def _leads_on(nodes: Sequence[NodeWithScore]) -> bool:
-    """Whether a node stands for an object, such as another retriever."""
+def _has_index_nodes(nodes: Sequence[NodeWithScore]) -> bool:
+    """Return whether a node refers to an object, such as another retriever."""
     return any(isinstance(found.node, IndexNode) for found in nodes)

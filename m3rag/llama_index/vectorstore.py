@@ -1,4 +1,4 @@
-"""An M3Index as a LlamaIndex vector store: every query mode, over one model."""
+"""A LlamaIndex vector store over an index."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from m3rag.llama_index.metadata_filters import Where, all_of, where_of
 from m3rag.llama_index.nodes import node_of, passage_of
 from m3rag.llama_index.querying import OPTIONS, hits_of
 
-_SAME = 0.98  # cosine; 16-bit models differ from 32-bit ones by less
+_SAME = 0.98  # cosine; the same model in 16 and 32 bits differs by less
 _EVERYTHING = {"$not": {"id": ""}}
 
 
 class M3VectorStore(BasePydanticVectorStore):
-    """Nodes in an `M3Index`, for `VectorStoreIndex` and `IngestionPipeline`.
+    """A vector store over an `M3Index`, for `VectorStoreIndex` and `IngestionPipeline`.
 
     Example:
         >>> store = M3VectorStore(M3Index.open(model=M3Model.load("tiny")))
@@ -41,28 +41,29 @@ class M3VectorStore(BasePydanticVectorStore):
         >>> retriever.retrieve("Who likes shade?")[0].text
         'Ferns like shade.'
 
-    The modes, and what is scored in them:
+    The query modes and their scores:
 
         default       dense
-        sparse        the learned term weights; the first `sparse_top_k` or `similarity_top_k`
+        sparse        the term weights; returns `sparse_top_k` or `similarity_top_k` nodes
         text_search   BM25
         hybrid        alpha * dense + (1 - alpha) * sparse; without alpha, `weights` over dense,
-                      sparse and ColBERT; the first `hybrid_top_k` or `similarity_top_k`
-        mmr           dense, picking what is unlike the nodes picked before
+                      sparse and ColBERT; returns `hybrid_top_k` or `similarity_top_k` nodes
+        mmr           dense, choosing nodes unlike those chosen before
 
-    In the modes default and mmr an embedding counts if the query has one, else its text.
-    `vector_store_kwargs` of a retriever may have `weights`, `fusion`, `candidates`,
-    `mmr_threshold` (0 to 1, 0.5 by default) and `mmr_prefetch_k`. LlamaIndex's retriever keeps
-    one score a node; `M3EnsembleRetriever(store.index)` gives all.
+    In the modes default and mmr, the embedding of the query is used if it has one, else its text.
+    `vector_store_kwargs` of a retriever may contain `weights`, `fusion`, `candidates`,
+    `mmr_threshold` (0 to 1, 0.5 by default) and `mmr_prefetch_k`. LlamaIndex's retriever returns
+    one score per node; `M3EnsembleRetriever(store.index)` returns all scores.
 
     Args:
-        index: Where nodes are kept; one in memory, of the process's shared BGE-M3, by default.
+        index: The index that stores the nodes; by default an index in memory with the process's
+            shared BGE-M3.
         settings: The fields.
 
     Attributes:
-        weights: of mode hybrid without alpha.
-        fusion: of mode hybrid: "weighted" or "rrf".
-        candidates: how many nodes each channel proposes in mode hybrid.
+        weights: The weights of the mode hybrid without alpha.
+        fusion: The fusion of the mode hybrid: "weighted" or "rrf".
+        candidates: The number of candidates that each channel retrieves in the mode hybrid.
     """
 
     stores_text: bool = True
@@ -85,14 +86,14 @@ class M3VectorStore(BasePydanticVectorStore):
         colbert: ColbertMode | None = None,
         **settings: Any,
     ) -> Self:
-        """A store with these nodes, in a folder or in memory; see `M3Index.open`."""
+        """Return a store with nodes, in a folder or in memory; see `M3Index.open`."""
         store = cls(open_index(model, path, colbert), **settings)
         store.add(nodes)
         return store
 
     @classmethod
     def class_name(cls) -> str:
-        """The name it is saved under."""
+        """Return the name under which LlamaIndex saves the component."""
         return "M3VectorStore"
 
     @property
@@ -107,23 +108,23 @@ class M3VectorStore(BasePydanticVectorStore):
 
     @property
     def embed_model(self) -> M3Embedding:
-        """What to give LlamaIndex as `embed_model`: embeds queries, and leaves nodes to the store.
+        """The `embed_model` for LlamaIndex, which embeds queries and leaves nodes to the store.
 
-        An `M3Embedding` would do as well, and encode each node once more.
+        An `M3Embedding` also works, but encodes each node a second time.
         """
         return M3QueryEmbedding(model=self._index.model)
 
     def add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
-        """Encode and keep nodes; one whose id exists is replaced.
+        """Encode and store nodes; a node replaces a stored one with the same id.
 
         Raises:
-            InputError: they were embedded by another model, which would be searched in vain.
+            InputError: The nodes were embedded by another model, so queries would not match them.
         """
         self._check_embedding(next((node for node in nodes if node.embedding), None))
         return self._index.add(passage_of(node) for node in nodes)
 
     def delete(self, ref_doc_id: str, **kwargs: Any) -> None:
-        """Forget all nodes of a source document."""
+        """Delete all nodes of a source document."""
         self._index.delete(filter={"document_id": ref_doc_id})
 
     def delete_nodes(
@@ -132,39 +133,42 @@ class M3VectorStore(BasePydanticVectorStore):
         filters: MetadataFilters | None = None,
         **kwargs: Any,
     ) -> None:
-        """Forget the nodes that have one of the ids and match.
+        """Delete the nodes that have one of the ids and match the filters.
 
         Raises:
-            InputError: neither ids nor filters; to forget everything there is `clear`.
+            InputError: Neither ids nor filters are given; use `clear` to delete all nodes.
         """
         where = _where(node_ids, filters)
         if where is None:
-            raise InputError("delete_nodes needs node_ids or filters; clear() forgets everything.")
+            raise InputError("`delete_nodes` needs ids or filters. clear() deletes all nodes.")
         self._index.delete(filter=where)
 
     def get_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
     ) -> list[BaseNode]:
-        """The nodes that have one of the ids, in their order, and match; all without either."""
+        """Return the nodes that have one of the ids, in their order, and match the filters.
+
+        Returns all nodes if neither ids nor filters are given.
+        """
         found = {p.id: p for p in self._index.passages(_where(node_ids, filters))}
         order = found if node_ids is None else [i for i in dict.fromkeys(node_ids) if i in found]
         return [node_of(found[i]) for i in order]
 
     def clear(self) -> None:
-        """Forget all nodes."""
+        """Delete all nodes."""
         self._index.delete(filter=_EVERYTHING)
 
     def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
-        """The nodes that answer a query best, best first.
+        """Return the nodes that match a query best, best first.
 
         Raises:
-            InputError: a mode that is none of the five, an option or a filter that there is not.
+            InputError: The mode, an option or a filter is not supported.
         """
         unknown = [option for option in kwargs if option not in OPTIONS]
         if unknown:
-            raise InputError(f"No option {unknown[0]!r}; a query has {', '.join(OPTIONS)}.")
-        own = {"weights": self.weights, "fusion": self.fusion, "candidates": self.candidates}
-        hits = hits_of(self._index, query, {**own, **kwargs})
+            raise InputError(f"Unknown option {unknown[0]!r}. Options are {', '.join(OPTIONS)}.")
+        defaults = {"weights": self.weights, "fusion": self.fusion, "candidates": self.candidates}
+        hits = hits_of(self._index, query, {**defaults, **kwargs})
         return VectorStoreQueryResult(
             nodes=[node_of(hit.passage) for hit in hits],
             similarities=[hit.score for hit in hits],
@@ -172,11 +176,11 @@ class M3VectorStore(BasePydanticVectorStore):
         )
 
     async def async_add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
-        """`add` in a thread."""
+        """Run `add` in a thread."""
         return await asyncio.to_thread(self.add, nodes, **kwargs)
 
     async def adelete(self, ref_doc_id: str, **kwargs: Any) -> None:
-        """`delete` in a thread."""
+        """Run `delete` in a thread."""
         await asyncio.to_thread(self.delete, ref_doc_id, **kwargs)
 
     async def adelete_nodes(
@@ -185,45 +189,46 @@ class M3VectorStore(BasePydanticVectorStore):
         filters: MetadataFilters | None = None,
         **kwargs: Any,
     ) -> None:
-        """`delete_nodes` in a thread."""
+        """Run `delete_nodes` in a thread."""
         await asyncio.to_thread(self.delete_nodes, node_ids, filters, **kwargs)
 
     async def aget_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
     ) -> list[BaseNode]:
-        """`get_nodes` in a thread."""
+        """Run `get_nodes` in a thread."""
         return await asyncio.to_thread(self.get_nodes, node_ids, filters)
 
     async def aclear(self) -> None:
-        """`clear` in a thread."""
+        """Run `clear` in a thread."""
         await asyncio.to_thread(self.clear)
 
     async def aquery(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
-        """`query` in a thread."""
+        """Run `query` in a thread."""
         return await asyncio.to_thread(self.query, query, **kwargs)
 
     def _check_embedding(self, node: BaseNode | None) -> None:
-        """Refuse a vector that the model would not have given to the node."""
+        """Check that the embedding of a node comes from the model of the index."""
         if node is None or not node.embedding:
             return
-        own = self._index.model.encode([node.get_content(MetadataMode.EMBED)]).dense[0]
+        expected = self._index.model.encode([node.get_content(MetadataMode.EMBED)]).dense[0]
         given = np.asarray(node.embedding, np.float32)
-        if given.shape != own.shape or given @ own < _SAME * float(np.linalg.norm(given)):
+        if given.shape != expected.shape or given @ expected < _SAME * float(np.linalg.norm(given)):
             raise InputError(
-                f"Node {node.node_id!r} was embedded by another model than {self._index.model!r} "
-                f"({len(given)} and {len(own)} numbers): use embed_model=store.embed_model."
+                f"Node {node.node_id!r} was embedded by a model other than {self._index.model!r} "
+                f"(dimensions: {len(given)} and {len(expected)}). Use "
+                "embed_model=store.embed_model."
             )
 
 
 class M3QueryEmbedding(M3Embedding):
-    """Embeds queries only: an `M3VectorStore` encodes nodes itself, for all channels at once."""
+    """An embedding model for queries only, as `M3VectorStore` encodes nodes itself."""
 
     def __init__(self, *, model: ModelLike = None, **settings: Any) -> None:
         super().__init__(model=model, **settings)
 
     @classmethod
     def class_name(cls) -> str:
-        """The name it is saved under."""
+        """Return the name under which LlamaIndex saves the component."""
         return "M3QueryEmbedding"
 
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:

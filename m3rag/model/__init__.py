@@ -1,6 +1,6 @@
-"""Texts to three views: the shared model.
+"""The shared model, which encodes texts into views.
 
-Names are imported on first use, so that importing the package does not load torch.
+Names are imported on first use, so importing the package does not load torch.
 """
 
 from typing import TYPE_CHECKING

@@ -1,10 +1,10 @@
-"""A BGE-M3 checkpoint folder: reading it, checking it, writing it.
+"""Read, check and write checkpoint folders in the BGE-M3 layout.
 
-The layout is BAAI/bge-m3's own: `config.json`, `tokenizer.json`, the encoder as `model.safetensors`
-or `pytorch_model.bin` (one file or shards with an index), and the two heads `colbert_linear.pt` and
-`sparse_linear.pt`. A missing, misshapen or damaged part is an error here; FlagEmbedding would go on
-with a random head (FlagEmbedding#453). One file is ours and optional: `presets.json`, the weights
-that suit a model which is not BGE-M3.
+The layout is that of BAAI/bge-m3: `config.json`, `tokenizer.json`, the encoder as
+`model.safetensors` or `pytorch_model.bin` (one file, or shards with an index), and the two heads
+`colbert_linear.pt` and `sparse_linear.pt`. A part that is missing, damaged or of the wrong shape is
+an error; FlagEmbedding would continue with a random head (FlagEmbedding#453). m3rag adds one
+optional file, `presets.json`: fusion weights that suit this model, if it is not BGE-M3.
 """
 
 from __future__ import annotations
@@ -31,16 +31,15 @@ _PRESETS = "presets.json"
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """All that a model folder holds, checked.
+    """The checked content of a model folder.
 
     Attributes:
-        config: `config.json`.
-        tokenizer: the folder's tokenizer.
-        encoder: XLM-RoBERTa's tensors by name, pooler left out.
+        config: The content of `config.json`.
+        tokenizer: The tokenizer.
+        encoder: The tensors of XLM-RoBERTa by name, without the pooler.
         heads: `{"sparse_linear": {"weight" (1, d), "bias" (1,)}, "colbert_linear":
             {"weight" (c, d), "bias" (c,)}}`.
-        presets: weights of the channels that suit this model, by name: `{"default": {"dense": 1.0,
-            …}}`.
+        presets: Fusion weights that suit this model, by name: `{"default": {"dense": 1.0, …}}`.
     """
 
     config: Mapping[str, Any]
@@ -51,19 +50,19 @@ class Checkpoint:
 
     @property
     def max_length(self) -> int:
-        """Tokens a pass can take; positions begin after the padding index (8194 -> 8192)."""
+        """The most tokens of a text; positions start after the padding index (8194 -> 8192)."""
         return int(self.config["max_position_embeddings"]) - int(self.config["pad_token_id"]) - 1
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Every tensor with its full name."""
+        """Yield each tensor with its full name."""
         yield from self.encoder.items()
         for head, parts in self.heads.items():
             yield from ((f"{head}.{name}", tensor) for name, tensor in parts.items())
 
     def fingerprint(self) -> str:
-        """A short hash that is equal for equal weights and tokenizer, whatever the file format.
+        """Return a short hash that is equal for equal weights and tokenizers in any file format.
 
-        A sample of every tensor is hashed in 16 bits, not 2 GB of them.
+        It covers a 16-bit sample of each tensor instead of all 2 GB.
         """
         digest = hashlib.sha256(self.tokenizer.json)
         for name, tensor in sorted(self.tensors()):
@@ -78,7 +77,7 @@ def read(folder: Path) -> Checkpoint:
     """Read and check a model folder.
 
     Raises:
-        CheckpointError: A part is missing, damaged, of the wrong shape, or holds NaN.
+        CheckpointError: A part is missing or damaged, has the wrong shape, or contains NaN.
     """
     config = _read_config(folder)
     checkpoint = Checkpoint(
@@ -91,20 +90,21 @@ def read(folder: Path) -> Checkpoint:
     rows = len(checkpoint.encoder.get("embeddings.word_embeddings.weight", ()))
     if checkpoint.tokenizer.vocab_size > rows:
         raise CheckpointError(
-            f"{folder}: the tokenizer has {checkpoint.tokenizer.vocab_size:,} tokens, the encoder "
-            f"embeds {rows:,}. The files belong to different models."
+            f"{folder}: the tokenizer has {checkpoint.tokenizer.vocab_size:,} tokens, but the "
+            f"encoder embeds {rows:,}. The files belong to different models; take all files from "
+            "one checkpoint."
         )
     for name, tensor in checkpoint.tensors():
         if not torch.isfinite(tensor.sum(dtype=torch.float32)):
             raise CheckpointError(
-                f"{folder}: {name} holds NaN or infinity. The training that wrote it diverged, or "
-                "the file is damaged; fetch or export the checkpoint again."
+                f"{folder}: {name} contains NaN or infinity. The training run that wrote it "
+                "diverged, or the file is damaged; download or export the checkpoint again."
             )
     return checkpoint
 
 
 def write(checkpoint: Checkpoint, folder: Path) -> None:
-    """Write a folder that m3rag, FlagEmbedding and sentence-transformers load."""
+    """Write a folder that m3rag, FlagEmbedding and sentence-transformers can load."""
     folder.mkdir(parents=True, exist_ok=True)
     safetensors.torch.save_file(
         {name: tensor.contiguous() for name, tensor in checkpoint.encoder.items()},
@@ -125,7 +125,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         raise CheckpointError(
-            f"{folder} has no config.json: it is not a model folder. A BGE-M3 folder holds "
+            f"{folder} has no config.json: it is not a model folder. A BGE-M3 folder contains "
             "config.json, tokenizer.json, model.safetensors or pytorch_model.bin, "
             "colbert_linear.pt and sparse_linear.pt."
         )
@@ -138,7 +138,10 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} describes {found!r}; BGE-M3 is 'xlm-roberta'.")
     for key in ("hidden_size", "max_position_embeddings", "pad_token_id"):
         if not isinstance(config.get(key), int):
-            raise CheckpointError(f"{path} has no {key}: the file is incomplete.")
+            raise CheckpointError(
+                f"{path} has no {key}: the file is incomplete. Download or export the checkpoint "
+                "again."
+            )
     return config
 
 
@@ -153,31 +156,32 @@ def _read_encoder(folder: Path) -> dict[str, Tensor]:
             tensors = _read_tensors(path)
         else:
             continue
-        # Some exports keep the pooler and the position buffer; M3 uses neither.
+        # Some exports include the pooler and the position buffer; M3 uses neither.
         return {
             key: tensor
             for key, tensor in tensors.items()
             if not key.startswith("pooler.") and key != "embeddings.position_ids"
         }
-    raise CheckpointError(f"{folder} has no weights: neither {' nor '.join(_ENCODER_FILES)}.")
+    names = " nor ".join(_ENCODER_FILES)
+    raise CheckpointError(f"{folder} has no weights: neither {names} exists.")
 
 
 def _read_head(folder: Path, head: str, hidden: int) -> dict[str, Tensor]:
     path = folder / f"{head}.pt"
     if not path.is_file():
         raise CheckpointError(
-            f"{folder} has no {path.name}: without it its view of a text would be random. "
-            "A dense-only fine-tune does not save the heads; train with all three."
+            f"{folder} has no {path.name}: without this head, its view would be random. A "
+            "dense-only fine-tune does not save the heads; train all three views."
         )
     tensors = _read_tensors(path)
     if set(tensors) != {"weight", "bias"}:
-        raise CheckpointError(f"{path} holds {sorted(tensors)}; expected weight and bias.")
+        raise CheckpointError(f"{path} contains {sorted(tensors)}; expected weight and bias.")
     weight, bias = tensors["weight"], tensors["bias"]
     rows = 1 if head == "sparse_linear" else len(weight)
     if weight.shape != (rows, hidden) or bias.shape != (rows,):
         raise CheckpointError(
-            f"{path}: weight {tuple(weight.shape)} and bias {tuple(bias.shape)}; "
-            f"this model needs ({rows}, {hidden}) and ({rows},)."
+            f"{path} has a weight of shape {tuple(weight.shape)} and a bias of shape "
+            f"{tuple(bias.shape)}; this model needs ({rows}, {hidden}) and ({rows},)."
         )
     return tensors
 
@@ -198,16 +202,16 @@ def _read_presets(path: Path) -> dict[str, dict[str, float]]:
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
-    """A state dict from `.safetensors` or, with nothing but tensors unpickled, `.bin` and `.pt`."""
+    """Read a state dict from `.safetensors`, `.bin` or `.pt`; only tensors are unpickled."""
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
         mapped = zipfile.is_zipfile(path)
         tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except Exception as error:  # a damaged file can make either reader raise anything
+    except Exception as error:  # a damaged file can make both readers raise any exception
         raise CheckpointError(
             f"{path} cannot be read ({type(error).__name__}: {error}). The file is damaged or "
-            "incomplete; fetch it again."
+            "incomplete; download it again."
         ) from error
     if not isinstance(tensors, dict) or not all(isinstance(t, Tensor) for t in tensors.values()):
         raise CheckpointError(f"{path} is not a state dict of tensors.")
@@ -215,7 +219,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _side_files(checkpoint: Checkpoint) -> dict[str, object]:
-    """The small JSON files of BAAI/bge-m3 by name, sentence-transformers' among them."""
+    """Return the small JSON files of BAAI/bge-m3 and of sentence-transformers by name."""
     length = checkpoint.max_length
     special = {"bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>", "sep_token": "</s>"}
     special |= {"unk_token": "<unk>", "pad_token": "<pad>", "mask_token": "<mask>"}

@@ -1,4 +1,4 @@
-"""From texts to units: what is encoded together, checked."""
+"""Check texts and group them into units, which are encoded together."""
 
 from __future__ import annotations
 
@@ -17,83 +17,87 @@ def units_of(
     documents: Sequence[str | None] | None,
     tokenizer: Tokenizer,
 ) -> list[Unit]:
-    """Return what is encoded together: each text alone, or neighbours in one document.
+    """Return the units to encode: each text alone, or neighbours in the same document.
 
     Args:
-        texts: What to encode.
-        limit: The most tokens of a text, or of a unit.
-        mcls: Insert `<s>` before every so many tokens of a text; None for one at its start.
-        documents: The document that each text is a part of; None to encode each text alone.
-        tokenizer: Counts the tokens of texts that share a pass.
+        texts: The texts to encode.
+        limit: The most tokens of a text, and of a unit.
+        mcls: Insert an `<s>` before every `mcls` tokens of a text; None for one at its start.
+        documents: The document of each text, or None for a text that is encoded alone; None to
+            encode all texts alone.
+        tokenizer: Counts the tokens of texts that are encoded together.
 
     Raises:
         InputError: `texts` is not a sequence of strings, `mcls` is not a positive integer, or
-            `documents` has another length than `texts`.
+            `documents` and `texts` differ in length.
     """
     if isinstance(texts, str):
-        raise InputError("texts is one string; pass a list: model.encode([text]).")
+        raise InputError("`texts` must be a list, got one string. Call model.encode([text]).")
     texts = list(texts)
     for i, text in enumerate(texts):
         check_text(i, text)
     if mcls is not None and (isinstance(mcls, bool) or not isinstance(mcls, int) or mcls < 1):
-        raise InputError(f"mcls is a number of tokens from 1, such as 256, got {mcls!r}.")
+        raise InputError(f"`mcls` must be an integer of at least 1, such as 256, got {mcls!r}.")
     if documents is None:
         return [Unit((text,), limit, mcls) for text in texts]
     if isinstance(documents, str) or len(documents) != len(texts):
         raise InputError(
-            f"documents names one document, or None, for each of the {len(texts)} texts, got "
+            f"`documents` must have one document, or None, for each of the {len(texts)} texts, got "
             f"{documents!r}."
         )
     lengths = [len(cut.ids) for cut in tokenizer.cut(texts, limit, mcls)]
-    return [Unit(tuple(texts[a:b]), limit, mcls) for a, b in passes(lengths, documents, limit)]
+    spans = passes(lengths, documents, limit)
+    return [Unit(tuple(texts[start:end]), limit, mcls) for start, end in spans]
 
 
 def check_text(i: int, text: object) -> None:
-    """Refuse what is no text.
+    """Check that `texts[i]` is a string that can be encoded.
 
     Raises:
-        InputError: it names the position.
+        InputError: It is not; the message names the position.
     """
     if not isinstance(text, str):
-        raise InputError(f"texts[{i}] is {type(text).__name__}, not str.")
+        raise InputError(f"texts[{i}] must be a str, got {type(text).__name__}.")
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise InputError(
             f"texts[{i}] has a lone surrogate at character {error.start}: it is not Unicode text. "
-            'Read it again with the right encoding, or text.encode(errors="replace").decode().'
+            'Read it with the right encoding, or pass text.encode(errors="replace").decode().'
         ) from None
 
 
 def passes(
     lengths: Sequence[int], documents: Sequence[str | None], limit: int
 ) -> Iterator[tuple[int, int]]:
-    """The passes over n texts, each as `(first, one past the last)`.
+    """Yield the texts that are encoded together as `(start, end)`.
 
-    A document that is too long for one pass is cut between texts into passes of about the same
-    length, so that no text is left with little to see.
+    A document that is too long for one pass is split between texts into passes of similar length,
+    so that every text has enough context.
 
     Args:
-        lengths: the tokens of each text, none above `limit`.
-        documents: for each text its document; None is read alone.
-        limit: the most tokens of a pass.
+        lengths: The number of tokens of each text, none above `limit`.
+        documents: The document of each text, or None for a text that is encoded alone.
+        limit: The most tokens of a pass.
     """
     start = 0
-    for name, same in groupby(documents):
-        end = start + sum(1 for _ in same)
+    for name, group in groupby(documents):
+        end = start + sum(1 for _ in group)
         if name is None:
             yield from ((i, i + 1) for i in range(start, end))
         else:
-            yield from _even(lengths, start, end, limit)
+            yield from _even_passes(lengths, start, end, limit)
         start = end
 
 
-def _even(lengths: Sequence[int], start: int, end: int, limit: int) -> Iterator[tuple[int, int]]:
+def _even_passes(
+    lengths: Sequence[int], start: int, end: int, limit: int
+) -> Iterator[tuple[int, int]]:
     total = sum(lengths[start:end])
-    fair = total / -(-total // limit)
+    target = total / -(-total // limit)  # tokens of a pass
     size = 0
     for i in range(start, end):
-        if size and (size >= fair or size + lengths[i] > limit):
+        if size and (size >= target or size + lengths[i] > limit):
             yield start, i
             start, size = i, 0
         size += lengths[i]

@@ -1,7 +1,8 @@
-"""What the model said lately: a least-recently-used memo bounded in bytes.
+"""A least-recently-used cache of views, bounded in bytes.
 
-Frameworks ask the dense and the sparse wrapper for the same texts one after the other; the memo
-makes the second question free. It counts bytes: one 8192-token ColBERT matrix weighs 32 MB.
+Frameworks request the dense and the sparse vectors of the same texts one after the other; with the
+memo, the second request needs no pass. It counts bytes instead of texts because the ColBERT matrix
+of 8,192 tokens takes 32 MB.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from numpy.typing import NDArray
 
 
 class Unit(NamedTuple):
-    """What is encoded as one: texts that attend to each other, usually a single one.
+    """Texts that are encoded together and attend to each other; usually a single text.
 
     Attributes:
-        texts: in their order.
-        limit: the most tokens of each text.
-        mcls: after how many tokens another `<s>` comes; None: there is one at the head only.
+        texts: The texts, in order.
+        limit: The most tokens of each text.
+        mcls: The number of tokens after which another `<s>` is inserted; None for one `<s>`, at the
+            start.
     """
 
     texts: tuple[str, ...]
@@ -31,28 +33,38 @@ class Unit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TextViews:
-    """The views of one text, in memory of their own; `colbert` only if it was asked for."""
+    """The views of one text, in arrays that own their memory.
+
+    Attributes:
+        n_tokens: The number of encoded tokens.
+        total_tokens: The number of tokens of the whole text; a lower bound if it was truncated.
+        dense: float32 `(d,)`.
+        weights: float32 `(t,)`. One weight per token, without the `<s>` that MCLS inserts. An id
+            that occurs several times has several weights.
+        sparse: The token ids and the highest weight of each.
+        colbert: `(t - 1, c)`; None if it was not requested.
+    """
 
     n_tokens: int
     total_tokens: int
-    dense: NDArray[np.float32]  # (d,)
-    weights: NDArray[np.float32]  # (t,) before the highest of each id is taken, without extra <s>
-    sparse: tuple[NDArray[np.int32], NDArray[np.float32]]  # ids, weights
-    colbert: NDArray[np.floating] | None  # (t - 1, c)
+    dense: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    sparse: tuple[NDArray[np.int32], NDArray[np.float32]]
+    colbert: NDArray[np.floating] | None
 
     @property
     def nbytes(self) -> int:
-        """Memory of the arrays."""
-        parts = [self.dense, self.weights, *self.sparse]
-        return sum(p.nbytes for p in parts) + (0 if self.colbert is None else self.colbert.nbytes)
+        """The memory of the arrays, in bytes."""
+        arrays = [self.dense, self.weights, *self.sparse]
+        return sum(a.nbytes for a in arrays) + (0 if self.colbert is None else self.colbert.nbytes)
 
     def without_colbert(self) -> TextViews:
-        """The other views, in the same memory."""
+        """Return the other views, without a copy."""
         return replace(self, colbert=None)
 
 
 class Memo:
-    """Unit -> the views of its texts. Used by one thread, so it needs no lock."""
+    """Maps a unit to the views of its texts; used by one thread only, so it has no lock."""
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
@@ -63,26 +75,26 @@ class Memo:
         return len(self._views)
 
     def get(self, unit: Unit, *, colbert: bool) -> Sequence[TextViews] | None:
-        """The views of a unit's texts, if they are remembered with all that is asked for."""
+        """Return the views of a unit's texts, or None if some of them are not known."""
         views = self._views.get(unit)
-        if views is None or (colbert and any(one.colbert is None for one in views)):
+        if views is None or (colbert and any(text.colbert is None for text in views)):
             return None
         self._views.move_to_end(unit)
         return views
 
     def put(self, unit: Unit, views: Sequence[TextViews]) -> None:
-        """Remember, and forget the longest unused until all fits."""
-        self._forget(unit)
+        """Store the views of a unit, and drop the least recently used ones until all fit."""
+        self._drop(unit)
         self._views[unit] = views
         self.nbytes += _size(unit, views)
         while self.nbytes > self.max_bytes:
-            self._forget(next(iter(self._views)))
+            self._drop(next(iter(self._views)))
 
-    def _forget(self, unit: Unit) -> None:
+    def _drop(self, unit: Unit) -> None:
         if (views := self._views.pop(unit, None)) is not None:
             self.nbytes -= _size(unit, views)
 
 
 def _size(unit: Unit, views: Sequence[TextViews]) -> int:
-    # 4: the widest a character gets; 512: the objects
+    # At most 4 bytes per character; 512 bytes for the objects.
     return sum(4 * len(t) + v.nbytes + 512 for t, v in zip(unit.texts, views, strict=True))

@@ -1,4 +1,4 @@
-"""The one shared model: texts in, three views out."""
+"""The model, shared by all threads: it encodes texts into views."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ from m3rag.model.request import EncodingRequest, warn_truncated
 from m3rag.model.worker import EncodingThread
 from m3rag.progress import Progress
 
-_SHORTEST = 3  # <s>, one token, </s>
+_MIN_LENGTH = 3  # <s>, one token, </s>
 
 
 class M3Model:
-    """A BGE-M3 model that any number of threads and event loops share.
+    """A BGE-M3 model that any number of threads and event loops can share.
 
-    One pass gives a dense vector, learned sparse term weights and ColBERT vectors of each text,
-    with FlagEmbedding's numbers (arXiv 2402.03216; FlagEmbedding 1.4.2 `BGEM3FlagModel.encode`).
+    One pass returns a dense vector, learned sparse term weights and ColBERT vectors for each text,
+    with the same numbers as FlagEmbedding (arXiv 2402.03216; FlagEmbedding 1.4.2
+    `BGEM3FlagModel.encode`).
 
     Example:
         >>> model = M3Model.load("tiny")
@@ -42,16 +43,16 @@ class M3Model:
         (2, 256)
 
     Attributes:
-        name: what it was loaded by: a hub id, a folder, or "tiny".
-        fingerprint: equal for equal weights and tokenizer.
-        dim: width of the dense vectors.
-        colbert_dim: width of the ColBERT vectors.
-        max_length: the most tokens encoded of a text, `<s>` and `</s>` included.
+        name: The name it was loaded with: a hub id, a folder, or "tiny".
+        fingerprint: A hash that is equal for equal weights and tokenizers.
+        dim: The width of the dense vectors.
+        colbert_dim: The width of the ColBERT vectors.
+        max_length: The most tokens to encode of a text, including `<s>` and `</s>`.
         dtype: "float32", "bfloat16" or "float16".
-        device: where it computes.
-        tokenizer: its tokenizer; safe to use from any thread.
-        presets: weights of the channels that suit this model, by the names that `weights=` takes
-            everywhere; BGE-M3's own are in `m3rag.scoring.PRESETS`.
+        device: The device it runs on.
+        tokenizer: The tokenizer; safe to use from any thread.
+        presets: Fusion weights that suit this model, by name; every `weights=` argument takes these
+            names. Those of BGE-M3 are in `m3rag.scoring.PRESETS`.
     """
 
     def __init__(
@@ -74,13 +75,12 @@ class M3Model:
         self.fingerprint = checkpoint.fingerprint()
         self.tokenizer = checkpoint.tokenizer
         self.presets = {name: dict(weights) for name, weights in checkpoint.presets.items()}
-        self._longest = checkpoint.max_length
-        self.max_length = self._longest if max_length is None else self._limit(max_length)
+        self._max_limit = checkpoint.max_length
+        self.max_length = self._max_limit if max_length is None else self._limit(max_length)
         self.dim = int(checkpoint.config["hidden_size"])
         self.colbert_dim = len(checkpoint.heads["colbert_linear"]["weight"])
         network = M3Network.from_checkpoint(checkpoint, device=self.device, dtype=torch_dtype)
-        if self.device.type == "cpu":
-            network.pack()
+        network.pack()
         budget = batch_tokens or pass_tokens(self.device)
         self._worker = EncodingThread(network, self.tokenizer, budget=budget, memo_bytes=memo_bytes)
         self._finalizer = weakref.finalize(self, self._worker.stop)
@@ -102,18 +102,19 @@ class M3Model:
         Args:
             name_or_path: A hub id, a local folder, or "tiny": a small model that comes with m3rag,
                 for tests and demos; it is not BGE-M3.
-            revision: Branch, tag or commit on the hub.
-            device: "auto" (CUDA if there is one, else CPU), or anything `torch.device` takes.
+            revision: A branch, tag or commit on the hub.
+            device: "auto" (CUDA if available, else CPU), or anything that `torch.device` takes.
             dtype: "float32", "bfloat16", "float16", or "auto": float16 on CUDA, bfloat16 on a CPU
                 that multiplies it in hardware (AMX or AVX512-BF16), else float32.
-            max_length: The most tokens to encode of a text unless a call says otherwise; all that
-                the model can take by default (BGE-M3: 8192).
-            batch_tokens: Tokens packed into one pass; more is faster on a GPU and takes memory.
-            memo_bytes: Memory for the views of recent texts; 0 switches the memo off.
+            max_length: The most tokens to encode of a text, unless a call passes another limit; the
+                model's own limit by default (BGE-M3: 8192).
+            batch_tokens: The tokens packed into one pass. More tokens are faster on a GPU and take
+                more memory.
+            memo_bytes: The memory for the views of recent texts, in bytes; 0 turns the memo off.
 
         Raises:
-            CheckpointError: No such model, or one that is incomplete, damaged or of another kind.
-            InputError: A device, dtype or max_length that does not exist here.
+            CheckpointError: The model does not exist, is incomplete or damaged, or is not BGE-M3.
+            InputError: The device, dtype or max_length is not valid here.
         """
         folder = locate(name_or_path, revision=revision)
 
@@ -129,8 +130,8 @@ class M3Model:
                 memo_bytes=memo_bytes,
             )
 
-        # In a thread of its own: in a forked process the OpenMP team of the calling thread may be
-        # one that died with the fork, and torch would wait for it for ever.
+        # A new thread has no OpenMP team yet. In a forked process, the team of the calling thread
+        # may have died with the fork, and torch would wait for it forever.
         with ThreadPoolExecutor(1) as loader:
             return loader.submit(build).result()
 
@@ -146,25 +147,25 @@ class M3Model:
         documents: Sequence[str | None] | None = None,
         progress: Progress | None = None,
     ) -> Encoding:
-        """Encode texts in one pass each, whatever views are asked for.
+        """Encode each text in one pass, however many views are requested.
 
         Args:
-            texts: Any number of strings; "" is a text like any other.
-            dense: Ask for the dense vectors.
-            sparse: Ask for the term weights.
-            colbert: Ask for the ColBERT vectors.
-            max_length: The most tokens to encode of each text; the model's own by default.
-            mcls: Put an `<s>` before every so many tokens of a text, and make the dense vector of
-                all of them; 256 in the paper (MCLS, appendix B.2), for texts much longer.
-            documents: For each text the document that it is a part of, or None. Neighbours of one
-                document are read together, up to `max_length` tokens a pass: each text keeps its
-                own views, and they have seen the others. By default each text is read alone.
-            progress: Called with the stage "encoding" for each text that is done, from the model's
-                thread.
+            texts: Any number of strings; "" is a valid text.
+            dense: Return the dense vectors.
+            sparse: Return the term weights.
+            colbert: Return the ColBERT vectors.
+            max_length: The most tokens to encode of each text; the model's `max_length` by default.
+            mcls: Insert an `<s>` before every `mcls` tokens of a text and compute the dense vector
+                from all of them (MCLS, appendix B.2 of the paper). The paper uses 256; it is meant
+                for texts much longer than that.
+            documents: The document of each text, or None. Neighbouring texts of a document are
+                encoded together, up to `max_length` tokens per pass: each text has its own views,
+                computed in the context of the others. By default each text is encoded alone.
+            progress: Called with ("encoding", texts done, total), from the model's thread.
 
         Raises:
-            InputError: Not a sequence of strings, no view asked for, a max_length or mcls out of
-                range, or another number of documents than of texts.
+            InputError: `texts` is not a sequence of strings, no view is requested, `max_length` or
+                `mcls` is out of range, or `documents` and `texts` differ in length.
             ForkError: The model was loaded in another process.
 
         Warns:
@@ -175,7 +176,7 @@ class M3Model:
         future = self._submit(request)
         try:
             encoding = future.result()
-        except BaseException:  # Ctrl-C: the worker drops what nobody waits for
+        except BaseException:  # such as Ctrl-C; the worker drops cancelled requests
             future.cancel()
             raise
         return warn_truncated(encoding, request)
@@ -192,38 +193,40 @@ class M3Model:
         documents: Sequence[str | None] | None = None,
         progress: Progress | None = None,
     ) -> Encoding:
-        """`encode`, without blocking the event loop; cancelling it cancels the work."""
+        """Encode texts without blocking the event loop; see `encode`.
+
+        Cancelling the task cancels the work.
+        """
         units = self._units(texts, max_length, mcls, documents)
         request = EncodingRequest(units, dense, sparse, colbert, progress)
         encoding = await asyncio.wrap_future(self._submit(request))
         return warn_truncated(encoding, request)
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """The token ids of whole texts, special tokens left out: what BM25 counts."""
+        """Return the token ids of whole texts without special tokens, as counted by BM25."""
         return self.tokenizer.ids(texts)
 
     def token_weights(
         self, texts: Sequence[str], *, documents: Sequence[str | None] | None = None
     ) -> list[NDArray[np.float32]]:
-        """The sparse weight of each content token that is encoded, `(t - 2,)` a text.
+        """Return the sparse weight of each encoded content token, `(t - 2,)` per text.
 
-        The sparse view keeps the highest weight of each token id; this says where it stands. A
-        special token typed by hand has a weight here, and none there. `documents` is as in
-        `encode`.
+        The sparse view has only the highest weight of each token id; here each position has one. A
+        special token that is typed in the text has a weight here, but not in the sparse view. See
+        `encode` for `documents`.
         """
-        request = EncodingRequest(
-            self._units(texts, None, None, documents), False, True, False, None
-        )
+        units = self._units(texts, None, None, documents)
+        request = EncodingRequest(units, dense=False, sparse=True, colbert=False)
         warn_truncated(self._submit(request).result(), request)
-        return [views.weights[1:-1].copy() for views in request.gathered]
+        return [views.weights[1:-1].copy() for views in request.text_views]
 
     def tokens(self, ids: Iterable[int]) -> list[str]:
-        """The vocabulary's piece for each token id; "▁" marks the beginning of a word."""
+        """Return the vocabulary's piece for each token id; "▁" marks the start of a word."""
         return self.tokenizer.tokens(ids)
 
     @property
     def spec(self) -> ModelSpec:
-        """A picklable description, from which another process can load an equal model."""
+        """A picklable description from which another process can load an equal model."""
         return ModelSpec(
             name=self.name,
             revision=self.revision,
@@ -235,21 +238,21 @@ class M3Model:
 
     @property
     def vocab_size(self) -> int:
-        """How many token ids there are."""
+        """The number of token ids."""
         return self.tokenizer.vocab_size
 
     @property
     def passes(self) -> int:
-        """Forward passes so far."""
+        """The number of forward passes so far."""
         return self._worker.passes
 
     @property
     def encoded(self) -> int:
-        """Texts that went through a pass so far; what the memo answers is not counted."""
+        """The number of texts encoded so far, without those that were found in the memo."""
         return self._worker.encoded
 
     def close(self) -> None:
-        """Stop the model's thread and free its memory; done by itself when it is forgotten."""
+        """Stop the thread and free the memory; garbage collection does the same."""
         self._finalizer()
 
     def __enter__(self) -> M3Model:
@@ -279,16 +282,16 @@ class M3Model:
     def _submit(self, request: EncodingRequest) -> Future[Encoding]:
         if request.units:
             return self._worker.submit(request)
-        nothing: Future[Encoding] = Future()
-        nothing.set_result(request.of_nothing(self.dim, self.colbert_dim))
-        return nothing
+        future: Future[Encoding] = Future()
+        future.set_result(request.empty_encoding(self.dim, self.colbert_dim))
+        return future
 
     def _limit(self, max_length: int) -> int:
         if isinstance(max_length, bool) or not isinstance(max_length, int):
-            raise InputError(f"max_length must be an int, got {type(max_length).__name__}.")
-        if not _SHORTEST <= max_length <= self._longest:
+            raise InputError(f"`max_length` must be an integer, got {type(max_length).__name__}.")
+        if not _MIN_LENGTH <= max_length <= self._max_limit:
             raise InputError(
-                f"max_length={max_length:,} is out of range: this model takes {_SHORTEST} to "
-                f"{self._longest:,} tokens a pass. Split longer texts with m3rag.split."
+                f"max_length={max_length:,} is out of range: this model takes {_MIN_LENGTH} to "
+                f"{self._max_limit:,} tokens. Split longer texts with m3rag.split."
             )
         return max_length

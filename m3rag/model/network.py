@@ -1,8 +1,8 @@
-"""Token ids to three views: one forward pass, no padding token in it.
+"""The network: one forward pass from token ids to views, without padding between texts.
 
-Texts are packed into one row and attend only to themselves, and to those that are read together
-with them. Shapes: n texts, T their tokens together, d the encoder's width, c the ColBERT width,
-h heads of k dimensions.
+Texts are packed into one row. A text attends only to itself and to the other texts of its unit.
+Shapes: n texts, T tokens of all texts, d the encoder's width, c the ColBERT width, h heads of k
+dimensions.
 """
 
 from __future__ import annotations
@@ -23,29 +23,35 @@ from transformers.models.xlm_roberta.modeling_xlm_roberta import XLMRobertaLayer
 from m3rag.errors import CheckpointError
 from m3rag.model.checkpoint import Checkpoint
 from m3rag.model.kernels.attention import PACKED
-from m3rag.model.kernels.device import filler_tokens, packable
+from m3rag.model.kernels.device import filler_tokens, packs_weights
 from m3rag.model.kernels.layer import PackedLayer
 from m3rag.model.kernels.onednn import PackedLinear
 from m3rag.model.tokenizer import Tokens
 
-_EARLY = 12  # a pass may be given up in the first of so many parts of its layers
+_EARLY = 12  # a pass can be interrupted in the first 1/12 of its layers
 
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """Three views of n packed texts, on the CPU."""
+    """The views of n packed texts, on the CPU.
 
-    dense: NDArray[np.float32]  # (n, d)
-    weights: NDArray[np.float32]  # (T,)
-    colbert: NDArray[np.floating] | None  # (T - number of <s>, c)
+    Attributes:
+        dense: float32 `(n, d)`.
+        weights: float32 `(T,)`. One weight per token.
+        colbert: `(T - number of <s>, c)`; None if it was not requested.
+    """
+
+    dense: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    colbert: NDArray[np.floating] | None
 
 
-class PassRestarted(Exception):  # noqa: N818 (a signal, not an error)
-    """A pass ended on request in one of its first layers, to start again with more texts."""
+class PassInterruptedError(Exception):
+    """A pass was interrupted in one of its first layers, to start again with more texts."""
 
 
 class M3Network(nn.Module):
-    """XLM-RoBERTa with BGE-M3's three heads."""
+    """XLM-RoBERTa with BGE-M3's sparse and ColBERT heads; the dense vector needs no head."""
 
     def __init__(self, config: XLMRobertaConfig, colbert_dim: int) -> None:
         super().__init__()
@@ -58,35 +64,36 @@ class M3Network(nn.Module):
     def from_checkpoint(
         cls, checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype
     ) -> M3Network:
-        """The network with the checkpoint's weights, ready to infer.
+        """Return a network with the checkpoint's weights, ready for inference.
 
         Raises:
-            CheckpointError: The encoder's tensors are not those that its config describes.
+            CheckpointError: The encoder's tensors do not match its config.
         """
         config = XLMRobertaConfig(**checkpoint.config)
         config._attn_implementation = PACKED
-        with torch.device("meta"):  # shapes only: the weights are the checkpoint's own memory
+        with torch.device("meta"):  # shapes only; the weights stay in the checkpoint's memory
             network = cls(config, len(checkpoint.heads["colbert_linear"]["weight"]))
         weights = {f"encoder.{name}": tensor for name, tensor in checkpoint.encoder.items()}
         for head, parts in checkpoint.heads.items():
             weights |= {f"{head}.{name}": tensor for name, tensor in parts.items()}
         if problems := _mismatches(network.state_dict(), weights):
             raise CheckpointError(
-                f"The weights are not those that config.json describes ({len(problems)} "
-                f"differences): {'; '.join(problems[:3])}. Fetch or export the checkpoint again."
+                f"The weights do not match config.json ({len(problems)} differences): "
+                f"{'; '.join(problems[:3])}. Download or export the checkpoint again."
             )
         network.load_state_dict({name: t.to(dtype) for name, t in weights.items()}, assign=True)
-        for module in network.modules():  # buffers: in no checkpoint, never read
+        for module in network.modules():  # buffers are not in checkpoints and are never read
             for name, buffer in module.named_buffers(recurse=False):
                 if buffer.is_meta:
                     setattr(module, name, torch.zeros_like(buffer, device="cpu"))
         return network.to(device).eval().requires_grad_(False)
 
     def pack(self) -> None:
-        """Make the layers those that are fastest on this CPU, for good; they cannot learn."""
-        if packable(self.sparse_linear.weight.dtype):
+        """Replace the layers by the fastest ones for this CPU, which cannot be trained."""
+        weight = self.sparse_linear.weight
+        if packs_weights(weight.device, weight.dtype):
             layers = self.encoder.encoder.layer
-            for i, layer in enumerate(layers):  # one by one: never two copies of all weights
+            for i, layer in enumerate(layers):  # one by one, to avoid two copies of all weights
                 layers[i] = PackedLayer(cast("XLMRobertaLayer", layer))
             self.colbert_linear = PackedLinear(cast("nn.Linear", self.colbert_linear))
 
@@ -95,43 +102,51 @@ class M3Network(nn.Module):
         units: Sequence[Sequence[Tokens]],
         *,
         colbert: bool,
-        give_up: Callable[[], bool] | None = None,
+        interrupt: Callable[[], bool] | None = None,
     ) -> Views:
-        """Encode texts, those of a unit together; units are ordered by their length.
+        """Encode units of texts, which are ordered by length.
 
-        A text's dense vector is the mean, normalised, of the hidden states of its `<s>`s. In a unit
-        the positions go on from text to text. `give_up` is asked after each of the first layers.
+        The dense vector of a text is the normalised mean of the hidden states of all its `<s>`. The
+        positions of a unit continue from text to text.
+
+        Args:
+            units: The tokens of the texts of each unit.
+            colbert: Whether to compute the ColBERT vectors.
+            interrupt: Called after each of the first layers; returns whether to interrupt the pass.
 
         Raises:
-            PassRestarted: it said so.
+            PassInterruptedError: `interrupt` returned True.
         """
         device, dtype = self.sparse_linear.weight.device, self.sparse_linear.weight.dtype
         texts = [tokens for unit in units for tokens in unit]
         lengths = np.array([len(tokens.ids) for tokens in texts])  # (n,)
-        T, starts = int(lengths.sum()), np.cumsum(lengths) - lengths  # noqa: N806
+        total, starts = int(lengths.sum()), np.cumsum(lengths) - lengths  # T, (n,)
         rows = [[id_ for tokens in unit for id_ in tokens.ids] for unit in units]
-        filler = filler_tokens(T, device)
-        hidden, _ = self.hidden([*rows, [self.pad] * filler] if filler else rows, give_up)
+        filler = filler_tokens(total, device)
+        hidden, _ = self.hidden([*rows, [self.pad] * filler] if filler else rows, interrupt)
 
         cls = np.concatenate([a + np.array(t.cls) for a, t in zip(starts, texts, strict=True)])
         owner = np.repeat(np.arange(len(texts)), [len(tokens.cls) for tokens in texts])
         sums = hidden.new_zeros(len(texts), hidden.shape[1], dtype=torch.float32)
         sums.index_add_(0, torch.from_numpy(owner).to(device), hidden[cls].float())
-        dense = F.normalize(sums, dim=-1)  # (n, d); of a sum as of the mean
-        weights = torch.relu(self.sparse_linear(hidden)).float()[:T, 0]  # (T,)
+        dense = F.normalize(sums, dim=-1)  # (n, d); a normalised sum equals the normalised mean
+        weights = torch.relu(self.sparse_linear(hidden)).float()[:total, 0]  # (T,)
         if not colbert:
             return Views(dense.cpu().numpy(), weights.cpu().numpy(), None)
         vectors = F.normalize(self.colbert_linear(hidden).float(), dim=-1)  # (T, c)
-        content = torch.from_numpy(np.delete(np.arange(T), cls))  # all but each <s>
+        content = torch.from_numpy(np.delete(np.arange(total), cls))  # all tokens but the <s>
         vectors = vectors[content.to(device)]  # (T - number of <s>, c)
         if dtype != torch.float32:
-            vectors = vectors.half()  # finer than the bfloat16 they come from, half the memory
+            vectors = vectors.half()  # finer than bfloat16, with half the memory of float32
         return Views(dense.cpu().numpy(), weights.cpu().numpy(), vectors.cpu().numpy())
 
     def hidden(
-        self, texts: Sequence[Sequence[int]], give_up: Callable[[], bool] | None = None
+        self, texts: Sequence[Sequence[int]], interrupt: Callable[[], bool] | None = None
     ) -> tuple[Tensor, NDArray[np.int64]]:
-        """The last hidden states `(T, d)` of texts ordered by length, and where each `<s>` is."""
+        """Return the last hidden states `(T, d)` and the position of each text's `<s>`, `(n,)`.
+
+        The texts are ordered by length. `interrupt` is as in `forward`.
+        """
         device = self.sparse_linear.weight.device
         lengths = np.array([len(ids) for ids in texts])  # (n,)
         ids = np.concatenate([np.asarray(ids, np.int64) for ids in texts])  # (T,)
@@ -141,18 +156,18 @@ class M3Network(nn.Module):
             position_ids=torch.from_numpy(self._positions(ids, first, lengths))[None].to(device),
             token_type_ids=torch.zeros(1, len(ids), dtype=torch.long, device=device),
         )
-        runs = [(len(list(same)), length) for length, same in groupby(lengths.tolist())]
+        runs = [(len(list(group)), length) for length, group in groupby(lengths.tolist())]
         layers = self.encoder.encoder.layer
         for done, layer in enumerate(layers, 1):
             hidden = layer(hidden, None, runs=runs)  # None: no mask
-            if give_up is not None and done <= len(layers) // _EARLY and give_up():
-                raise PassRestarted
+            if interrupt is not None and done <= len(layers) // _EARLY and interrupt():
+                raise PassInterruptedError
         return hidden[0], first
 
     def _positions(
         self, ids: NDArray[np.int64], first: NDArray[np.int64], lengths: NDArray[np.int64]
     ) -> NDArray[np.int64]:
-        """XLM-R's positions `(T,)`: they restart in each text, and a literal `<pad>` has none."""
+        """Return XLM-R's positions `(T,)`: they restart in each text and skip a literal `<pad>`."""
         real = ids != self.pad
         count = np.cumsum(real)
         before = np.repeat(count[first] - real[first], lengths)
@@ -160,20 +175,20 @@ class M3Network(nn.Module):
 
 
 def _mismatches(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
-    """What keeps the tensors found from being the tensors expected, in words."""
+    """Describe each difference between the names and shapes of two sets of tensors."""
     problems = [f"{name} is missing" for name in expected.keys() - found.keys()]
-    problems += [f"{name} is foreign" for name in found.keys() - expected.keys()]
+    problems += [f"{name} is unexpected" for name in found.keys() - expected.keys()]
     for name in expected.keys() & found.keys():
         if expected[name].shape != found[name].shape:
-            shapes = f"{tuple(found[name].shape)}, not {tuple(expected[name].shape)}"
-            problems.append(f"{name} is {shapes}")
+            shapes = f"{tuple(found[name].shape)}, expected {tuple(expected[name].shape)}"
+            problems.append(f"{name} has the shape {shapes}")
     return sorted(problems)
 
 
 def sparse_rows(
     ids: NDArray[np.int64], weights: NDArray[np.float32], unweighted: Sequence[int]
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """One text's term weights: per id the highest, special tokens and zeros left out."""
+    """Return one text's ids and the highest weight of each, without special tokens and zeros."""
     keep = (weights > 0) & ~np.isin(ids, unweighted)
     ids, weights = ids[keep], weights[keep]
     order = np.argsort(ids, kind="stable")

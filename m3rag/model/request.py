@@ -1,4 +1,4 @@
-"""A request to encode texts, and the views that are there already."""
+"""A request to encode texts, with the views that it has so far."""
 
 from __future__ import annotations
 
@@ -20,7 +20,24 @@ STAGE = "encoding"
 
 @dataclass(eq=False, slots=True)
 class EncodingRequest:
-    """Units of texts to encode, and where their views gather."""
+    """A request to encode units of texts.
+
+    Attributes:
+        units: The units to encode. A row is a position in this list.
+        dense: Whether the dense vectors are requested.
+        sparse: Whether the term weights are requested.
+        colbert: Whether the ColBERT vectors are requested.
+        progress: Called with ("encoding", texts done, total) after each unit.
+        future: The result.
+        views: The views of the units that have them, by row.
+        tokenized: The tokens of the units that are tokenised, but not encoded yet, by row.
+        next_row: The first row that is neither tokenised nor looked up in the memo.
+        vectors: The ColBERT vectors of the first `collected` units.
+        collected: The number of units whose ColBERT vectors are in `vectors`.
+        failure: The error that ended the request.
+        done: The number of texts that have their views.
+        total: The number of texts.
+    """
 
     units: list[Unit]
     dense: bool
@@ -28,58 +45,60 @@ class EncodingRequest:
     colbert: bool
     progress: Progress | None = None
     future: Future[Encoding] = field(default_factory=Future)
-    views: dict[int, Sequence[TextViews]] = field(default_factory=dict)  # by position in units
-    ahead: dict[int, list[Tokens]] = field(default_factory=dict)  # tokenised, not yet encoded
-    next: int = 0  # first unit not yet looked at
+    views: dict[int, Sequence[TextViews]] = field(default_factory=dict)
+    tokenized: dict[int, list[Tokens]] = field(default_factory=dict)
+    next_row: int = 0
     vectors: GrowingMultiVectors = field(default_factory=GrowingMultiVectors)
-    settled: int = 0  # units from the first on whose ColBERT vectors lie there
+    collected: int = 0
     failure: BaseException | None = None
-    done: int = 0  # texts that have their views
-    total: int = field(init=False)  # texts
+    done: int = 0
+    total: int = field(init=False)
 
     def __post_init__(self) -> None:
         if not (self.dense or self.sparse or self.colbert):
-            raise InputError("Nothing to encode: dense, sparse and colbert are all False.")
+            raise InputError(
+                "Nothing to encode: dense, sparse and colbert are all False. Set one to True."
+            )
         self.total = sum(len(unit.texts) for unit in self.units)
 
     @property
     def texts(self) -> list[str]:
-        """All texts, in their order."""
+        """All texts, in order."""
         return [text for unit in self.units for text in unit.texts]
 
     @property
-    def gathered(self) -> list[TextViews]:
-        """The views of all texts, in their order; the ColBERT vectors are in `vectors`."""
+    def text_views(self) -> list[TextViews]:
+        """The views of all texts, in order; their ColBERT vectors are in `vectors`."""
         return [views for row in range(len(self.units)) for views in self.views[row]]
 
     @property
-    def over(self) -> bool:
-        """Whether nothing is left to do: complete, failed, or nobody waits any more."""
+    def finished(self) -> bool:
+        """Whether the request is complete, failed or cancelled."""
         complete = len(self.views) == len(self.units)
         return complete or self.failure is not None or self.future.cancelled()
 
-    def give(self, row: int, views: Sequence[TextViews]) -> None:
-        """Take in the views of one unit."""
+    def add_views(self, row: int, views: Sequence[TextViews]) -> None:
+        """Add the views of one unit."""
         self.views[row] = views
         self.done += len(views)
         if self.progress is not None and self.failure is None:
             try:
                 self.progress(STAGE, self.done, self.total)
-            except BaseException as error:  # the caller's own code: the caller's own error
+            except BaseException as error:  # raised by the caller's code, so returned to it
                 self.failure = error
-        self._settle()
+        self._collect_vectors()
 
-    def _settle(self) -> None:
-        """Take the ColBERT vectors out of the views, as far as no unit before them is missing."""
-        while (views := self.views.get(self.settled)) is not None:
-            for one in views:
-                if self.colbert and one.colbert is not None:
-                    self.vectors.append(one.colbert)
-            self.views[self.settled] = [one.without_colbert() for one in views]
-            self.settled += 1
+    def _collect_vectors(self) -> None:
+        """Move the ColBERT vectors to `vectors`, up to the first unit that has no views yet."""
+        while (views := self.views.get(self.collected)) is not None:
+            for text in views:
+                if self.colbert and text.colbert is not None:
+                    self.vectors.append(text.colbert)
+            self.views[self.collected] = [text.without_colbert() for text in views]
+            self.collected += 1
 
     def finish(self) -> None:
-        """Hand the encoding or the error over, unless the caller has gone."""
+        """Set the future's result or exception, unless it was cancelled."""
         if not self.future.set_running_or_notify_cancel():
             return
         try:
@@ -89,8 +108,8 @@ class EncodingRequest:
         except BaseException as error:
             self.future.set_exception(error)
 
-    def of_nothing(self, dim: int, colbert_dim: int) -> Encoding:
-        """Return the encoding of a request without texts, for a model of these widths."""
+    def empty_encoding(self, dim: int, colbert_dim: int) -> Encoding:
+        """Return the encoding of a request without texts, for a model of the given widths."""
         return Encoding(
             n_tokens=np.empty(0, np.int32),
             truncated=np.empty(0, np.bool_),
@@ -100,7 +119,7 @@ class EncodingRequest:
         )
 
     def _encoding(self) -> Encoding:
-        views = self.gathered
+        views = self.text_views
         return Encoding(
             n_tokens=np.array([v.n_tokens for v in views], np.int32),
             truncated=np.array([v.total_tokens > v.n_tokens for v in views], np.bool_),
@@ -111,9 +130,12 @@ class EncodingRequest:
 
 
 def warn_truncated(encoding: Encoding, request: EncodingRequest) -> Encoding:
-    """Warn about texts that were cut, and return the encoding; called by what the user calls."""
+    """Warn about texts that were cut, and return the encoding.
+
+    The warning points to the caller of the public method that calls this function.
+    """
     if cut := int(encoding.truncated.sum()):
-        views = request.gathered
+        views = request.text_views
         i = max(encoding.truncated.nonzero()[0].tolist(), key=lambda i: views[i].total_tokens)
         warnings.warn(
             f"{cut} of {len(encoding)} texts cut to {request.units[0].limit:,} tokens; the "

@@ -1,4 +1,4 @@
-"""One model per process: callers that name a model share the same object."""
+"""Models that are loaded once per process and shared by all callers."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ def shared_model(
 
 
 def model_of(model: M | ModelSpec | str | Path | None) -> M | M3Model:
-    """Return a model itself, or the shared model of a description or name; None is BGE-M3.
+    """Return a model as it is, or the shared model for a description or name; None means BGE-M3.
 
     Raises:
-        ModelMismatchError: The description's name stands for other weights in this process.
+        ModelMismatchError: The described name refers to other weights in this process.
     """
     if model is None:
         return shared_model()
     if isinstance(model, str | Path):
         return shared_model(model)
     if isinstance(model, ModelSpec):
-        return _described(model)
+        return _from_spec(model)
     return model
 
 
-def _described(spec: ModelSpec) -> M3Model:
+def _from_spec(spec: ModelSpec) -> M3Model:
     model = shared_model(
         spec.name,
         revision=spec.revision,
@@ -60,8 +60,8 @@ def _described(spec: ModelSpec) -> M3Model:
     if spec.fingerprint not in (None, model.fingerprint):
         raise ModelMismatchError(
             f"{spec.name!r} has the fingerprint {model.fingerprint} here, and {spec.fingerprint} "
-            "where it was described: name the model by something that stands for the same weights "
-            "everywhere, and set its revision."
+            "where it was described. Use a name that refers to the same weights in every process, "
+            "and set the revision."
         )
     return model
 

@@ -1,9 +1,9 @@
-"""Text to token ids, without state.
+"""A tokenizer without state.
 
-transformers' and tokenizers' truncation and padding are *settings of the shared object*: two
-threads with different `max_length` silently cut each other's texts (huggingface/tokenizers#2041,
-FlagEmbedding#703). Here both stay switched off for ever and the cut is made by hand, so one
-`Tokenizer` serves any number of threads.
+In transformers and tokenizers, truncation and padding are *settings of the shared object*: two
+threads with a different `max_length` silently cut each other's texts (huggingface/tokenizers#2041,
+FlagEmbedding#703). Here both are always off, and `Tokenizer` cuts texts itself, so any number of
+threads can share it.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ from tokenizers import pre_tokenizers
 
 from m3rag.errors import CheckpointError
 
-# XLM-R splits at white space before it segments, so a long text may be tokenised block by block
-# between two words with the same result; one giant string takes the library's slow path.
+# XLM-R splits at whitespace before it segments. So tokenising a long text in blocks that end
+# between two words gives the same result, and avoids the library's slow path for a giant string.
 _BLOCK = 1 << 16  # characters
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """The ids of one text, cut to a limit.
+    """The token ids of one text, cut to a limit.
 
     Attributes:
-        ids: `<s> … </s>`, at most the limit; a cut text keeps its `</s>`.
-        total: how many ids the whole text has; of a cut text, a lower bound.
-        cls: positions of the `<s>` that were inserted, ascending; one in the text does not count.
+        ids: `<s> … </s>`, at most as many as the limit; a cut text keeps its `</s>`.
+        total: The number of ids of the whole text; a lower bound if the text was cut.
+        cls: The positions of the inserted `<s>`, ascending; an `<s>` in the text itself is not
+            included.
     """
 
     ids: list[int]
@@ -38,12 +39,12 @@ class Tokens:
 
     @property
     def truncated(self) -> bool:
-        """Whether the end of the text was cut off."""
+        """Whether the text was cut."""
         return self.total > len(self.ids)
 
 
 class Tokenizer:
-    """The XLM-R tokenizer of a checkpoint (`tokenizer.json`)."""
+    """The XLM-R tokenizer of a checkpoint (`tokenizer.json`); safe to use from any thread."""
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
@@ -52,10 +53,12 @@ class Tokenizer:
             )
         try:
             self._backend = tokenizers.Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises bare Exception
-            raise CheckpointError(f"{path} is damaged: {error}. Fetch the file again.") from error
-        # What transformers 5 makes of every XLM-R tokenizer.json, so that we agree with
-        # FlagEmbedding: white space separates words and is never a token, as in SentencePiece.
+        except Exception as error:  # the library raises a plain Exception
+            raise CheckpointError(
+                f"{path} is damaged: {error}. Download the file again."
+            ) from error
+        # transformers 5 sets this for every XLM-R tokenizer.json, so FlagEmbedding uses it, too:
+        # whitespace separates words and is never a token, as in SentencePiece.
         self._backend.pre_tokenizer = pre_tokenizers.Sequence(
             [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace("▁", "always")]
         )
@@ -68,29 +71,30 @@ class Tokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """How many ids there are, special tokens included."""
+        """The number of ids, including special tokens."""
         return self._backend.get_vocab_size(with_added_tokens=True)
 
     @property
     def unweighted(self) -> tuple[int, ...]:
-        """The ids that never carry a sparse weight: `<s>`, `<pad>`, `</s>`, `<unk>`."""
+        """The ids that never have a sparse weight: `<s>`, `<pad>`, `</s>`, `<unk>`."""
         return (self.bos, self.pad, self.eos, self.unk)
 
     def cut(self, texts: Sequence[str], limit: int, mcls: int | None = None) -> list[Tokens]:
-        """Ids with `<s>` and `</s>`, each text cut to `limit` ids; as much is read as is needed.
+        """Return the ids of texts with `<s>` and `</s>`, each text cut to `limit` ids.
 
-        With `mcls`, every so many tokens of a text have an `<s>` of their own before them.
+        Only as much of a text is tokenised as the limit requires. With `mcls`, there is an `<s>`
+        before every `mcls` tokens of a text.
         """
         step = mcls or limit
-        room = limit - 2 - (limit - 2) // (step + 1)  # each further <s> takes a place
-        return [self._with_special(ids, room, step) for ids in self._ids(texts, enough=room)]
+        room = limit - 2 - (limit - 2) // (step + 1)  # content tokens; each <s> takes a place
+        return [self._with_special(ids, room, step) for ids in self._ids(texts, at_least=room)]
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """The content ids of whole texts, without `<s>` and `</s>`."""
+        """Return the content ids of whole texts, without `<s>` and `</s>`."""
         return list(self._ids(texts))
 
     def spans(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
-        """The character span of every content token, in the text as given."""
+        """Return the character span of each content token in the original text."""
         short = [text for text in texts if len(text) <= _BLOCK]
         encoded = iter(self._backend.encode_batch(short, add_special_tokens=False))
         return [
@@ -99,7 +103,7 @@ class Tokenizer:
         ]
 
     def tokens(self, ids: Iterable[int]) -> list[str]:
-        """The vocabulary's piece for each id; "▁" marks the beginning of a word."""
+        """Return the vocabulary's piece for each id; "▁" marks the start of a word."""
         return [self._backend.id_to_token(int(i)) or "<unk>" for i in ids]
 
     def _with_special(self, ids: list[int], room: int, step: int) -> Tokens:
@@ -110,7 +114,7 @@ class Tokenizer:
         total = len(ids) + max(1, -(-len(ids) // step)) + 1
         return Tokens([*content, self.eos], total, cls)
 
-    def _ids(self, texts: Sequence[str], enough: int | None = None) -> Iterator[list[int]]:
+    def _ids(self, texts: Sequence[str], at_least: int | None = None) -> Iterator[list[int]]:
         short = [text for text in texts if len(text) <= _BLOCK]
         encoded = iter(self._backend.encode_batch_fast(short, add_special_tokens=False))
         for text in texts:
@@ -120,7 +124,7 @@ class Tokenizer:
             ids: list[int] = []
             for _, block in _blocks(text):
                 ids += self._backend.encode(block, add_special_tokens=False).ids
-                if enough is not None and len(ids) > enough:
+                if at_least is not None and len(ids) > at_least:
                     break
             yield ids
 
@@ -139,11 +143,11 @@ class Tokenizer:
 
 
 def _blocks(text: str) -> Iterator[tuple[int, str]]:
-    """Cut a text between words into (start, block), each of about `_BLOCK` characters."""
+    """Split a text between words and yield (start, block), each of about `_BLOCK` characters."""
     start = 0
     while len(text) - start > _BLOCK:
         end = start + _BLOCK
-        # Cut before a space; a "word" as long as a block is cut anywhere.
+        # Cut before whitespace; a word longer than half a block may be cut anywhere.
         for cut in range(end, start + _BLOCK // 2, -1):
             if text[cut].isspace() and not text[cut - 1].isspace():
                 end = cut

@@ -1,4 +1,4 @@
-"""Pure functions on arrays and texts: scores, fusion, BM25, matched tokens."""
+"""Scores, fusion, BM25 and matched tokens: functions of arrays and texts, without an index."""
 
 from m3rag.encoder import Encoder
 from m3rag.scoring.bm25 import BM25, Analyzer

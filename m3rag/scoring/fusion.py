@@ -1,4 +1,4 @@
-"""One score from several: weights, weighted sum, reciprocal rank fusion, balancing groups."""
+"""Combine scores: weights, weighted sum, reciprocal rank fusion, balancing of groups."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Fusion = Literal["weighted", "rrf"]
 FUSIONS: tuple[Fusion, ...] = get_args(Fusion)
 
 SCORED = ("dense", "sparse", "colbert", "bm25")  # the order of a tuple of weights
-LEXICAL = ("sparse", "bm25")  # a score of 0 here means: no token in common
+LEXICAL = ("sparse", "bm25")  # here a score of 0 means that no token is shared
 RRF_K = 60.0
 
 PRESETS: dict[str, dict[str, float]] = {
@@ -25,40 +25,47 @@ PRESETS: dict[str, dict[str, float]] = {
     "long-document": {"dense": 0.15, "sparse": 0.5, "colbert": 0.35, "bm25": 0.0},
     "cross-lingual": {"dense": 1.0, "sparse": 0.1, "colbert": 1.0, "bm25": 0.0},
 }
-"""The paper's weights for MIRACL and MKQA ("default") and for MLDR ("long-document"); texts in
-two languages share few tokens, so "cross-lingual" trusts sparse less."""
-
+"""The BGE-M3 paper's weights for MIRACL and MKQA ("default") and for MLDR ("long-document"), and
+weights for queries and passages in different languages ("cross-lingual"), which share few tokens,
+so sparse counts less."""
 
 FEW = 5
-"""A group of fewer has no mean and deviation to trust: its scores stay as they are."""
+"""The smallest group that is balanced; mean and deviation of fewer scores are not reliable."""
 
 
-def named_weights(own: Mapping[str, Mapping[str, float]]) -> dict[str, Mapping[str, float]]:
-    """Return all weights that have a name: `PRESETS`, overridden by those of a model."""
-    return {**PRESETS, **own}
+def named_weights(presets: Mapping[str, Mapping[str, float]]) -> dict[str, Mapping[str, float]]:
+    """Return all named weights: `PRESETS`, overridden by those of a model."""
+    return {**PRESETS, **presets}
 
 
 def parse_weights(
     weights: Weights, presets: Mapping[str, Mapping[str, float]] = PRESETS
 ) -> dict[str, float]:
-    """A preset's name, three or four numbers, or a mapping, as one weight for each channel.
+    """Return one weight for each channel.
+
+    Args:
+        weights: The name of a preset, three or four numbers (dense, sparse, colbert, bm25), or a
+            mapping of channels.
+        presets: The weights of each preset.
 
     Raises:
-        InputError: an unknown preset or channel, a negative or non-finite weight, a wrong count.
+        InputError: A preset or channel is unknown, a weight is negative or not finite, or there
+            are not three or four numbers.
     """
     if isinstance(weights, str):
         if weights not in presets:
-            raise InputError(f"No weights are called {weights!r}; there are {_list(presets)}.")
+            raise InputError(f"Unknown weights {weights!r}. The presets are {_list(presets)}.")
         return dict(presets[weights])
     if isinstance(weights, Mapping):
         unknown = [name for name in weights if name not in SCORED]
         if unknown:
-            raise InputError(f"No channel is called {unknown[0]!r}; there are {_list(SCORED)}.")
+            raise InputError(f"Unknown channel {unknown[0]!r}. The channels are {_list(SCORED)}.")
         given = {name: weights.get(name, 0.0) for name in SCORED}
     else:
         if len(weights) not in (3, 4):
             raise InputError(
-                f"weights are 3 or 4 numbers ({', '.join(SCORED)}), got {len(weights)}: {weights!r}"
+                f"`weights` must be 3 or 4 numbers ({', '.join(SCORED)}), got {len(weights)}: "
+                f"{weights!r}."
             )
         given = dict(zip(SCORED, (*weights, 0.0), strict=False))
     for name, weight in given.items():
@@ -70,10 +77,10 @@ def parse_weights(
 
 
 def weighted_sum(scores: Mapping[str, Floats], weights: Mapping[str, float]) -> Floats:
-    """The sum of `weights[c] * scores[c]` over the weights' sum, `(n,)`.
+    """Return the sum of `weights[c] * scores[c]` divided by the sum of the weights, `(n,)`.
 
-    Dividing by the weights' sum is FlagEmbedding's convention; it leaves the order alone and
-    makes scores of different weights comparable. The weights' sum must be above zero.
+    Dividing by the sum of the weights, which must be above zero, is FlagEmbedding's convention. It
+    does not change the order, and makes scores of different weights comparable.
     """
     total = sum(weights.values())
     parts = [np.asarray(scores[c], np.float64) * w for c, w in weights.items()]
@@ -83,9 +90,9 @@ def weighted_sum(scores: Mapping[str, Floats], weights: Mapping[str, float]) -> 
 def reciprocal_rank_fusion(
     scores: Mapping[str, Floats], weights: Mapping[str, float], *, k: float = RRF_K
 ) -> Floats:
-    """The sum of `weights[c] / (k + rank_c)` over the channels, `(n,)`.
+    """Return the sum of `weights[c] / (k + rank_c)` over the channels, `(n,)`.
 
-    A passage without a rank in a channel (see `ranks`) gets nothing from it.
+    A channel adds nothing to a passage that has no rank in it (see `ranks`).
 
     Source: Cormack, Clarke and Büttcher, SIGIR 2009, with a weight for each list.
     """
@@ -96,15 +103,18 @@ def reciprocal_rank_fusion(
 
 
 def balanced(scores: Floats, groups: NDArray[np.str_]) -> Floats:
-    """Scores that have, within each group, the mean and deviation of the row as a whole.
+    """Shift and scale the scores of each group to the mean and deviation of the whole row.
 
-    The order within a group stays. A group of fewer than `FEW` keeps its scores, and so does
-    everything if there is one group only. A lexical score of 0 no longer says that nothing is
-    shared: weigh the result, and do not fuse it by ranks.
+    The order within a group stays. A group of fewer than `FEW` passages keeps its scores, and so
+    do all passages if there is only one group. In the result, a lexical score of 0 no longer means
+    that no token is shared: combine it by a weighted sum, not by ranks.
 
     Args:
-        scores: `(..., n)`; each row is balanced on its own.
-        groups: `(n,)`, the name of each passage's group.
+        scores: The scores `(..., n)`; each row is balanced on its own.
+        groups: The group of each passage, `(n,)`.
+
+    Returns:
+        The balanced scores, `(..., n)`.
     """
     found = scores.copy()
     names, sizes = np.unique(groups, return_counts=True)
@@ -113,18 +123,18 @@ def balanced(scores: Floats, groups: NDArray[np.str_]) -> Floats:
     mean, deviation = _moments(scores)
     for name in names[sizes >= FEW]:
         part = scores[..., groups == name]
-        own, spread = _moments(part)
-        found[..., groups == name] = (part - own) / np.maximum(spread, 1e-6) * deviation + mean
+        group_mean, group_deviation = _moments(part)
+        standard = (part - group_mean) / np.maximum(group_deviation, 1e-6)
+        found[..., groups == name] = standard * deviation + mean
     return found
 
 
 def ranks(scores: Floats, channel: str) -> NDArray[np.float64]:
-    """The rank of each passage in a channel, `(n,)`; inf: it has none.
+    """Return the rank of each passage in a channel, `(n,)`; inf if it has none.
 
-    Ranks count from 1, the highest score first. Equal scores share the best rank among them
-    (1, 2, 2, 4), so that the result does not depend on the order of the passages. A sparse or
-    bm25 score of 0 says that no token is shared: such a passage has no rank, as if a search
-    engine had not listed it.
+    Ranks count from 1, the highest score first. Equal scores share their best rank (1, 2, 2, 4), so
+    the result does not depend on the order of the passages. A sparse or bm25 score of 0 means that
+    no token is shared: such a passage has no rank, as if a search engine had not returned it.
     """
     column = np.asarray(scores, np.float32)
     better = len(column) - np.searchsorted(np.sort(column), column, side="right")
@@ -135,7 +145,7 @@ def ranks(scores: Floats, channel: str) -> NDArray[np.float64]:
 
 
 def _moments(scores: Floats) -> tuple[Floats, Floats]:
-    """Mean and deviation of each row, `(..., 1)`."""
+    """Return the mean and standard deviation of each row, `(..., 1)`."""
     return scores.mean(axis=-1, keepdims=True), scores.std(axis=-1, keepdims=True)
 
 

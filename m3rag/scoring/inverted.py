@@ -1,4 +1,4 @@
-"""Sparse vectors by token: what many queries against the same passages want."""
+"""Inverted lists of sparse vectors, for many queries against the same passages."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Floats = NDArray[np.float32]
 
 
 class InvertedLists:
-    """The passages that have each token, with their weights.
+    """The passages that contain each token, with their weights.
 
-    A query reads its own tokens' lists only, where `sparse_scores` reads all entries. The sums are
-    the same: products and sums in float64, in the order of the query's tokens.
+    A query reads only the lists of its own tokens, whereas `sparse_scores` reads all entries. The
+    sums are the same: products and sums in float64, in the order of the query's tokens.
     """
 
     def __init__(self, passages: SparseVectors) -> None:
@@ -27,7 +27,7 @@ class InvertedLists:
         self._bounds = np.append(starts, len(order))
 
     def scores(self, tokens: NDArray[np.int32], weights: Floats) -> Floats:
-        """Weight products of one query's distinct tokens summed over each passage, `(n,)`."""
+        """Return the sparse scores `(n,)` of one query, given by its distinct tokens."""
         scores = np.zeros(self._n)
         for token, weight in zip(tokens, weights.astype(np.float64), strict=True):
             span = self._span(token)
@@ -35,7 +35,7 @@ class InvertedLists:
         return scores.astype(np.float32)
 
     def counts(self, tokens: NDArray[np.int32]) -> NDArray[np.int64]:
-        """How many passages have each token, `(len(tokens),)`."""
+        """Return the number of passages that contain each token, `(len(tokens),)`."""
         spans = [self._span(token) for token in tokens]
         return np.array([span.stop - span.start for span in spans], np.int64)
 

@@ -1,13 +1,13 @@
-"""Scores of queries against passages, one function a view, and FlagEmbedding's five numbers.
+"""Scores of queries against passages: one function per view, and FlagEmbedding's five scores.
 
 Formulas (FlagEmbedding 1.4.2, BGE-M3; the paper is arXiv 2402.03216, section 3.2):
 
-    dense    <q, p>, of unit vectors
-    sparse   the sum of w_q(t) * w_p(t) over the tokens t that both texts have
+    dense    <q, p> of unit vectors
+    sparse   the sum of w_q(t) * w_p(t) over the tokens t in both texts
     colbert  the mean, over the query's vectors, of the best match among the passage's vectors
 
-Everything is float32 in and out. Unlike FlagEmbedding, sums are never taken in float16, and
-nothing is padded, so that a passage's best match may be below zero.
+Inputs and outputs are float32. Unlike FlagEmbedding, sums are never computed in float16, and
+nothing is padded, so the best match of a query vector may be below zero.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from m3rag.errors import InputError
 
 Floats = NDArray[np.float32]
 
-_LEAST, _MOST = 1024, 8192  # passage vectors scored at a time, or one passage's
-_TABLE = 1 << 20  # token ids below this are looked up in a table, above it by bisection
+_LEAST, _MOST = 1024, 8192  # passage vectors scored at a time; more if one passage has more
+_TABLE = 1 << 20  # token ids below this are looked up in a table, others by bisection
 _PAIRS = 64  # pairs encoded at a time by compute_score
 
 Match = tuple[int, float, float]
@@ -34,12 +34,12 @@ Match = tuple[int, float, float]
 
 
 def dense_scores(queries: Floats, passages: Floats) -> Floats:
-    """Inner products `(nq, np)` of queries `(nq, d)` and passages `(np, d)`."""
+    """Return the inner products `(nq, np)` of queries `(nq, d)` and passages `(np, d)`."""
     return np.asarray(queries, np.float32) @ np.asarray(passages, np.float32).T
 
 
 def sparse_scores(queries: SparseVectors, passages: SparseVectors) -> Floats:
-    """Weight products summed over common tokens, `(nq, np)`; nothing in common is 0."""
+    """Return the sum of weight products over common tokens, `(nq, np)`; 0 without any."""
     rows = np.repeat(np.arange(len(passages)), np.diff(passages.indptr))
     scores = np.zeros((len(queries), len(passages)), np.float32)
     for i in range(len(queries)):  # each query touches every entry of the passages once
@@ -51,7 +51,11 @@ def sparse_scores(queries: SparseVectors, passages: SparseVectors) -> Floats:
 
 
 def colbert_scores(query: NDArray[np.floating], passages: MultiVectors) -> Floats:
-    """MaxSim `(np,)` of one query's vectors `(t, d)` with each passage's; at least one each."""
+    """Return the MaxSim scores `(np,)` of one query `(t, d)` and passages.
+
+    Raises:
+        InputError: The query or a passage has no vector.
+    """
     from m3rag.threads import in_parts, share  # imports torch, so only here
 
     query = np.ascontiguousarray(query, np.float32)
@@ -66,7 +70,7 @@ def colbert_scores(query: NDArray[np.floating], passages: MultiVectors) -> Float
 
 
 def _spans(offsets: NDArray[np.int64], rows: int) -> Iterator[tuple[int, int]]:
-    """The first passage, and the first one after it, of parts of at most so many vectors."""
+    """Yield the ranges [start, end) of passages that have at most `rows` vectors together."""
     start, last = 0, len(offsets) - 1
     while start < last:
         limit = offsets[start] + rows
@@ -101,35 +105,36 @@ def compute_score(
     max_query_length: int = 512,
     max_passage_length: int = 512,
 ) -> dict[str, list[float]]:
-    """FlagEmbedding's `compute_score`: five scores for each (query, passage) pair.
+    """Return five scores for each (query, passage) pair, like FlagEmbedding's `compute_score`.
 
     Args:
-        model: what encodes, usually an `M3Model`.
-        pairs: `(query, passage)` texts; none give empty lists.
-        weights: of dense, sparse and colbert, in that order; sums are divided by their weights'
-            sum, and are 0.0 where all the weights involved are zero.
-        max_query_length: tokens of a query, `<s>` and `</s>` included.
-        max_passage_length: tokens of a passage, likewise.
+        model: Encodes the texts; usually an `M3Model`.
+        pairs: The (query, passage) texts; an empty sequence gives empty lists.
+        weights: The weights of dense, sparse and colbert, in this order. Sums are divided by the
+            sum of their weights, and are 0.0 if all weights involved are zero.
+        max_query_length: The most tokens of a query to encode, `<s>` and `</s>` included.
+        max_passage_length: The most tokens of a passage to encode, `<s>` and `</s>` included.
 
     Returns:
         "colbert", "sparse", "dense", "sparse+dense" and "colbert+sparse+dense", each with one
-        number a pair.
+        number per pair.
 
     Raises:
-        InputError: something in `pairs` is not two strings, or `weights` not three numbers >= 0.
+        InputError: A pair is not two strings, or `weights` is not three numbers of at least 0.
     """
     _check_pairs(pairs)
     if len(weights) != 3 or not all(np.isfinite(w) and w >= 0 for w in weights):
         raise InputError(
-            f"weights are three numbers of at least 0 (dense, sparse, colbert), got {weights!r}."
+            f"`weights` must be three numbers of at least 0 (dense, sparse, colbert), got "
+            f"{weights!r}."
         )
-    views = [np.empty((0, 3))]
-    todo = iter(pairs)
-    while some := list(islice(todo, _PAIRS)):
-        queries = model.encode([q for q, _ in some], max_length=max_query_length)
-        passages = model.encode([p for _, p in some], max_length=max_passage_length)
-        views.append(np.array([_pair_scores(queries[i], passages[i]) for i in range(len(some))]))
-    dense, sparse, colbert = np.concatenate(views).T
+    rows = [np.empty((0, 3))]
+    remaining = iter(pairs)
+    while chunk := list(islice(remaining, _PAIRS)):
+        queries = model.encode([q for q, _ in chunk], max_length=max_query_length)
+        passages = model.encode([p for _, p in chunk], max_length=max_passage_length)
+        rows.append(np.array([_pair_scores(queries[i], passages[i]) for i in range(len(chunk))]))
+    dense, sparse, colbert = np.concatenate(rows).T
     w_d, w_s, w_c = (float(w) for w in weights)
     both = w_d * dense + w_s * sparse
     scores = {
@@ -160,7 +165,7 @@ def _check_pairs(pairs: Sequence[tuple[str, str]]) -> None:
 
 
 def _lookup(ids: NDArray[np.int32], weights: Floats, tokens: NDArray[np.int32]) -> Floats:
-    """The weight of each of `tokens`, 0 where it is not among the ascending `ids`."""
+    """Return the weight of each token, 0 if it is not among the ascending `ids`."""
     if len(ids) == 0:
         return np.zeros(len(tokens), np.float32)
     if ids[-1] < _TABLE:

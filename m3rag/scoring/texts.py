@@ -1,4 +1,4 @@
-"""Scores of a query against texts that are encoded on the spot, without an index."""
+"""Score texts against a query without an index, by encoding both."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def score_texts(
 
     Args:
         model: Encodes the query and the texts.
-        query: Encoded as it is.
-        texts: n of them.
+        query: The query, encoded without a prefix.
+        texts: The n texts.
         weights: As for `M3Index.search`, without bm25, which needs an index.
 
     Returns:
@@ -42,7 +42,7 @@ def score_texts(
 def channel_scores(
     model: Encoder, query: str, texts: Sequence[str], channels: Mapping[str, object]
 ) -> dict[str, Floats]:
-    """Return the scores `(n,)` of n texts on each of these channels."""
+    """Return the scores `(n,)` of n texts on each of the channels."""
     columns = {channel: np.zeros(len(texts), np.float32) for channel in channels}
     for start in range(0, len(texts), _BATCH):
         batch = texts[start : start + _BATCH]
@@ -58,7 +58,7 @@ def channel_scores(
 
 
 def text_weights(weights: Weights, presets: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Return the weights above zero, which texts without an index can be scored by.
+    """Return the weights above zero, after checking that they need no index.
 
     Raises:
         InputError: No channel has a weight, or bm25 has one.
@@ -66,26 +66,26 @@ def text_weights(weights: Weights, presets: Mapping[str, Mapping[str, float]]) -
     counted = {c: w for c, w in parse_weights(weights, named_weights(presets)).items() if w > 0}
     if not counted or "bm25" in counted:
         raise InputError(
-            "Texts are rescored by dense, sparse and colbert, and one of them needs a weight above "
-            f"0, got weights={weights!r}."
+            "Texts are scored by dense, sparse and colbert only, and one of them needs a weight "
+            f"above 0, got weights={weights!r}."
         )
     return counted
 
 
 def check_query(query: str) -> None:
-    """Check that a query is a text.
+    """Check that a query is a non-empty string.
 
     Raises:
-        InputError: It is not a string, or it is empty.
+        InputError: The query is not a string, is empty, or is only white space.
     """
     if not isinstance(query, str):
         raise InputError(f"A query must be a string, got {type(query).__name__}.")
     if not query.strip():
-        raise InputError(f"The query is empty ({query!r}). Ask something.")
+        raise InputError(f"The query is empty ({query!r}). Pass a text to search for.")
 
 
 def _scores(query: Encoding, passages: Encoding) -> dict[str, Floats]:
-    """Return one query's scores `(n,)` of n passages on each channel of the encoding."""
+    """Return the scores `(n,)` of n passages on each channel of the query's encoding."""
     scores = {}
     if "dense" in query.channels:
         scores["dense"] = dense_scores(query.dense, passages.dense)[0]

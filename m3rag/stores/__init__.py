@@ -1,1 +1,1 @@
-"""Stores: where an index keeps its points and scores them; see `m3rag.stores.base`."""
+"""Stores, which keep and score the points of an index; see `m3rag.stores.base`."""

@@ -1,9 +1,9 @@
 """The protocol of a store, and the values that an index exchanges with it.
 
-A store keeps points and scores them. It knows no model, no query text and no fusion: the index
-turns a query into a `QueryPlan`, the store returns `Candidates`, and the index fuses their scores.
-All stores therefore return the same hits, and a new one is a class with the methods of `Store`
-and one with those of `Location`.
+A store keeps points and scores them. It needs no model, query text or fusion: the index turns a
+query into a `QueryPlan`, the store returns `Candidates`, and the index fuses their scores. All
+stores therefore return the same hits. A new store is a class with the methods of `Store` and one
+with those of `Location`.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from m3rag.stores.filters import Filter
 Floats = NDArray[np.float32]
 
 MANIFEST = "m3rag.json"
-"""The record that makes a place an index."""
+"""The name of the record that marks a place as an index."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Points:
-    """n passages with their vectors, as a store takes them.
+    """n passages with their vectors, the input of a store.
 
     Attributes:
-        passages: their ids are distinct.
-        dense: `(n, d)`, unit length.
-        sparse: the model's term weights.
-        bm25: saturated term frequencies, without idf.
-        colbert: one unit vector a token; None in an index that does not store them.
+        passages: The passages, with distinct ids.
+        dense: The dense vectors, `(n, d)`, of unit length.
+        sparse: The model's term weights.
+        bm25: The saturated term frequencies, without idf.
+        colbert: One unit vector per token; None in an index that does not store them.
     """
 
     passages: Sequence[Passage]
@@ -60,18 +60,21 @@ class Points:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QueryPlan:
-    """One question to a store.
+    """A query to a store: which channels retrieve and score, and the query's vectors.
+
+    The vectors are None if no channel of the plan needs them.
 
     Attributes:
-        retrieve: the channels that propose candidates, each its best `candidates` passages; a
-            sparse or bm25 channel proposes only passages that share a token with the query.
-        score: the channels that score every candidate, whichever channel proposed it.
-        candidates: how many each proposing channel may propose.
-        where: only passages that match are proposed.
-        dense: `(d,)`, unit length, if a channel needs it; so with the other three.
-        sparse: token weights.
-        colbert: `(t, d)`.
-        bm25: token frequencies of the query; the store multiplies by the idf of its passages.
+        retrieve: The channels that retrieve candidates. Each retrieves its best `candidates`
+            passages; sparse and bm25 retrieve only passages that share a token with the query.
+        score: The channels that score every candidate, whichever channel retrieved it.
+        candidates: The most passages that each channel retrieves.
+        where: A filter; only passages that match are retrieved.
+        dense: The dense vector of the query, `(d,)`, of unit length.
+        sparse: The term weights of the query, by token id.
+        colbert: The ColBERT vectors of the query, `(t, d)`.
+        bm25: The token frequencies of the query; the store multiplies them by the idf of its
+            passages.
     """
 
     retrieve: tuple[str, ...]
@@ -86,12 +89,13 @@ class QueryPlan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
-    """A store's answer: the union of what was proposed, in any order.
+    """A store's result for a plan: the passages that any channel retrieved, in any order.
 
     Attributes:
-        ids: the passages' ids, n of them, distinct.
-        scores: for each channel of the plan's `score`, `(n,)`; none is missing. A sparse or bm25
-            score of 0 says that no token is shared; colbert is the mean over the query's vectors.
+        ids: The distinct ids of the n passages.
+        scores: The scores in each channel of the plan's `score`, `(n,)`, with none missing. A
+            sparse or bm25 score of 0 means that no token is shared; a colbert score is the mean
+            over the query's vectors.
     """
 
     ids: Sequence[str]
@@ -99,65 +103,73 @@ class Candidates:
 
 
 class Store(Protocol):
-    """Keeps points, scores them. Every method may be called from any thread."""
+    """A collection of points that scores them. Any thread may call any method."""
 
     def add(self, points: Points) -> None:
-        """Keep these points; one with the id of an older one replaces it.
+        """Store points; a point replaces an older one with the same id.
 
-        On return they are found by the next search, and a killed process does not lose them.
+        When this returns, the next search finds the points, and a store on disk does not lose them
+        if the process is killed.
         """
         ...
 
     def delete(self, ids: Sequence[str]) -> int:
-        """Forget these passages, as far as they exist; how many did."""
+        """Delete the passages that exist, and return their number."""
         ...
 
     def delete_where(self, where: Filter) -> int:
-        """Forget the passages that match; how many there were."""
+        """Delete the passages that match, and return their number."""
         ...
 
     def get(self, ids: Sequence[str]) -> list[Passage | None]:
-        """The passages, in that order; None for an id that does not exist."""
+        """Return the passages in the order of `ids`; None for an id that does not exist."""
         ...
 
     def term_weights(self, ids: Sequence[str]) -> list[dict[int, float]]:
-        """The sparse vectors, in that order; empty for an id that does not exist."""
+        """Return the sparse vectors in the order of `ids`; empty for an id that does not exist."""
         ...
 
     def dense_vectors(self, ids: Sequence[str]) -> list[Floats | None]:
-        """The dense vectors `(d,)`, in that order; None for an id that does not exist."""
+        """Return the dense vectors `(d,)` in the order of `ids`; None for an unknown id."""
         ...
 
     def count(self, where: Filter | None = None) -> int:
-        """How many passages there are, or match."""
+        """Return the number of passages, or of those that match."""
         ...
 
     def scan(
         self, where: Filter | None, after: str | None, limit: int
     ) -> tuple[list[Passage], str | None]:
-        """A page of all passages that match, each once, in an order of the store's own.
+        """Return a page of the passages that match; all pages together have each passage once.
 
-        `after` is None for the first page, then what the page before returned; None is the end.
+        Args:
+            where: A filter; None returns all passages.
+            after: None for the first page, then the second value that the previous page returned.
+            limit: The most passages on a page.
+
+        Returns:
+            The passages, in an order that the store chooses, and `after` for the next page; None
+            if there is no next page.
         """
         ...
 
     def search(self, plans: Sequence[QueryPlan]) -> list[Candidates]:
-        """An answer to each plan."""
+        """Return the candidates of each plan."""
         ...
 
     def optimize(self) -> None:
-        """Rearrange for quick searches, if the store has something to rearrange."""
+        """Rearrange the data for fast searches, if the store has anything to rearrange."""
         ...
 
     def close(self) -> None:
-        """Let go of files and processes; a second time does nothing."""
+        """Release files and processes; a second call does nothing."""
         ...
 
 
 class Location(Protocol):
-    """A place that an index is kept in: its records, which are small files, and its store.
+    """The place of an index: its records, which are small files, and its store.
 
-    `m3rag.stores.location.locate` finds the location of a path or URL.
+    `m3rag.stores.location.locate` returns the location that a path or URL names.
     """
 
     @property
@@ -171,7 +183,7 @@ class Location(Protocol):
         ...
 
     def exists(self) -> bool:
-        """Return whether an index is there.
+        """Return whether the place holds an index.
 
         Raises:
             FormatError: The place can never hold an index.
@@ -179,7 +191,7 @@ class Location(Protocol):
         ...
 
     def check_new(self, *, create: bool) -> None:
-        """Check that an index can be created there.
+        """Check that an index can be created in the place.
 
         Raises:
             FormatError: `create` is False, or the place holds something else.
@@ -187,19 +199,19 @@ class Location(Protocol):
         ...
 
     def label(self, name: str) -> str:
-        """Return what messages call a record."""
+        """Return the name of a record for use in messages."""
         ...
 
     def read(self, name: str) -> bytes | None:
-        """Return a record; None if there is none of this name.
+        """Return a record; None if it does not exist.
 
         Raises:
-            OSError: It cannot be read.
+            OSError: The record cannot be read.
         """
         ...
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a record atomically; creates the place if needed."""
+        """Write a record atomically, and create the place if needed."""
         ...
 
     def open_store(self, *, dim: int, colbert_dim: int | None) -> Store:
@@ -210,7 +222,7 @@ class Location(Protocol):
             colbert_dim: The width of the ColBERT vectors; None if they are not stored.
 
         Raises:
-            InUseError: Another process has it open.
-            StorageError: The engine cannot open it.
+            InUseError: The store is already open, in this process or in another.
+            StorageError: The engine cannot open the store.
         """
         ...

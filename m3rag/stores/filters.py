@@ -1,16 +1,16 @@
-"""Which passages a search may find: a small tree of conditions that every store understands.
+"""Filters: which passages a search may find, as a tree of conditions that every store supports.
 
-Written by the user as a dict of JSON values:
+Users write a filter as a dict of JSON values:
 
-    {"lang": "es"}                             equal
-    {"lang": ["es", "de"]}                     one of
+    {"lang": "es"}                             equal to the value
+    {"lang": ["es", "de"]}                     equal to one of the values
     {"year": {"gte": 2000, "lt": 2010}}        in a range: gt, gte, lt, lte; numbers only
-    {"lang": "es", "year": {"gte": 2000}}      all of them
+    {"lang": "es", "year": {"gte": 2000}}      all of the conditions
     {"$and": [...]}, {"$or": [...]}, {"$not": {...}}
 
-A field is a key of the passage's metadata; "id" and "document_id" are the passage's own. A
-list in the metadata matches if one of its elements does. A passage that lacks the field does not
-match (so `$not` of that does). Numbers compare as 64-bit floats, and never with true or false.
+A field is a key of the passage's metadata; "id" and "document_id" are those of the passage. A list
+in the metadata matches if one of its elements does. A passage without the field does not match, so
+`$not` of that condition does. Numbers compare as 64-bit floats, and never with true or false.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from m3rag.errors import InputError
 
-if TYPE_CHECKING:  # the engine process reads filters, and needs no documents
+if TYPE_CHECKING:  # the engine process parses filters without importing documents
     from m3rag.documents import Passage
 
 Value = str | int | float | bool
@@ -33,7 +33,7 @@ BOUNDS = ("gt", "gte", "lt", "lte")
 
 @dataclass(frozen=True, slots=True)
 class Equals:
-    """The field, or an element of it, is this value."""
+    """The field, or an element of it, equals the value."""
 
     field: str
     value: Value
@@ -41,7 +41,7 @@ class Equals:
 
 @dataclass(frozen=True, slots=True)
 class In:
-    """The field, or an element of it, is one of these values."""
+    """The field, or an element of it, equals one of the values."""
 
     field: str
     values: tuple[Value, ...]
@@ -49,7 +49,7 @@ class In:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The field, or an element of it, is a number within all the bounds that are given."""
+    """The field, or an element of it, is a number within all bounds that are not None."""
 
     field: str
     gt: float | None = None
@@ -60,7 +60,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class And:
-    """All the parts match."""
+    """All parts match."""
 
     parts: tuple[Filter, ...]
 
@@ -85,21 +85,16 @@ Where = Mapping[str, Any] | Filter | None
 
 
 def parse_filter(spec: Mapping[str, Any] | Filter | None) -> Filter | None:
-    """The tree that a dict describes; an empty dict or None is no filter.
+    """Return the tree that a dict describes; None if the dict is empty or None.
 
     Raises:
-        InputError: an operator, bound or value that is not one; the message lists what is.
+        InputError: An operator, bound or value is invalid; the message lists the valid ones.
     """
-    if spec is None or isinstance(spec, Filter):
-        return spec
-    if not isinstance(spec, Mapping):
-        raise InputError(f"A filter is a dict, such as {{'lang': 'es'}}, got {spec!r}.")
-    parts = tuple(_entry(key, value) for key, value in spec.items())
-    return And(parts) if len(parts) > 1 else parts[0] if parts else None
+    return _parse(spec)
 
 
 def filter_to_dict(tree: Filter) -> dict[str, Any]:
-    """The dict that `parse_filter` turns into the same conditions."""
+    """Return the dict that `parse_filter` turns into the same conditions."""
     match tree:
         case Equals(field, value):
             return {field: value}
@@ -117,7 +112,7 @@ def filter_to_dict(tree: Filter) -> dict[str, Any]:
 
 
 def matches(tree: Filter, passage: Passage) -> bool:
-    """Whether the passage meets the conditions."""
+    """Return whether the passage meets the conditions."""
     match tree:
         case Equals(field, value):
             return any(_equal(value, v) for v in _values(passage, field))
@@ -133,10 +128,19 @@ def matches(tree: Filter, passage: Passage) -> bool:
             return not matches(part, passage)
 
 
+def _parse(spec: object) -> Filter | None:
+    if spec is None or isinstance(spec, Filter):
+        return spec
+    if not isinstance(spec, Mapping):
+        raise InputError(f"A filter must be a dict, such as {{'lang': 'es'}}, got {spec!r}.")
+    parts = tuple(_entry(key, value) for key, value in spec.items())
+    return And(parts) if len(parts) > 1 else parts[0] if parts else None
+
+
 def _entry(key: object, value: object) -> Filter:
     if key in ("$and", "$or"):
         if not isinstance(value, Sequence) or isinstance(value, str) or not value:
-            raise InputError(f"{key} takes a list of one filter or more, got {value!r}.")
+            raise InputError(f"{key} takes a list of one or more filters, got {value!r}.")
         parts = tuple(_part(key, v) for v in value)
         return And(parts) if key == "$and" else Or(parts)
     if key == "$not":
@@ -145,9 +149,9 @@ def _entry(key: object, value: object) -> Filter:
 
 
 def _part(operator: object, value: object) -> Filter:
-    part = parse_filter(value)  # type: ignore[arg-type]  # checks it itself
+    part = _parse(value)
     if part is None:
-        raise InputError(f"{operator} takes filters that say something, got {value!r}.")
+        raise InputError(f"{operator} takes filters with a condition, got {value!r}.")
     return part
 
 
@@ -155,9 +159,9 @@ def _field(key: object) -> str:
     if not isinstance(key, str):
         raise InputError(f"A filter's field must be a string, got {key!r}.")
     if key.startswith("$"):
-        raise InputError(f"No filter operator is called {key!r}; there are $and, $or, $not.")
+        raise InputError(f"There is no filter operator {key!r}. Use one of $and, $or, $not.")
     if '"' in key or "\\" in key:  # the engine's paths cannot quote them
-        raise InputError(f"A field with a quote or a backslash cannot be filtered on: {key!r}.")
+        raise InputError(f"A filter's field cannot contain a quote or a backslash, got {key!r}.")
     return key
 
 
@@ -166,7 +170,8 @@ def _condition(field: str, value: object) -> Filter:
         unknown = [bound for bound in value if bound not in BOUNDS]
         if unknown or not value:
             raise InputError(
-                f"Filter on {field!r}: the bounds of a range are {', '.join(BOUNDS)}, got {value!r}"
+                f"Filter on {field!r}: a range takes one or more of the bounds "
+                f"{', '.join(BOUNDS)}, got {value!r}."
             )
         for bound in value.values():
             if isinstance(bound, bool | str) or not isinstance(_value(field, bound), int | float):
@@ -180,7 +185,7 @@ def _condition(field: str, value: object) -> Filter:
 def _value(field: str, value: object) -> Value:
     if not isinstance(value, str | int | float):
         raise InputError(
-            f"Filter on {field!r}: values are strings, numbers or booleans, got {value!r}."
+            f"Filter on {field!r}: values must be strings, numbers or booleans, got {value!r}."
         )
     if isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"Filter on {field!r}: {value!r} is not a finite number.")

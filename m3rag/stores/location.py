@@ -1,4 +1,4 @@
-"""From a path or URL to the location of an index."""
+"""The location of an index, given its path or URL."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 def locate(place: str | Path | None) -> Location:
     """Return the location that a path or URL names.
 
-    A store beyond a folder gets its URL scheme here.
+    A new kind of store adds its URL scheme here.
 
     Args:
         place: A folder, which need not exist; None for an index in memory.
 
     Raises:
-        InputError: A URL whose scheme has no store, or an empty path.
+        InputError: There is no store for the URL's scheme, or the path is empty.
     """
     if place is None:
         return MemoryLocation()
     if isinstance(place, str):
         if not place.strip():
-            raise InputError("The path of the index is empty: pass a folder, or None for memory.")
+            raise InputError(
+                "The path of the index is empty. Pass a folder, or None for an index in memory."
+            )
         if url := _SCHEME.match(place):
             raise InputError(
-                f"There is no store for {url[1]}:// URLs: pass a folder, or None for an index in "
+                f"There is no store for {url[1]}:// URLs. Pass a folder, or None for an index in "
                 "memory."
             )
     return FolderLocation(Path(place))

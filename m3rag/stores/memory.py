@@ -1,4 +1,4 @@
-"""The store in memory: exact, in numpy; for notebooks, and the reference of the other stores.
+"""The store in memory: exact, in numpy, for notebooks and as the reference for other stores.
 
 A search reads all passages, so it suits thousands of them, not millions.
 """
@@ -23,12 +23,12 @@ from m3rag.scoring.scores import colbert_scores, dense_scores
 from m3rag.stores.base import Candidates, Floats, Points, QueryPlan
 from m3rag.stores.filters import Filter, matches
 
-_STACKED = 64  # passages whose multi-vectors are stacked at a time
+_STACKED = 64  # passages whose ColBERT vectors are stacked at a time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Point:
-    """One passage with its vectors, in memory of their own."""
+    """A passage with copies of its vectors."""
 
     passage: Passage
     dense: Floats
@@ -39,7 +39,7 @@ class _Point:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Table:
-    """All points side by side, as the score functions want them."""
+    """All points side by side, in the form that the score functions take."""
 
     points: list[_Point]
     dense: Floats
@@ -52,62 +52,62 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._points: dict[str, _Point] = {}
-        self._built: _Table | None = None
+        self._cached_table: _Table | None = None
         self._lock = RLock()
 
     def add(self, points: Points) -> None:
-        """Keep these points; one with the id of an older one replaces it."""
+        """Store points; a point replaces an older one with the same id."""
         with self._lock:
             for i, passage in enumerate(points.passages):
-                one = points[i : i + 1]
+                point = points[i : i + 1]
                 self._points[passage.id] = _Point(
                     passage,
-                    one.dense[0].copy(),
-                    one.sparse.rows(0),
-                    one.bm25.rows(0),
-                    None if one.colbert is None else one.colbert[0],
+                    point.dense[0].copy(),
+                    point.sparse.rows(0),
+                    point.bm25.rows(0),
+                    None if point.colbert is None else point.colbert[0],
                 )
-            self._built = None
+            self._cached_table = None
 
     def delete(self, ids: Sequence[str]) -> int:
-        """Forget these passages, as far as they exist; how many did."""
+        """Delete the passages that exist, and return their number."""
         with self._lock:
-            gone = [self._points.pop(i, None) for i in ids]
-            self._built = None
-            return sum(point is not None for point in gone)
+            removed = [self._points.pop(i, None) for i in ids]
+            self._cached_table = None
+            return sum(point is not None for point in removed)
 
     def delete_where(self, where: Filter) -> int:
-        """Forget the passages that match; how many there were."""
+        """Delete the passages that match, and return their number."""
         with self._lock:
             return self.delete([i for i, p in self._points.items() if matches(where, p.passage)])
 
     def get(self, ids: Sequence[str]) -> list[Passage | None]:
-        """The passages, in that order; None for an id that does not exist."""
+        """Return the passages in the order of `ids`; None for an id that does not exist."""
         with self._lock:
             found = [self._points.get(i) for i in ids]
         return [None if point is None else point.passage for point in found]
 
     def term_weights(self, ids: Sequence[str]) -> list[dict[int, float]]:
-        """The sparse vectors, in that order; empty for an id that does not exist."""
+        """Return the sparse vectors in the order of `ids`; empty for an id that does not exist."""
         with self._lock:
             found = [self._points.get(i) for i in ids]
         return [{} if p is None else SparseVectors.from_rows([p.sparse])[0] for p in found]
 
     def dense_vectors(self, ids: Sequence[str]) -> list[Floats | None]:
-        """The dense vectors `(d,)`, in that order; None for an id that does not exist."""
+        """Return the dense vectors `(d,)` in the order of `ids`; None for an unknown id."""
         with self._lock:
             found = [self._points.get(i) for i in ids]
         return [None if point is None else point.dense.copy() for point in found]
 
     def count(self, where: Filter | None = None) -> int:
-        """How many passages there are, or match."""
+        """Return the number of passages, or of those that match."""
         with self._lock:
             return sum(where is None or matches(where, p.passage) for p in self._points.values())
 
     def scan(
         self, where: Filter | None, after: str | None, limit: int
     ) -> tuple[list[Passage], str | None]:
-        """A page of the passages that match, in the order of their ids."""
+        """Return a page of the passages that match, in the order of their ids."""
         with self._lock:
             ids = sorted(self._points)
             found = []
@@ -120,34 +120,34 @@ class MemoryStore:
             return found, None
 
     def search(self, plans: Sequence[QueryPlan]) -> list[Candidates]:
-        """An answer to each plan."""
+        """Return the candidates of each plan."""
         with self._lock:
             table = self._table()
         return [_candidates(table, plan) for plan in plans]
 
     def optimize(self) -> None:
-        """Nothing: it is as quick as it gets."""
+        """Do nothing: there is nothing to rearrange."""
 
     def close(self) -> None:
-        """Forget everything."""
+        """Delete all points."""
         with self._lock:
             self._points.clear()
-            self._built = None
+            self._cached_table = None
 
     def _table(self) -> _Table:
-        if self._built is None:
+        if self._cached_table is None:
             points = list(self._points.values())
-            self._built = _Table(
+            self._cached_table = _Table(
                 points,
                 np.stack([p.dense for p in points]) if points else np.zeros((0, 0), np.float32),
                 InvertedLists(SparseVectors.from_rows([p.sparse for p in points])),
                 InvertedLists(SparseVectors.from_rows([p.bm25 for p in points])),
             )
-        return self._built
+        return self._cached_table
 
 
 class MemoryLocation:
-    """The location of an index in memory: always new, gone when it is closed."""
+    """The location of an index in memory: always new, and gone when the index is closed."""
 
     engine: ClassVar[str] = "memory"
     path: ClassVar[None] = None
@@ -159,18 +159,18 @@ class MemoryLocation:
         return "memory"
 
     def exists(self) -> bool:
-        """Return False: nothing is kept from an earlier index."""
+        """Return False: memory keeps nothing from an earlier index."""
         return False
 
     def check_new(self, *, create: bool) -> None:
-        """Do nothing: memory can always hold a new index, whatever `create` says."""
+        """Do nothing: memory can always hold a new index, whatever `create` is."""
 
     def label(self, name: str) -> str:
         """Return the name of a record."""
         return name
 
     def read(self, name: str) -> bytes | None:
-        """Return a record; None if there is none of this name."""
+        """Return a record; None if it does not exist."""
         return self._records.get(name)
 
     def write(self, name: str, content: bytes) -> None:
@@ -202,7 +202,7 @@ def _candidates(table: _Table, plan: QueryPlan) -> Candidates:
 
 
 def _scores(table: _Table, plan: QueryPlan, channel: str, rows: NDArray[np.int64]) -> Floats:
-    """The channel's scores of these rows of the table."""
+    """Return a channel's scores of some rows of the table."""
     if len(rows) == 0:
         return np.zeros(0, np.float32)
     if channel == "dense" and plan.dense is not None:
@@ -222,5 +222,5 @@ def _scores(table: _Table, plan: QueryPlan, channel: str, rows: NDArray[np.int64
             parts.append(colbert_scores(plan.colbert, stacked))
         scores = np.concatenate(parts)
     else:
-        raise AssertionError(f"the plan has no query for its channel {channel}")
+        raise AssertionError(f"The plan has no query for its channel {channel}.")
     return scores.reshape(-1)

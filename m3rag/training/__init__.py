@@ -1,6 +1,6 @@
-"""Training: M3's three views together, with self-distillation, into a BGE-M3 folder.
+"""Train the dense, sparse and ColBERT views together, and write a BGE-M3 folder.
 
-Names are imported on first use: the settings need no torch.
+Names are imported on first use, so that the settings do not need torch.
 """
 
 from typing import TYPE_CHECKING
@@ -44,4 +44,4 @@ _get = lazy(
 
 
 def __getattr__(name: str) -> object:
-    return _get("TrainingProgress" if name == "Progress" else name)  # its name in 0.1
+    return _get("TrainingProgress" if name == "Progress" else name)  # `Progress` is the 0.1 name

@@ -1,7 +1,7 @@
-"""Which examples a step takes, and what is a negative of what.
+"""The batches of a run, and which passages are negatives of which queries.
 
-The order is a function of the seed and the epoch alone, the texts that are drawn one of the seed,
-the epoch and the batch: nothing needs to be remembered to go on in the middle of a run.
+The order depends only on the seed and the epoch; the texts that are drawn depend on the seed, the
+epoch and the batch. A run can therefore resume at any step without a saved random state.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from m3rag.training.example import Group
 from m3rag.training.examples import Examples
 from m3rag.training.settings import TrainingSettings
 
-_POOL = 32  # batches: among so many examples, alike ones in length come together
-_ORDER, _TEXTS = 0, 1  # what a random generator is for
+_POOL = 32  # batches whose examples are sorted by length together
+_ORDER, _TEXTS = 0, 1  # the purpose of a random generator, as a part of its seed
 Ints = NDArray[np.int64]
 
 
 class Batches:
-    """The batches of every epoch, each of examples alike in length."""
+    """The batches of each epoch, each with examples of similar length."""
 
     def __init__(self, examples: Examples, settings: TrainingSettings) -> None:
         self._examples = examples
@@ -35,17 +35,17 @@ class Batches:
         self.per_epoch = len(self.order(0))
 
     def order(self, epoch: int) -> list[Ints]:
-        """The numbers of the examples of each batch of an epoch."""
+        """Return the numbers of the examples in each batch of an epoch."""
         if epoch != self._epoch:
             self._epoch, self._order = epoch, self._arrange(epoch)
         return self._order
 
     def draw(self, number: int) -> list[Group]:
-        """The groups of a batch, counted through all epochs."""
-        epoch, place = divmod(number, self.per_epoch)
-        rng = np.random.default_rng((self._settings.seed, epoch, _TEXTS, place))
+        """Draw the groups of a batch; `number` counts the batches of all epochs."""
+        epoch, position = divmod(number, self.per_epoch)
+        rng = np.random.default_rng((self._settings.seed, epoch, _TEXTS, position))
         size = self._settings.group_size
-        return [self._examples[i].draw(rng, size) for i in self.order(epoch)[place].tolist()]
+        return [self._examples[i].draw(rng, size) for i in self.order(epoch)[position].tolist()]
 
     def _arrange(self, epoch: int) -> list[Ints]:
         rng = np.random.default_rng((self._settings.seed, epoch, _ORDER))
@@ -58,19 +58,19 @@ class Batches:
         size = self._settings.batch
         batches: list[Ints] = []
         for part in parts:
-            for pool in _shared_out(part, size * _POOL):
-                alike = pool[np.argsort(self._examples.sizes[pool], kind="stable")]
-                batches += _shared_out(alike, size)
+            for pool in _split_evenly(part, size * _POOL):
+                by_size = pool[np.argsort(self._examples.sizes[pool], kind="stable")]
+                batches += _split_evenly(by_size, size)
         return [batches[i] for i in rng.permutation(len(batches))]
 
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """How the passages of n groups, m in all and in their order, relate to the n queries.
+    """The relation of n queries to the m passages of their groups, in the order of the groups.
 
     Attributes:
-        target: `(n,)`, the column of each query's positive.
-        excluded: bool `(n, m)`, True where a passage is neither the positive nor a negative.
+        target: The column of each query's positive, `(n,)`.
+        excluded: Bool `(n, m)`, True where a passage is neither the positive nor a negative.
     """
 
     target: Ints
@@ -78,19 +78,19 @@ class Contrast:
 
 
 def contrast(groups: Sequence[Group], *, in_batch: bool) -> Contrast:
-    """What is a negative of what.
+    """Return the positive of each query, and which passages are not its negatives.
 
-    The other groups' passages are, if `in_batch` is true, but for those of a group with the same
-    key or query, and for texts that are an answer.
+    With `in_batch`, the passages of other groups are negatives too, except those of groups with
+    the same key or query. A text that answers the query is never a negative.
     """
     owner = np.repeat(np.arange(len(groups)), [len(group.passages) for group in groups])  # (m,)
     target = np.searchsorted(owner, np.arange(len(groups)))  # (n,)
-    foreign = owner != np.arange(len(groups))[:, None]  # (n, m)
+    other_group = owner != np.arange(len(groups))[:, None]  # (n, m)
     queries = _numbers([group.query for group in groups])
-    # Without a key a group is alone with its own.
+    # Each group without a key gets a key of its own.
     keys = _numbers([i if group.key is None else group.key for i, group in enumerate(groups)])
-    alike = (queries[:, None] == queries) | (keys[:, None] == keys)  # (n, n)
-    excluded = foreign & (alike[:, owner] | (not in_batch))
+    related = (queries[:, None] == queries) | (keys[:, None] == keys)  # (n, n)
+    excluded = other_group & (related[:, owner] | (not in_batch))
     columns = defaultdict(list)
     for column, text in enumerate(text for group in groups for text in group.passages):
         columns[text].append(column)
@@ -102,24 +102,27 @@ def contrast(groups: Sequence[Group], *, in_batch: bool) -> Contrast:
 
 
 def _numbers(labels: Sequence[object]) -> Ints:
-    """A number for each label, equal for equal ones."""
+    """Return a number for each label; equal labels have equal numbers."""
     seen: dict[object, int] = {}
     return np.array([seen.setdefault(label, len(seen)) for label in labels], np.int64)
 
 
 def _quotas(sources: Ints, power: float) -> list[int]:
-    """How many examples of each source an epoch takes: as many as there are, shared by size."""
+    """Return how many examples of each source an epoch uses; together, as many as there are.
+
+    The share of a source with n examples is proportional to `n ** power`.
+    """
     counts = np.bincount(sources)
     shares = counts**power / (counts**power).sum()
     return [max(1, round(len(sources) * share)) for share in shares]
 
 
 def _sample(numbers: Ints, count: int, rng: np.random.Generator) -> Ints:
-    """`count` of the numbers in random order, none twice before each has come once."""
+    """Return `count` numbers in random order; none repeats before each has been used once."""
     rounds = math.ceil(count / len(numbers))
     return np.concatenate([rng.permutation(numbers) for _ in range(rounds)])[:count]
 
 
-def _shared_out(numbers: Ints, size: int) -> list[Ints]:
-    """Parts of at most `size`, as even as they can be: no small remainder."""
+def _split_evenly(numbers: Ints, size: int) -> list[Ints]:
+    """Split into parts of at most `size` whose lengths differ by at most one."""
     return np.array_split(numbers, math.ceil(len(numbers) / size))

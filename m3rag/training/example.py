@@ -1,15 +1,15 @@
-"""One line of training data, and what is drawn from it.
+"""A line of training data, and the texts that are drawn from it.
 
-Three kinds of lines, freely mixed:
+There are three kinds of lines, which can be mixed freely:
 
-    {"query": text, "pos": [text, …], "neg": [text, …]}   FlagEmbedding's own; "neg" is optional, so
-                                                          are "pos_scores" and "neg_scores" (a
-                                                          teacher's) and "prompt" (put before query)
+    {"query": text, "pos": [text, …], "neg": [text, …]}   FlagEmbedding's format. Optional: "neg",
+                                                          "pos_scores" and "neg_scores" (a
+                                                          teacher's), "prompt" (put before query)
     {"t": {"en": text, "es": text, …}}                    translations of each other; also "texts"
     {"q": {"en": text, …}, "p": {"es": text, …}}          queries and passages in several languages
 
-Optional in each: "key" (examples with the same one are not each other's negatives) and "source"; in
-the last two also "neg", a list of texts.
+Each kind may have "key" (examples with the same key are not each other's negatives) and "source"
+(also "s"). The last two kinds may have "neg" as well, a list of texts.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class Group:
     """A query with the passages that were drawn for it.
 
     Attributes:
-        query: the text.
-        passages: the positive, then negatives.
-        answers: every text that is right for the query, drawn or not.
-        key: groups with the same one are not each other's negatives.
-        scores: a teacher's, one for each passage.
+        query: The text of the query.
+        passages: The positive, then the negatives.
+        answers: All texts that answer the query, drawn or not.
+        key: Groups with the same key are not each other's negatives.
+        scores: A teacher's score for each passage; None without a teacher.
     """
 
     query: str
@@ -51,14 +51,14 @@ class Example:
     """A line of training data.
 
     Attributes:
-        queries: one, or one in each of several languages.
-        positives: the passages that answer it.
-        negatives: passages that do not.
-        translated: queries and positives are the same texts, translations of each other.
-        positive_scores: a teacher's, empty without one.
-        negative_scores: the same for the negatives.
-        key: examples with the same one are not each other's negatives.
-        source: where it comes from.
+        queries: The query, or one query in each of several languages.
+        positives: The passages that answer it.
+        negatives: Passages that do not answer it.
+        translated: Whether queries and positives are the same texts, translations of each other.
+        positive_scores: A teacher's score for each positive; empty without a teacher.
+        negative_scores: A teacher's score for each negative; empty without a teacher.
+        key: Examples with the same key are not each other's negatives.
+        source: Where the example comes from.
     """
 
     queries: tuple[str, ...]
@@ -71,10 +71,10 @@ class Example:
     source: str | None = None
 
     def draw(self, rng: np.random.Generator, group_size: int) -> Group:
-        """One query, one positive, `group_size - 1` negatives or all there are."""
-        asked = int(rng.integers(len(self.queries)))
+        """Draw one query, one positive and `group_size - 1` negatives, or all if fewer."""
+        query = int(rng.integers(len(self.queries)))
         positive = int(rng.integers(len(self.positives) - self.translated))
-        if self.translated and positive >= asked:  # another language than the query's
+        if self.translated and positive >= query:  # in another language than the query
             positive += 1
         count = min(group_size - 1, len(self.negatives))
         drawn = rng.permutation(len(self.negatives))[:count].tolist()
@@ -83,7 +83,7 @@ class Example:
             negative_scores = (self.negative_scores[i] for i in drawn)
             scores = (self.positive_scores[positive], *negative_scores)
         return Group(
-            self.queries[asked],
+            self.queries[query],
             (self.positives[positive], *(self.negatives[i] for i in drawn)),
             frozenset(self.positives),
             self.key,
@@ -92,7 +92,7 @@ class Example:
 
     @property
     def size(self) -> int:
-        """About how long a query and a passage are together, in bytes of UTF-8."""
+        """The approximate length of a query and a passage together, in bytes of UTF-8."""
         means = (
             sum(len(text.encode()) for text in texts) / len(texts)
             for texts in (self.queries, self.positives)
@@ -101,17 +101,17 @@ class Example:
 
 
 def parse(line: str | bytes) -> Example:
-    """Read a line.
+    """Parse a line.
 
     Raises:
-        InputError: it is no example; the message says what is wrong, not where.
+        InputError: The line is not an example. The message says what is wrong, but not where.
     """
     try:
         row = json.loads(line)
     except ValueError as error:
-        raise InputError(f"not JSON: {error}.") from None
+        raise InputError(f"Not valid JSON: {error}.") from None
     if not isinstance(row, dict):
-        raise InputError(f"a JSON object is needed, got {type(row).__name__}.")
+        raise InputError(f"Expected a JSON object, got {type(row).__name__}.")
     if "query" in row:
         example = _pairs(row)
     elif "q" in row and "p" in row:
@@ -119,12 +119,14 @@ def parse(line: str | bytes) -> Example:
     elif name := next((name for name in ("t", "texts") if name in row), None):
         texts = _translations(row, name)
         if len(texts) < 2:
-            raise InputError(f"{name!r} has one text; translations need at least two languages.")
+            raise InputError(
+                f'"{name}" has one text, but translations need at least two languages.'
+            )
         example = Example(texts, texts, _texts(row, "neg"), translated=True)
     else:
         raise InputError(
-            'neither "query" and "pos", nor "t" (translations), nor "q" and "p"; it has '
-            f"{', '.join(map(repr, row)) or 'nothing'}."
+            'Expected "query" and "pos", or "t" (translations), or "q" and "p"; the line has '
+            f"{', '.join(map(repr, row)) or 'no fields'}."
         )
     key, source = row.get("key"), row.get("source", row.get("s"))
     return replace(
@@ -137,14 +139,16 @@ def parse(line: str | bytes) -> Example:
 def _pairs(row: Row) -> Example:
     positives, negatives = _texts(row, "pos"), _texts(row, "neg")
     if not positives:
-        raise InputError('"pos" is empty: a query needs at least one positive passage.')
+        raise InputError('"pos" is missing or empty: a query needs at least one positive passage.')
     query = _text(row["query"], "query")
-    if row.get("prompt") is not None:  # FlagEmbedding trains on "None…" where there is none
+    if row.get("prompt") is not None:  # FlagEmbedding trains on "None…" for a missing prompt
         query = _text(row["prompt"], "prompt") + query
     positive_scores = _scores(row, "pos_scores", len(positives))
     negative_scores = _scores(row, "neg_scores", len(negatives))
     if negatives and bool(positive_scores) != bool(negative_scores):
-        raise InputError('only one of "pos_scores" and "neg_scores"; a teacher scores both.')
+        raise InputError(
+            'Only one of "pos_scores" and "neg_scores" is given. Give both or neither.'
+        )
     return Example(
         (query,),
         positives,
@@ -157,7 +161,9 @@ def _pairs(row: Row) -> Example:
 def _translations(row: Row, name: str) -> tuple[str, ...]:
     texts = row[name]
     if not isinstance(texts, dict) or not texts:
-        raise InputError(f'"{name}" must map languages to texts, got {type(texts).__name__}.')
+        raise InputError(
+            f'"{name}" must be a non-empty object of languages and texts, got {texts!r:.80}.'
+        )
     return tuple(_text(text, f"{name}.{language}") for language, text in texts.items())
 
 
@@ -180,9 +186,9 @@ def _scores(row: Row, name: str, count: int) -> tuple[float, ...]:
     scores = row.get(name)
     if scores is None:
         return ()
-    numbers = isinstance(scores, list) and all(
+    valid = isinstance(scores, list) and all(
         isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x) for x in scores
     )
-    if not numbers or len(scores) != count:
-        raise InputError(f'"{name}" must be {count} numbers, one a passage, got {scores!r}.')
+    if not valid or len(scores) != count:
+        raise InputError(f'"{name}" must have {count} numbers, one per passage, got {scores!r}.')
     return tuple(map(float, scores))

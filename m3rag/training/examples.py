@@ -1,4 +1,4 @@
-"""Training data: files of JSON lines, each line parsed when it is needed."""
+"""Training data: files of JSON lines. Each line is parsed when it is needed."""
 
 from __future__ import annotations
 
@@ -19,23 +19,25 @@ from m3rag.training.example import Example, parse
 
 
 class Examples:
-    """The examples of training files, in their order.
+    """The examples of training files, in order.
 
-    The lines are unpacked into a temporary file, so that memory holds a few numbers for each.
+    The lines are unpacked into a temporary file, so memory holds only a few numbers for each.
 
     Attributes:
-        sizes: `(n,)`, each example's `size`.
-        sources: `(n,)`, a number for each example's source: its "source", or its file.
-        scored: `(n,)`, how many passages of each example a teacher has scored.
-        digest: equal for equal data.
+        sizes: The `size` of each example, `(n,)`.
+        sources: The number of each example's source, `(n,)`. The source is its "source", or else
+            its file.
+        scored: How many scored passages a group of each example can have, `(n,)`: one positive and
+            the negatives, as far as a teacher scored them.
+        digest: A hash of the lines, equal for equal data.
     """
 
     def __init__(self, paths: Iterable[str | Path]) -> None:
         """Read and check `.jsonl`, `.jsonl.gz` or `.jsonl.zst` files.
 
         Raises:
-            InputError: no file, none with a line in it, or a line that is no example.
-            MissingExtraError: a `.zst` file, and zstandard is not installed.
+            InputError: There are no files or no lines, or a line is not an example.
+            MissingExtraError: A file ends in `.zst` and zstandard is not installed.
         """
         files = list(map(Path, paths))
         ends, sizes, sources, scored = [0], [], [], []
@@ -49,11 +51,10 @@ class Examples:
                 scored.append(len(example.positive_scores[:1] + example.negative_scores))
                 sources.append(names.setdefault(example.source or path.name, len(names)))
             if not sizes:
-                raise InputError(
-                    f"No training examples: {', '.join(map(str, files)) or 'no file'}."
-                )
+                where = ", ".join(map(str, files)) or "an empty list of files"
+                raise InputError(f"There are no training examples in {where}.")
             unpacked.flush()
-            # The map keeps the file alive, and nothing else does.
+            # Only the mapping keeps the unnamed file alive after this block.
             self._lines = mmap.mmap(unpacked.fileno(), 0, access=mmap.ACCESS_READ)
         self._ends = np.array(ends)
         self.sizes: NDArray[np.int64] = np.array(sizes)
@@ -68,7 +69,7 @@ class Examples:
         return parse(self._line(i))
 
     def row(self, i: int) -> dict[str, Any]:
-        """A line as it is, but for scores of what may change: its negatives."""
+        """Return a line without its scores, which would not fit other negatives."""
         row: dict[str, Any] = json.loads(self._line(i))
         return {name: row[name] for name in row if name not in ("pos_scores", "neg_scores")}
 

@@ -1,4 +1,4 @@
-"""Large batches in small memory: the loss sees all texts, the network a few at a time.
+"""Large batches in little memory: the loss sees all texts, the network a few at a time.
 
 Source: Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup",
 arXiv 2101.06983.
@@ -23,20 +23,23 @@ def cached_backward(
     chunks: Sequence[Chunk],
     loss: Callable[[list[Views]], Losses],
 ) -> Losses:
-    """Add to the parameters the gradients of `loss([encode(c) for c in chunks])`.
+    """Add the gradients of `loss([encode(c) for c in chunks])` to the parameters.
 
-    Every chunk is encoded twice: without a graph for the loss, whose gradients stop at the
-    representations, then with one through which they go on. Only one chunk's activations are
-    alive at a time. Random numbers repeat, so that dropout drops the same, and the generators end
-    where one plain pass would leave them. The gradients are those of the plain step.
+    Each chunk is encoded twice: first without a graph, for the loss, whose gradients stop at the
+    representations; then with a graph, through which these gradients continue. Only one chunk's
+    activations are in memory at a time. Random numbers repeat, so that dropout drops the same
+    units, and the generators end in the state in which one plain pass would leave them. The
+    gradients are those of the plain step.
 
     Args:
-        encode: texts to representations; what is not floating-point (ids, masks) is passed on.
-        chunks: what `encode` takes, each small enough for memory.
-        loss: of all chunks' representations, a scalar, or a dict whose "loss" is one.
+        encode: A function from a chunk to its representations; tensors that are not floating-point
+            (ids, masks) are passed on.
+        chunks: The arguments of `encode`, each small enough for memory.
+        loss: A function from all chunks' representations to a scalar, or to a dict whose "loss" is
+            one.
 
     Returns:
-        What `loss` returned, detached.
+        The result of `loss`, detached.
     """
     states, leaves = [], []
     for chunk in chunks:
@@ -45,12 +48,12 @@ def cached_backward(
             views = encode(chunk)
         leaves.append(tuple(v.detach().requires_grad_(v.is_floating_point()) for v in views))
     losses = loss(leaves)
-    _total(losses).backward()  # type: ignore[no-untyped-call]
+    torch.autograd.backward(_total(losses))
     for chunk, state, leaf in zip(chunks, states, leaves, strict=True):
         with _replayed(state):
             views = encode(chunk)
-        reached = [i for i, x in enumerate(leaf) if x.grad is not None]
-        torch.autograd.backward([views[i] for i in reached], [leaf[i].grad for i in reached])
+        used = [i for i, x in enumerate(leaf) if x.grad is not None]
+        torch.autograd.backward([views[i] for i in used], [leaf[i].grad for i in used])
     return _detached(losses)
 
 
@@ -65,7 +68,7 @@ def _detached(losses: Losses) -> Losses:
 
 
 def _devices() -> list[int]:
-    """The GPU in use, if there is one."""
+    """Return the GPU in use, if there is one."""
     return [torch.cuda.current_device()] if torch.cuda.is_available() else []
 
 
@@ -75,7 +78,7 @@ def _random_state() -> list[Tensor]:
 
 @contextmanager
 def _replayed(state: list[Tensor]) -> Iterator[None]:
-    """Draw from the given state, then go on as if nothing had been drawn."""
+    """Draw random numbers from the given state, then restore the current one."""
     with torch.random.fork_rng(_devices()):
         torch.set_rng_state(state[0])
         for device, gpu_state in zip(_devices(), state[1:], strict=True):

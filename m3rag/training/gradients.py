@@ -26,7 +26,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class Tokenized:
-    """A group in tokens."""
+    """A tokenized group."""
 
     group: Group
     query: Tokens
@@ -34,12 +34,12 @@ class Tokenized:
 
     @property
     def tokens(self) -> int:
-        """How many run through the network."""
+        """The number of tokens that go through the network."""
         return len(self.query.ids) + sum(len(passage.ids) for passage in self.passages)
 
 
 class Objective:
-    """M3's loss of a network on groups of texts."""
+    """The M3 loss of a network on groups of texts."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Objective:
         self._device = network.sparse_linear.weight.device
 
     def tokenize(self, groups: Sequence[Group]) -> list[Tokenized]:
-        """The groups in tokens, cut to the longest that the settings allow."""
+        """Tokenize groups, cut to the maximum lengths of the settings."""
         cut = self._tokenizer.cut
         queries = cut([group.query for group in groups], self._settings.max_query_length)
         texts = [text for group in groups for text in group.passages]
@@ -66,9 +66,9 @@ class Objective:
         ]
 
     def backward(self, groups: Sequence[Tokenized], *, distil: bool) -> dict[str, float]:
-        """Add the gradients of a batch to the parameters; the loss and its parts.
+        """Add the gradients of a batch to the parameters; returns the loss and its parts.
 
-        At most `token_budget` tokens are in memory at once, but for a group or text that alone has
+        At most `token_budget` tokens are in memory at once, unless one group or text alone has
         more.
         """
         budget = self._settings.token_budget
@@ -90,28 +90,29 @@ class Objective:
         queries = self._encode([group.query.ids for group in groups])
         passages = self._encode([passage.ids for group in groups for passage in group.passages])
         losses = self._loss(groups, queries, passages, distil=distil)
-        (scale * losses["loss"]).backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(scale * losses["loss"])
         return losses
 
     def _cached(self, groups: Sequence[Tokenized], *, distil: bool) -> dict[str, Tensor]:
-        """The same gradients with only some texts' activations in memory at a time."""
+        """Add the same gradients with the activations of only some texts in memory at a time."""
         budget = self._settings.token_budget
         queries = [group.query.ids for group in groups]
         passages = [passage.ids for group in groups for passage in group.passages]
-        chunks, orders, count = [], [], 0
+        chunks, orders, query_chunks = [], [], 0
         for texts in (queries, passages):
             order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
             sizes = [len(texts[i]) for i in order]
             chunks += [[texts[i] for i in part] for part in parts(order, sizes, budget)]
             orders.append(torch.tensor(order, device=self._device).argsort())
-            count = count or len(chunks)
+            query_chunks = query_chunks or len(chunks)
 
         def loss(views: list[tuple[Tensor, ...]]) -> dict[str, Tensor]:
+            sides = views[:query_chunks], views[query_chunks:]
             queries, passages = (
                 Views(
-                    *(view[order] for view in joined([Views(*v) for v in part], self._network.pad))
+                    *(view[order] for view in joined([Views(*v) for v in side], self._network.pad))
                 )
-                for part, order in zip((views[:count], views[count:]), orders, strict=True)
+                for side, order in zip(sides, orders, strict=True)
             )
             return self._loss(groups, queries, passages, distil=distil)
 
@@ -150,7 +151,7 @@ class Objective:
 
 
 def parts(items: Sequence[Item], sizes: Sequence[int], budget: int) -> Iterator[list[Item]]:
-    """Cut into runs whose sizes add up to at most `budget`; what alone is larger is alone."""
+    """Yield runs whose sizes add up to at most `budget`; a larger item is a run of its own."""
     part: list[Item] = []
     total = 0
     for item, size in zip(items, sizes, strict=True):

@@ -1,4 +1,4 @@
-"""Ctrl-C, heard between two steps: a step is taken whole or not at all."""
+"""Ctrl-C between two steps: a step is taken completely or not at all."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from types import FrameType, TracebackType
 
 
 class Interrupt:
-    """While it is entered, the first Ctrl-C only sets `asked`; the second one interrupts.
+    """A context in which the first Ctrl-C only sets `requested`; the second one interrupts.
 
-    In any thread but the main one signals are not heard, and nothing changes.
+    Outside the main thread, which alone receives signals, it does nothing.
     """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
         self._main = threading.current_thread() is threading.main_thread()
 
     def __enter__(self) -> Interrupt:
         if self._main:
-            self._before = signal.signal(signal.SIGINT, self._hear)
+            self._before = signal.signal(signal.SIGINT, self._handle)
         return self
 
     def __exit__(
@@ -31,7 +31,7 @@ class Interrupt:
         if self._main:
             signal.signal(signal.SIGINT, self._before)
 
-    def _hear(self, signum: int, frame: FrameType | None) -> None:
-        if self.asked:
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
+        if self.requested:
             raise KeyboardInterrupt
-        self.asked = True
+        self.requested = True

@@ -1,4 +1,4 @@
-"""The log of a run: a line of CSV for each step, and one for each measurement."""
+"""The logs of a run: a CSV line for each step, and one for each evaluation."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ STEPS, SCORES = "log.csv", "scores.csv"
 
 
 class Log:
-    """`log.csv` and `scores.csv` in a run's folder."""
+    """The files `log.csv` and `scores.csv` in the folder of a run."""
 
     def __init__(self, folder: Path, *, step: int) -> None:
-        """Go on after `step`; what a killed run wrote after its last save is forgotten."""
+        """Continue after `step`; lines that a killed run wrote after its last save are removed."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         for name in (STEPS, SCORES):
-            _forget(folder / name, step)
+            _remove_after(folder / name, step)
 
     def step(self, row: Mapping[str, float]) -> None:
-        """Note a step; "step" is a column."""
+        """Append a step; "step" is a column."""
         _append(self._folder / STEPS, row)
 
     def scores(self, row: Mapping[str, float]) -> None:
-        """Note a measurement; "step" is a column."""
+        """Append an evaluation; "step" is a column."""
         _append(self._folder / SCORES, row)
 
 
@@ -37,13 +37,13 @@ def _append(path: Path, row: Mapping[str, float | str]) -> None:
         writer.writerow(row.values())
 
 
-def _forget(path: Path, step: int) -> None:
+def _remove_after(path: Path, step: int) -> None:
     if not path.exists():
         return
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     path.unlink()
     for row in rows:
-        # A line that the kill cut short is of a step after the save.
+        # A line that a kill cut short belongs to a step after the last save.
         if (row["step"] or "").isdigit() and int(row["step"]) <= step and None not in row.values():
             _append(path, row)

@@ -1,6 +1,6 @@
-"""M3's training loss: InfoNCE in each view and in their sum, which teaches the views.
+"""The M3 training loss: InfoNCE for each view and for their sum, which also teaches the views.
 
-With scores divided by the temperature, one row a query (arXiv 2402.03216, eq. 2 to 6, and
+With scores divided by the temperature, one row per query (arXiv 2402.03216, eq. 2 to 6, and
 FlagEmbedding 1.4.2):
 
     s_ens = s_d + 0.3 s_s + s_c
@@ -9,8 +9,8 @@ FlagEmbedding 1.4.2):
     L'    = (D_d + 0.1 D_s + D_c) / 3
     loss  = (L + L') / 2, or L without self-distillation
 
-A passage that is no negative of a query is excluded by a score that softmax takes for zero and that
-is yet finite: 0 * -inf would be NaN.
+A passage that is not a negative of a query is excluded by the lowest finite score. Softmax turns it
+into 0; with -inf, 0 * -inf would be NaN.
 """
 
 from __future__ import annotations
@@ -36,17 +36,18 @@ LOSS_WEIGHTS = {**SOFT_WEIGHTS, "ensemble": 1.0}
 
 @dataclass(frozen=True, slots=True)
 class LossSettings:
-    """What the loss is made of.
+    """The settings of the loss.
 
     Attributes:
-        temperature: what scores are divided by.
-        distil: whether the views also learn from their sum (self-distillation).
-        symmetric: whether passages also look for their queries: half of each InfoNCE is then that
+        temperature: The scores are divided by it.
+        distil: Whether the views also learn from their sum (self-distillation).
+        symmetric: Whether passages also retrieve their queries: half of each InfoNCE is then that
             of the positives, each among all queries.
-        teacher: how a teacher's scores of a query's own group are used, in FlagEmbedding's words.
-            "kl_div" adds the cross-entropy with the teacher over the group to InfoNCE;
-            "m3_kd_loss" replaces InfoNCE by one for each passage of the group as the positive,
-            without those before it, weighted by the teacher; "none" ignores the scores.
+        teacher: How a teacher's scores of a query's own group are used, in FlagEmbedding's terms.
+            "kl_div" adds the cross-entropy with the teacher over the group to InfoNCE.
+            "m3_kd_loss" replaces InfoNCE by one InfoNCE for each passage of the group as the
+            positive, without the passages before it, weighted by the teacher. "none" ignores the
+            scores.
     """
 
     temperature: float = 0.02
@@ -56,11 +57,10 @@ class LossSettings:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.temperature) and self.temperature > 0):
-            raise InputError(f"temperature must be above 0, got {self.temperature}.")
+            raise InputError(f"`temperature` must be above 0, got {self.temperature}.")
         if self.teacher not in get_args(Teacher):
-            raise InputError(
-                f"No teacher is called {self.teacher!r}; there are {', '.join(get_args(Teacher))}."
-            )
+            choices = ", ".join(map(repr, get_args(Teacher)))
+            raise InputError(f"`teacher` must be one of {choices}, got {self.teacher!r}.")
 
 
 def m3_loss(
@@ -72,25 +72,25 @@ def m3_loss(
     teacher_scores: Tensor | None = None,
     distil: bool = True,
 ) -> dict[str, Tensor]:
-    """The loss of a batch of n queries and m passages, and its parts.
+    """Return the loss of a batch of n queries and m passages, and its parts.
 
     Args:
         scores: "dense", "sparse" and "colbert", each `(n, m)`, not yet divided by the temperature.
-        target: int64 `(n,)`, the column of each query's positive.
-        settings: temperature, self-distillation, direction, teacher.
-        excluded: bool `(n, m)`, True where a passage is no negative of a query: the same text,
-            or another query's group where in-batch negatives are not wanted. A query's own
-            positive never is.
-        teacher_scores: `(n, g)`; column i scores the passage in column `target + i`; an excluded
-            one has no share. Without them the teacher's part is InfoNCE.
-        distil: False holds self-distillation back for this step.
+        target: The column of each query's positive, int64 `(n,)`.
+        settings: The temperature, self-distillation, direction and teacher.
+        excluded: Bool `(n, m)`, True where a passage is not a negative of a query: the same text,
+            or another query's group if in-batch negatives are not wanted. A query's own positive
+            is never excluded.
+        teacher_scores: `(n, g)`; column i scores the passage in column `target + i`. An excluded
+            passage has no share. Without these scores, the loss is InfoNCE, as without a teacher.
+        distil: False turns self-distillation off for this step.
 
     Returns:
-        "loss"; "dense", "sparse", "colbert" and "ensemble", each L_x; and "distillation", which is
-        L', if the views learnt from their sum.
+        "loss"; "dense", "sparse", "colbert" and "ensemble", each an L_x; and, with
+        self-distillation, "distillation", which is L'.
 
     Raises:
-        InputError: shapes that do not fit each other.
+        InputError: The shapes do not match.
     """
     _check(scores, target, excluded, teacher_scores)
     if excluded is None:
@@ -122,7 +122,7 @@ def _contrast(
     settings: LossSettings,
     teacher_scores: Tensor | None,
 ) -> Tensor:
-    """L_x, of one view's scores over the temperature."""
+    """Return L_x of one view's scores, which are divided by the temperature."""
     if teacher_scores is None:
         loss = F.cross_entropy(logits, target)
     else:
@@ -140,19 +140,19 @@ def _contrast(
 
 
 def _each_in_turn(logits: Tensor, group: Tensor, teacher: Tensor) -> Tensor:
-    """`m3_kd_loss`: each passage of the group as the positive, those before it out of the way."""
+    """Return `m3_kd_loss`: each passage of the group is the positive, without those before it."""
     loss = logits.new_zeros(())
-    seen = torch.zeros_like(logits, dtype=torch.bool)
+    earlier = torch.zeros_like(logits, dtype=torch.bool)
     for column, weight in zip(group.T, teacher.T, strict=True):  # (n,), (n,)
-        each = F.cross_entropy(_hide(logits, seen), column, reduction="none")  # (n,)
+        each = F.cross_entropy(_hide(logits, earlier), column, reduction="none")  # (n,)
         loss = loss + (weight * each).mean()
-        seen = seen.scatter(1, column[:, None], True)
+        earlier = earlier.scatter(1, column[:, None], True)
     return loss
 
 
 def _backward_contrast(logits: Tensor, target: Tensor) -> Tensor:
-    """InfoNCE of each positive among the queries; queries with the same one are left out."""
-    queries = logits[:, target].T  # (n, n), a row a positive; what is excluded stays hidden
+    """Return the InfoNCE of each positive among the queries that do not share it."""
+    queries = logits[:, target].T  # (n, n), one row per positive; excluded pairs stay hidden
     same = target[:, None] == target
     own = torch.arange(len(target), device=target.device)
     return F.cross_entropy(_hide(queries, same.fill_diagonal_(False)), own)
@@ -175,10 +175,16 @@ def _check(
     shapes = {view: tuple(scores[view].shape) for view in VIEWS}
     n, m = shapes["dense"]
     if len(set(shapes.values())) > 1 or tuple(target.shape) != (n,):
-        raise InputError(f"m3_loss needs scores (n, m) and target (n,), got {shapes}, {n=}.")
+        raise InputError(
+            f"The shape of `scores` must be (n, m) and that of `target` (n,), got {shapes} and "
+            f"{tuple(target.shape)}."
+        )
     if excluded is not None and tuple(excluded.shape) != (n, m):
-        raise InputError(f"excluded must be ({n}, {m}), got {tuple(excluded.shape)}.")
+        raise InputError(
+            f"The shape of `excluded` must be ({n}, {m}), got {tuple(excluded.shape)}."
+        )
     if teacher_scores is not None and (teacher_scores.ndim != 2 or len(teacher_scores) != n):
         raise InputError(
-            f"teacher_scores must be ({n}, group size), got {tuple(teacher_scores.shape)}."
+            f"The shape of `teacher_scores` must be ({n}, group size), got "
+            f"{tuple(teacher_scores.shape)}."
         )

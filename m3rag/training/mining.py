@@ -1,4 +1,4 @@
-"""Hard negatives: what the index finds for a query and is no answer."""
+"""Hard negatives: high-ranking passages that do not answer the query."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from m3rag.scoring import PRESETS, compute_score
 from m3rag.training.example import Example
 from m3rag.training.examples import Examples
 
-_AT_ONCE = 64  # queries
+_BATCH = 64  # queries that are searched for together
 
 
 @dataclass(slots=True)
 class Mined:
-    """What was found.
+    """The result of `mine`, in numbers.
 
     Attributes:
-        examples: how many there are.
-        negatives: how many they got together.
-        without: how many got none.
+        examples: The number of examples.
+        negatives: The number of negatives of all examples together.
+        without: The number of examples without negatives.
     """
 
     examples: int = 0
@@ -55,32 +55,28 @@ def mine(
 ) -> Mined:
     """Write the examples again, each with hard negatives as its "neg".
 
-    Each query searches dense and sparse vectors with the "default" weights. A negative is never
-    an answer to the query, to one with the same words, or to one with the same key.
+    The search uses dense and sparse vectors and the "default" weights. An answer to the query, to
+    an equal query, or to an example with the same key is never a negative.
 
     Args:
         data: Files of examples; see `m3rag.training.example`.
-        to: The file to write, `.jsonl`, `.jsonl.gz` or `.jsonl.zst`.
-        model: What searches and scores.
-        corpus: A file of JSON lines with a "text" each, and perhaps a "title" before it; without
-            one, the passages of the data.
-        negatives: How many an example gets at most, drawn from `ranks`.
-        ranks: The first and last rank a negative may have, counted without the answers. The very
-            first are often answers that nobody has marked.
-        margin: How far below that of the best answer a negative's score must be, at least.
-        scores: Whether to write "pos_scores" and "neg_scores", too, for a run with a teacher: the
-            sum of the three views over the temperature.
-        temperature: What these scores are divided by.
-        seed: What the drawing follows from.
-        progress: Called with the stage "mining".
+        to: The file to write: `.jsonl`, `.jsonl.gz` or `.jsonl.zst`.
+        model: The model that searches and scores.
+        corpus: JSON lines with "text", and optionally "title" to put before it, to search as well.
+        negatives: The maximum number of negatives per example, drawn from `ranks`.
+        ranks: The first and last rank to draw from, not counting answers. The first ranks often
+            hold answers that nobody has marked.
+        margin: The minimum distance of a negative's score below that of the best answer.
+        scores: Whether to write "pos_scores" and "neg_scores" for a teacher: the weighted sum of
+            the three views, divided by `temperature`.
+        temperature: The temperature of these scores.
+        seed: The seed of the draw.
+        progress: Called with (stage, done, total); the stage is "mining", the unit examples.
 
     Raises:
-        InputError: Data or numbers that cannot be used.
+        InputError: The data or the numbers cannot be used.
     """
-    if not 1 <= ranks[0] <= ranks[1] or negatives < 1:
-        raise InputError(
-            f"ranks {ranks[0]} to {ranks[1]}, {negatives} negatives: all must be at least 1."
-        )
+    _check(ranks, negatives)
     examples = Examples([data] if isinstance(data, str | Path) else data)
     answers = _Answers(examples)
     texts = _corpus(examples, corpus)
@@ -88,14 +84,14 @@ def mine(
     report = counting(progress, "mining", len(examples))
     with M3Index.open(model=model, colbert="off") as index, written(Path(to)) as file:
         index.add(texts)
-        for start in range(0, len(examples), _AT_ONCE):
+        for start in range(0, len(examples), _BATCH):
             rng = np.random.default_rng((seed, start))
-            numbers = range(start, min(start + _AT_ONCE, len(examples)))
-            for i, query, hard in _searched(index, examples, numbers, answers, rng, ranks, margin):
-                chosen = sorted(rng.permutation(len(hard))[:negatives].tolist())
-                row = examples.row(i) | {"neg": [hard[j] for j in chosen]}
+            numbers = range(start, min(start + _BATCH, len(examples)))
+            for i, query, found in _searched(index, examples, numbers, answers, rng, ranks, margin):
+                chosen = sorted(rng.permutation(len(found))[:negatives].tolist())
+                row = examples.row(i) | {"neg": [found[j] for j in chosen]}
                 if scores:
-                    row |= _scores(row, query, model, temperature)
+                    row |= _teacher_scores(row, query, model, temperature)
                 file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
                 mined.examples += 1
                 mined.negatives += len(chosen)
@@ -104,10 +100,17 @@ def mine(
     return mined
 
 
-def _corpus(examples: Examples, more: str | Path | None) -> dict[str, None]:
-    """Return the texts to search, each once: those of the examples, and those of a file."""
+def _check(ranks: tuple[int, int], negatives: int) -> None:
+    if not 1 <= ranks[0] <= ranks[1]:
+        raise InputError(f"`ranks` must be at least 1 and ascending, got {ranks[0]} to {ranks[1]}.")
+    if negatives < 1:
+        raise InputError(f"`negatives` must be at least 1, got {negatives}.")
+
+
+def _corpus(examples: Examples, file: str | Path | None) -> dict[str, None]:
+    """Return the texts to search, each once: those of the examples and those of the file."""
     texts = dict.fromkeys(text for e in examples for text in (*e.positives, *e.negatives))
-    return texts if more is None else texts | dict.fromkeys(_passages(Path(more)))
+    return texts if file is None else texts | dict.fromkeys(_read_texts(Path(file)))
 
 
 def _searched(
@@ -119,18 +122,18 @@ def _searched(
     ranks: tuple[int, int],
     margin: float | None,
 ) -> Iterator[tuple[int, str, list[str]]]:
-    """Search for a query of each example; yields its number, the query and the hard negatives."""
-    some = [examples[i] for i in numbers]
-    queries = [example.draw(rng, 1).query for example in some]
-    right = [answers.of(example) for example in some]
-    depth = ranks[1] + max(map(len, right))
+    """Search for a query of each example; yields its number, the query and its hard negatives."""
+    batch = [examples[i] for i in numbers]
+    queries = [example.draw(rng, 1).query for example in batch]
+    known = [answers.of(example) for example in batch]
+    depth = ranks[1] + max(map(len, known))
     results = index.search_many(queries, k=depth, candidates=depth)
-    for i, query, known, hits in zip(numbers, queries, right, results, strict=True):
-        yield i, query, _among(hits, known, ranks, margin)
+    for i, query, right, hits in zip(numbers, queries, known, results, strict=True):
+        yield i, query, _hard_negatives(hits, right, ranks, margin)
 
 
 class _Answers:
-    """Every text that answers an example, though another one says so."""
+    """The texts that answer an example, including those listed by related examples."""
 
     def __init__(self, examples: Iterable[Example]) -> None:
         self._by_label: dict[tuple[str, str], set[str]] = defaultdict(set)
@@ -144,29 +147,29 @@ class _Answers:
 
 
 def _labels(example: Example) -> list[tuple[str, str]]:
-    """Examples with a label in common have their answers in common."""
+    """Return the labels of an example; examples with a common label share their answers."""
     labels = [("query", query) for query in example.queries]
     return labels if example.key is None else [*labels, ("key", example.key)]
 
 
-def _among(
-    hits: Sequence[Hit], known: Set[str], ranks: tuple[int, int], margin: float | None
+def _hard_negatives(
+    hits: Sequence[Hit], answers: Set[str], ranks: tuple[int, int], margin: float | None
 ) -> list[str]:
-    """The texts at some ranks that are no known answers, far enough below the best answer."""
-    wrong = [hit for hit in hits if hit.passage.text not in known][ranks[0] - 1 : ranks[1]]
+    """Return the texts at the given ranks that are not answers, far enough below the best one."""
+    wrong = [hit for hit in hits if hit.passage.text not in answers][ranks[0] - 1 : ranks[1]]
     if margin is not None:
-        # An answer that was not found is below all that were.
-        best = max((hit.score for hit in hits if hit.passage.text in known), default=-math.inf)
+        # If no answer is among the hits, all answers score less than the hits.
+        best = max((hit.score for hit in hits if hit.passage.text in answers), default=-math.inf)
         wrong = [hit for hit in wrong if hit.score <= best - margin]
     return [hit.passage.text for hit in wrong]
 
 
-def _scores(
+def _teacher_scores(
     row: Mapping[str, Any], query: str, model: M3Model, temperature: float
 ) -> dict[str, list[float]]:
-    """A teacher's scores: what the loss makes of its views, before the softmax."""
+    """Return the scores of a teacher: the logits of the loss, before the softmax."""
     if "query" not in row:
-        raise InputError('scores are for lines with "query" and "pos", not for translations.')
+        raise InputError('`scores` needs lines with "query" and "pos"; it is not for translations.')
     passages = [*row["pos"], *row["neg"]]
     weights = [PRESETS["default"][view] for view in ("dense", "sparse", "colbert")]
     pairs = [(query, passage) for passage in passages]
@@ -176,10 +179,10 @@ def _scores(
     return {"pos_scores": logits[:count], "neg_scores": logits[count:]}
 
 
-def _passages(path: Path) -> Iterator[str]:
+def _read_texts(path: Path) -> Iterator[str]:
     for number, line in enumerate(lines(path), start=1):
         try:
             row = json.loads(line)
             yield f"{row['title']}\n{row['text']}" if row.get("title") else row["text"]
         except (ValueError, TypeError, KeyError, AttributeError):
-            raise InputError(f'{path}, line {number}: no JSON object with a "text".') from None
+            raise InputError(f'{path}, line {number} is not a JSON object with a "text".') from None

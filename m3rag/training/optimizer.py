@@ -1,4 +1,4 @@
-"""AdamW for M3, and how its rate rises and falls."""
+"""The optimizer, AdamW, and the schedule of its learning rate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from m3rag.training.settings import FREEZABLE, TrainingSettings
 
 
 def optimizer_of(network: nn.Module, settings: TrainingSettings) -> torch.optim.AdamW:
-    """AdamW over what learns: word embeddings, other matrices, and what never decays."""
+    """Return AdamW with a group each for word embeddings, other matrices, and vectors.
+
+    Vectors (biases and norms) have no weight decay.
+    """
     embeddings: list[nn.Parameter] = []
     matrices: list[nn.Parameter] = []
     vectors: list[nn.Parameter] = []
@@ -36,7 +39,13 @@ def optimizer_of(network: nn.Module, settings: TrainingSettings) -> torch.optim.
 
 
 def set_rate(optimizer: torch.optim.Optimizer, settings: TrainingSettings, done: float) -> float:
-    """Set each group's rate for when the share `done` of the run is over; the share of its peak."""
+    """Set each group's learning rate; returns it as a share of its peak.
+
+    Args:
+        optimizer: An optimizer of `optimizer_of`.
+        settings: The settings of the run.
+        done: The share of the run that is over.
+    """
     share = rate_at(settings, done)
     for group in optimizer.param_groups:
         group["lr"] = share * group["peak"]
@@ -44,7 +53,7 @@ def set_rate(optimizer: torch.optim.Optimizer, settings: TrainingSettings, done:
 
 
 def rate_at(settings: TrainingSettings, done: float) -> float:
-    """The share of the peak rate when the share `done` of the run is over."""
+    """Return the learning rate as a share of its peak, when the share `done` of the run is over."""
     if done < settings.warm_up:
         return done / settings.warm_up
     falling = (done - settings.warm_up) / (1 - settings.warm_up) if settings.warm_up < 1 else 0.0

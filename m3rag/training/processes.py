@@ -1,4 +1,4 @@
-"""The processes that train together: one for each GPU, or just this one."""
+"""The processes of a run: one for each GPU, or only this one."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from m3rag.model.kernels.device import choose_device
 
 
 class Processes:
-    """This process among those that `accelerate launch` started.
+    """This process and the others that `accelerate launch` started.
 
     Attributes:
-        count: how many there are.
-        rank: which one this is.
-        device: where it computes.
+        count: The number of processes.
+        rank: The number of this process, from 0.
+        device: The device that this process computes on.
     """
 
     def __init__(self, device: str | torch.device) -> None:
-        """Join the others; among several, `device` says whether to compute on CPUs.
+        """Join the others; with several processes, `device` only says whether to use CPUs.
 
         Raises:
-            InputError: there is no such device.
+            InputError: The device does not exist.
             MissingExtraError: accelerate is not installed.
         """
         require("accelerate", "train")
@@ -37,14 +37,13 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that writes and tells."""
+        """Whether this process writes the files and reports."""
         return self.rank == 0
 
     def average_gradients(self, network: nn.Module) -> None:
-        """Give every process the mean gradient.
+        """Replace the gradients by their mean over all processes.
 
-        Not by DistributedDataParallel, which counts on one backward pass a step: the gradient
-        cache makes many.
+        DistributedDataParallel expects one backward pass per step; the gradient cache makes many.
         """
         if self.count == 1:
             return
@@ -54,7 +53,7 @@ class Processes:
                 parameter.grad /= self.count
 
     def total(self, values: Mapping[str, float]) -> dict[str, float]:
-        """The sum of each value over all processes."""
+        """Return the sum of each value over all processes."""
         if self.count == 1:
             return dict(values)
         sums = torch.tensor(list(values.values()), dtype=torch.float32, device=self.device)
@@ -62,5 +61,5 @@ class Processes:
         return dict(zip(values, sums.tolist(), strict=True))
 
     def wait(self) -> None:
-        """Go on when all have come here."""
+        """Wait until all processes get here."""
         self._state.wait_for_everyone()

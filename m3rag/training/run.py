@@ -1,4 +1,4 @@
-"""A training run, from files to a BGE-M3 folder."""
+"""A training run, from files of examples to a BGE-M3 folder."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ def train(
     device: str | torch.device = "auto",
     on_step: OnStep | None = None,
 ) -> TrainingProgress:
-    """Train a model's three views on examples, and write it as a BGE-M3 folder.
+    """Train the three views of a model on examples, and write a BGE-M3 folder.
 
-    A run that was stopped or killed goes on from its last save when it is called again.
+    If the run is stopped or killed, the same call resumes it from its last save.
 
     Args:
-        data: Files of examples: see `m3rag.training.example`.
+        data: Files of examples; see `m3rag.training.example`.
         to: The folder for the model; its subfolder `training` holds the logs and the state.
-        model: What to start from: a hub id, a folder, or "tiny".
-        settings: How to train; by default BGE-M3 is fine-tuned.
-        evaluation: A held-out set, as `m3rag.evaluation.read_set` takes it.
-        device: "auto" or one that `torch.device` takes; `accelerate launch` has its own.
+        model: The model to start from: a hub id, a folder, or "tiny".
+        settings: How to train; the default settings fine-tune BGE-M3.
+        evaluation: A held-out set, in any form that `m3rag.evaluation.read_set` accepts.
+        device: "auto", or a device of `torch.device`; `accelerate launch` chooses its own.
         on_step: Called with a `Report` after each step, in the first process.
 
     Returns:
-        How far it went, with the last losses and the held-out scores.
+        The progress of the run, with the last losses and the held-out scores.
 
     Raises:
-        InputError: Data or settings that cannot be used.
-        CheckpointError: No such model.
-        TrainingError: The loss is not finite any more, or `to` holds something else.
+        InputError: The data or the settings cannot be used.
+        CheckpointError: The model cannot be loaded.
+        TrainingError: The loss is no longer finite, or `to` holds another run or other files.
         MissingExtraError: accelerate is not installed.
-        KeyboardInterrupt: Ctrl-C; state and model are saved before.
+        KeyboardInterrupt: Ctrl-C was pressed; the state and the model have been saved.
     """
     processes = Processes(device)
     settings = settings or TrainingSettings()
@@ -64,17 +64,21 @@ def train(
 
 def _check(examples: Examples, settings: TrainingSettings, start: Checkpoint) -> None:
     for name in ("max_query_length", "max_passage_length"):
-        if getattr(settings, name) > start.max_length:
+        length = getattr(settings, name)
+        if length > start.max_length:
             raise InputError(
-                f"{name}={getattr(settings, name):,}: this model takes {start.max_length:,} tokens."
+                f"`{name}` must be at most {start.max_length:,} tokens for this model, got "
+                f"{length:,}."
             )
     if settings.teacher != "none" and examples.scored.min() < settings.group_size:
         raise InputError(
-            f"teacher={settings.teacher!r} needs {settings.group_size} scored passages an example "
-            f"(group_size), example {examples.scored.argmin() + 1} has {examples.scored.min()}. "
-            'Add "pos_scores" and "neg_scores" with m3rag train mine --scores, or lower group_size.'
+            f"`teacher={settings.teacher!r}` needs {settings.group_size} scored passages per "
+            f"example (`group_size`), but example {examples.scored.argmin() + 1} has "
+            f'{examples.scored.min()}. Add "pos_scores" and "neg_scores" with m3rag train mine '
+            "--scores, or lower `group_size`."
         )
     if settings.group_size == 1 and (settings.batch == 1 or not settings.in_batch_negatives):
         raise InputError(
-            "Nothing would be a negative: raise batch or group_size, or allow in_batch_negatives."
+            "No passage would be a negative. Raise `batch` or `group_size`, or set "
+            "`in_batch_negatives`."
         )

@@ -1,4 +1,4 @@
-"""How to train: every choice in one place, checked."""
+"""The settings of a training run, checked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FREEZABLE = {
     "embeddings": "encoder.embeddings.word_embeddings.",
     "positions": "encoder.embeddings.position_embeddings.",
 }
-"""What `freeze` may name, and how the names of its parameters begin. The heads always learn."""
+"""The parts that `freeze` may name, with the prefix of their parameters. The heads always learn."""
 
 SCHEDULES = ("linear", "cosine", "constant")
 DTYPES = ("auto", "float32", "bfloat16")
@@ -26,45 +26,48 @@ DTYPES = ("auto", "float32", "bfloat16")
 class TrainingSettings:
     """The settings of a training run; the defaults fine-tune BGE-M3.
 
-    The run ends at `epochs`, `max_steps` or `minutes`, whatever comes first.
+    The run ends at `epochs`, `max_steps` or `minutes`, whichever comes first.
 
     Attributes:
-        epochs: how often each example is used.
-        max_steps: optimizer steps at most.
-        minutes: training time at most, without measuring and saving. The rate then follows the
-            clock, so a second run does not give the same numbers.
-        batch: queries a step, on each GPU.
-        group_size: passages of a query that has negatives: one positive and at most
+        epochs: The number of times each example is used.
+        max_steps: The maximum number of optimizer steps.
+        minutes: The maximum training time, without evaluation and saving. The learning rate then
+            follows the clock, so a second run does not give the same numbers.
+        batch: The number of queries in a step, on each GPU.
+        group_size: The number of passages of a query that has negatives: one positive and at most
             `group_size - 1` of its negatives.
-        token_budget: tokens that run through the network at once: what bounds the memory.
-        gradient_cache: what becomes of a step with more tokens. True: all its texts stay each
-            other's negatives, and each is encoded twice; False: it is split into parts whose
-            queries see the passages of their own part only.
-        gradient_checkpointing: keep only the layers' inputs, and compute the rest again backward.
-        in_batch_negatives: whether the other queries' passages are negatives.
-        same_source: whether the examples of a batch come from one source.
-        source_power: a source of n examples has a share of n ** source_power: 1 is all of them
-            alike, 0 all sources alike.
-        max_query_length: tokens of a query; the rest is cut off.
-        max_passage_length: tokens of a passage; the rest is cut off.
-        learning_rate: at its peak.
-        embedding_learning_rate: that of the word embeddings, if they have one of their own.
-        warm_up: the share of the run in which the rate rises to its peak.
-        schedule: how it then falls to 0: "linear", "cosine", or "constant", which does not fall.
-        weight_decay: of the matrices; not of biases and norms.
-        clip: the longest gradient; longer ones are scaled down to it.
-        temperature: what scores are divided by.
-        distil: whether the views also learn from their sum (self-distillation).
-        distil_from: the step at which that begins.
-        symmetric: whether passages also look for their queries.
-        teacher: how `pos_scores` and `neg_scores` are used: see `LossSettings`.
-        freeze: what does not learn: "encoder", "embeddings", "positions", any of them.
-        dtype: what the network computes in: "float32", "bfloat16", or "auto": bfloat16 where the
-            machine multiplies it in hardware. The weights are float32 while they are trained.
-        seed: what the order, the choice of texts and dropout follow from.
-        save_every: steps between two saves, from which a killed run goes on.
-        evaluate_every: steps between two measurements on the held-out set; it is always measured
-            at the end.
+        token_budget: The number of tokens that go through the network at once; bounds the memory.
+        gradient_cache: How to run a step with more tokens. True: all its texts stay each other's
+            negatives, and each is encoded twice. False: the step is split into parts whose queries
+            see only the passages of their own part.
+        gradient_checkpointing: Whether to keep only the inputs of the layers, and compute the rest
+            again in the backward pass.
+        in_batch_negatives: Whether the other queries' passages are negatives.
+        same_source: Whether the examples of a batch come from one source.
+        source_power: A source of n examples has a share of `n ** source_power`: 1 draws all
+            examples equally, 0 all sources equally.
+        max_query_length: The maximum number of tokens of a query; the rest is cut off.
+        max_passage_length: The maximum number of tokens of a passage; the rest is cut off.
+        learning_rate: The peak learning rate.
+        embedding_learning_rate: A separate peak learning rate for the word embeddings.
+        warm_up: The share of the run in which the learning rate rises to its peak.
+        schedule: How the learning rate then falls to 0: "linear", "cosine", or "constant", which
+            does not fall.
+        weight_decay: The weight decay of matrices; biases and norms have none.
+        clip: The maximum norm of the gradient; larger gradients are scaled down to it.
+        temperature: The scores are divided by it.
+        distil: Whether the views also learn from their sum (self-distillation).
+        distil_from: The step at which self-distillation begins.
+        symmetric: Whether passages also retrieve their queries.
+        teacher: How `pos_scores` and `neg_scores` are used; see `LossSettings`.
+        freeze: The parts that do not learn: any of "encoder", "embeddings" and "positions".
+        dtype: The dtype of the network's computation: "float32", "bfloat16", or "auto", which is
+            bfloat16 where the machine multiplies it in hardware. During training the weights are
+            float32.
+        seed: The seed of the order, the choice of texts and dropout.
+        save_every: The number of steps between two saves, from which a killed run resumes.
+        evaluate_every: The number of steps between two evaluations on the held-out set; it is
+            always evaluated at the end.
     """
 
     epochs: float = field(default=1.0, metadata={"help": "Number of times each example is used."})
@@ -171,36 +174,36 @@ class TrainingSettings:
     )
 
     def __post_init__(self) -> None:
-        for name, lowest in _LOWEST.items():
+        for name, minimum in _MINIMUM.items():
             value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= lowest):
-                raise InputError(f"{name} must be at least {lowest:g}, got {value}.")
+            if value is not None and not (math.isfinite(value) and value >= minimum):
+                raise InputError(f"`{name}` must be at least {minimum:g}, got {value}.")
         for name in ("epochs", "minutes", "learning_rate", "embedding_learning_rate", "clip"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
-                raise InputError(f"{name} must be above 0, got {value}.")
+                raise InputError(f"`{name}` must be above 0, got {value}.")
         if self.warm_up > 1:
-            raise InputError(f"warm_up is a share of the run, 0 to 1, got {self.warm_up}.")
-        _choose("schedule", self.schedule, SCHEDULES)
-        _choose("dtype", self.dtype, DTYPES)
+            raise InputError(f"`warm_up` must be a share of the run, 0 to 1, got {self.warm_up}.")
+        _check_choice("schedule", self.schedule, SCHEDULES)
+        _check_choice("dtype", self.dtype, DTYPES)
         object.__setattr__(self, "freeze", tuple(sorted(set(self.freeze))))
         for part in self.freeze:
-            _choose("freeze", part, tuple(FREEZABLE))
+            _check_choice("freeze", part, tuple(FREEZABLE))
         _ = self.loss  # checks temperature and teacher
 
     @property
     def loss(self) -> LossSettings:
-        """What of this concerns the loss."""
-        from m3rag.training.losses import LossSettings  # torch: not for the command's help
+        """The settings of the loss."""
+        from m3rag.training.losses import LossSettings  # imports torch, slow for `--help`
 
         return LossSettings(self.temperature, self.distil, self.symmetric, self.teacher)
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as JSON takes them."""
+        """Return the settings as JSON values."""
         return {**asdict(self), "freeze": list(self.freeze)}
 
 
-_LOWEST = {
+_MINIMUM = {
     "max_steps": 1,
     "batch": 1,
     "group_size": 1,
@@ -217,6 +220,6 @@ _LOWEST = {
 }
 
 
-def _choose(name: str, value: str, choices: tuple[str, ...]) -> None:
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise InputError(f"{name}={value!r}: choose {', '.join(map(repr, choices))}.")
+        raise InputError(f"`{name}` must be one of {', '.join(map(repr, choices))}, got {value!r}.")

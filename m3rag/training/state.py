@@ -1,6 +1,6 @@
-"""What a run needs to go on after it was stopped or killed: one file, written whole or not at all.
+"""The saved state of a run, from which it resumes: one file, written atomically.
 
-Random numbers are not in it: they follow from the seed and the step.
+It has no random state: random numbers depend on the seed and the step.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ _FORMAT = 1
 
 @dataclass(slots=True)
 class TrainingProgress:
-    """How far a run is.
+    """The progress of a run.
 
     Attributes:
-        step: optimizer steps taken.
-        queries: seen so far, on all GPUs.
-        tokens: that went through the network, on all GPUs.
-        seconds: spent on steps.
-        truncated: texts whose end was cut off.
-        losses: the loss and its parts at the last step.
-        scores: of the held-out set, when it was last measured.
-        finished: whether the run is over.
+        step: The number of optimizer steps taken.
+        queries: The number of queries seen, on all GPUs.
+        tokens: The number of tokens that went through the network, on all GPUs.
+        seconds: The time spent on steps.
+        truncated: The number of texts whose end was cut off.
+        losses: The loss and its parts at the last step.
+        scores: The last scores on the held-out set.
+        finished: Whether the run is over.
     """
 
     step: int = 0
@@ -52,16 +52,16 @@ class State:
     """The saved state of the run in a folder."""
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
-        """`identity` is what must be the same for the run to go on: data, model, settings."""
+        """Describe a run; `identity` (data, model, settings) must be the same to resume it."""
         self.path = folder / NAME
         self.identity = dict(identity)
 
     def save(
         self, network: nn.Module, optimizer: torch.optim.Optimizer, progress: TrainingProgress
     ) -> None:
-        """Write what learns, the optimizer's memory and the progress."""
+        """Write the trained parameters, the optimizer state and the progress."""
         tensors = {}
-        for name, parameter in _learning(network).items():
+        for name, parameter in _trained(network).items():
             tensors[f"model.{name}"] = parameter.detach()
             for key, value in optimizer.state[parameter].items():
                 tensors[f"optimizer.{name}.{key}"] = value
@@ -78,10 +78,10 @@ class State:
         os.replace(new, self.path)
 
     def progress(self) -> TrainingProgress | None:
-        """How far the run was when it was saved; None where nothing was.
+        """Return the progress at the last save; None without one.
 
         Raises:
-            TrainingError: the file is damaged, or is another run's.
+            TrainingError: The file is damaged or belongs to another run.
         """
         if not self.path.exists():
             return None
@@ -90,31 +90,32 @@ class State:
                 about = json.loads(file.metadata()["m3rag"])
         except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
             raise TrainingError(
-                f"{self.path} is no saved training run ({type(error).__name__}: {error}). Delete "
-                "it to begin again."
+                f"{self.path} is not a saved training run ({type(error).__name__}: {error}). "
+                "Delete it to start again."
             ) from error
         if about["format"] != _FORMAT:
             raise TrainingError(
-                f"{self.path} has format {about['format']}, this m3rag reads {_FORMAT}. Go on "
-                "with the m3rag that wrote it."
+                f"{self.path} has format {about['format']}, but this version of m3rag reads "
+                f"{_FORMAT}. Resume with the version that wrote it."
             )
         self._compare(about["identity"])
         return TrainingProgress(**about["progress"])
 
     def load(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Put back what `save` wrote."""
-        learning = _learning(network)
-        memory: dict[Tensor, dict[str, Tensor]] = {}
+        """Load what `save` wrote."""
+        parameters = _trained(network)
+        states: dict[Tensor, dict[str, Tensor]] = {}
         with safe_open(self.path, "pt") as file, torch.no_grad():
-            for full in file.keys():  # noqa: SIM118 (not a dict)
+            keys: list[str] = file.keys()
+            for full in keys:
                 kind, _, name = full.partition(".")
                 if kind == "model":
-                    learning[name].copy_(file.get_tensor(full))
+                    parameters[name].copy_(file.get_tensor(full))
                     continue
                 name, _, key = name.rpartition(".")
-                parameter = learning[name]
-                memory.setdefault(parameter, {})[key] = file.get_tensor(full).to(parameter.device)
-        optimizer.state.update(memory)
+                parameter = parameters[name]
+                states.setdefault(parameter, {})[key] = file.get_tensor(full).to(parameter.device)
+        optimizer.state.update(states)
 
     def _compare(self, saved: Mapping[str, Any]) -> None:
         differences = [
@@ -124,10 +125,10 @@ class State:
         ]
         if differences:
             raise TrainingError(
-                f"{self.path.parent} holds another run: {'; '.join(differences)}. Go on with what "
-                "it was started with, or train to another folder."
+                f"{self.path.parent} holds another run: {'; '.join(differences)}. Resume it with "
+                "the original data, model and settings, or train to another folder."
             )
 
 
-def _learning(network: nn.Module) -> dict[str, nn.Parameter]:
+def _trained(network: nn.Module) -> dict[str, nn.Parameter]:
     return {name: p for name, p in network.named_parameters() if p.requires_grad}

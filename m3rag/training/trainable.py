@@ -1,4 +1,4 @@
-"""The network that is trained: the one that infers, with gradients."""
+"""The network that is trained: the inference network, with gradients."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint as checkpointed
 
 from m3rag.model.checkpoint import Checkpoint
-from m3rag.model.kernels.device import choose_dtype
 from m3rag.model.network import M3Network
 from m3rag.training.settings import FREEZABLE, TrainingSettings
 
@@ -21,9 +20,9 @@ from m3rag.training.settings import FREEZABLE, TrainingSettings
 class Views(NamedTuple):
     """The views of n texts, padded to l tokens."""
 
-    dense: Tensor  # (n, d), of length 1
+    dense: Tensor  # (n, d), unit vectors
     weights: Tensor  # (n, l), 0 at special tokens and padding
-    colbert: Tensor  # (n, l - 1, c), of length 1, 0 at padding; without <s>
+    colbert: Tensor  # (n, l - 1, c), unit vectors, 0 at padding; without <s>
     ids: Tensor  # (n, l)
     mask: Tensor  # (n, l - 1), True where `colbert` has a token
 
@@ -31,10 +30,10 @@ class Views(NamedTuple):
 def trainable(
     checkpoint: Checkpoint, settings: TrainingSettings, device: torch.device
 ) -> M3Network:
-    """A checkpoint's network with float32 weights of its own, ready to learn."""
+    """Return the network of a checkpoint with its own float32 weights, ready for training."""
     network = M3Network.from_checkpoint(checkpoint, device=device, dtype=torch.float32)
     for name, parameter in network.named_parameters():
-        parameter.data = parameter.data.clone()  # what was read may be the file itself
+        parameter.data = parameter.data.clone()  # the checkpoint may be mapped from its file
         frozen = any(name.startswith(FREEZABLE[part]) for part in settings.freeze)
         parameter.requires_grad_(not frozen)
     if settings.gradient_checkpointing:
@@ -44,51 +43,43 @@ def trainable(
 
 
 def to_checkpoint(network: M3Network, start: Checkpoint) -> Checkpoint:
-    """The network as it is now, stored as what it started from was."""
+    """Return the current network as a checkpoint with everything else, dtypes too, of `start`."""
     state: dict[str, Tensor] = network.state_dict()
 
-    def stored(name: str, like: Tensor) -> Tensor:
+    def tensor(name: str, like: Tensor) -> Tensor:
         return state[name].detach().to("cpu", like.dtype, copy=True)
 
     return Checkpoint(
         start.config,
         start.tokenizer,
-        {name: stored(f"encoder.{name}", like) for name, like in start.encoder.items()},
+        {name: tensor(f"encoder.{name}", like) for name, like in start.encoder.items()},
         {
-            head: {name: stored(f"{head}.{name}", like) for name, like in parts.items()}
+            head: {name: tensor(f"{head}.{name}", like) for name, like in parts.items()}
             for head, parts in start.heads.items()
         },
         start.presets,
     )
 
 
-def computing_dtype(settings: TrainingSettings, device: torch.device) -> torch.dtype:
-    """float32, or bfloat16 where that is chosen or pays; float16 would need scaled losses."""
-    dtype = choose_dtype(settings.dtype, device)
-    if dtype == torch.float16:
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    return dtype
-
-
 def encode(network: M3Network, texts: Sequence[Sequence[int]], unweighted: Iterable[int]) -> Views:
-    """The views of token-id lists, `<s> … </s>` each, in any order.
+    """Return the views of lists of token ids, `<s> … </s>` each, in any order.
 
-    No padding runs through the network. `unweighted` ids have no sparse weight.
+    No padding goes through the network. The ids in `unweighted` get no sparse weight.
     """
     device = network.sparse_linear.weight.device
     order = np.argsort([len(text) for text in texts], kind="stable")
-    lengths = np.array([len(texts[i]) for i in order])  # (n,), of the packed row
+    lengths = np.array([len(texts[i]) for i in order])  # (n,), in packed order
     flat = np.concatenate([np.asarray(texts[i], np.int64) for i in order])  # (T,)
     hidden, first = network.hidden([texts[i] for i in order])  # (T, d)
 
-    text = np.repeat(order, lengths)  # (T,), where in the result each packed token stands
-    place = np.arange(len(flat)) - np.repeat(first, lengths)  # (T,)
+    row = np.repeat(order, lengths)  # (T,), of each packed token in the padded result
+    column = np.arange(len(flat)) - np.repeat(first, lengths)  # (T,)
     ids = np.full((len(texts), lengths.max()), network.pad)  # (n, l)
-    ids[text, place] = flat
+    ids[row, column] = flat
     mask = np.zeros(ids.shape, np.bool_)  # (n, l)
-    mask[text, place] = True
+    mask[row, column] = True
     token_ids, real = torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
-    rows, columns = torch.from_numpy(text).to(device), torch.from_numpy(place).to(device)
+    rows, columns = torch.from_numpy(row).to(device), torch.from_numpy(column).to(device)
     starts = torch.from_numpy(first[np.argsort(order)]).to(device)  # (n,)
 
     dense = F.normalize(hidden[starts].float(), dim=-1)  # (n, d)
@@ -104,12 +95,12 @@ def encode(network: M3Network, texts: Sequence[Sequence[int]], unweighted: Itera
 
 
 def joined(parts: Sequence[Views], pad: int) -> Views:
-    """The views of several parts, one after the other, padded to the longest."""
+    """Return the views of several parts, one after the other, padded to the longest."""
     longest = max(part.ids.shape[1] for part in parts)
-    fitted = []
+    padded = []
     for part in parts:
         missing = longest - part.ids.shape[1]
-        fitted.append(
+        padded.append(
             Views(
                 part.dense,
                 F.pad(part.weights, (0, missing)),
@@ -118,7 +109,7 @@ def joined(parts: Sequence[Views], pad: int) -> Views:
                 F.pad(part.mask, (0, missing)),
             )
         )
-    return Views(*(torch.cat(view) for view in zip(*fitted, strict=True)))
+    return Views(*(torch.cat(view) for view in zip(*padded, strict=True)))
 
 
 def _padded(values: Tensor, rows: Tensor, columns: Tensor, shape: Sequence[int]) -> Tensor:

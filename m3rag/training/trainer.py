@@ -1,4 +1,4 @@
-"""The training loop: steps, measurements, saves."""
+"""The training loop: steps, evaluations, saves."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from m3rag.errors import TrainingError, TruncationWarning
 from m3rag.evaluation import RetrievalSet, evaluate
 from m3rag.model import checkpoint as checkpoints
 from m3rag.model.checkpoint import Checkpoint
+from m3rag.model.kernels.device import training_dtype
 from m3rag.model.model import M3Model
 from m3rag.training.batches import Batches
 from m3rag.training.examples import Examples
@@ -25,10 +26,10 @@ from m3rag.training.optimizer import optimizer_of, set_rate
 from m3rag.training.processes import Processes
 from m3rag.training.settings import TrainingSettings
 from m3rag.training.state import State, TrainingProgress
-from m3rag.training.trainable import computing_dtype, to_checkpoint, trainable
+from m3rag.training.trainable import to_checkpoint, trainable
 
 FOLDER = "training"
-_FREE = ("save_every", "evaluate_every")  # may differ when a run goes on
+_CHANGEABLE = ("save_every", "evaluate_every")  # may differ when a run is resumed
 _VIEWS = ("dense", "sparse", "colbert")
 _METRICS = ("ndcg@10", "recall@1", "recall@10")
 OnStep = Callable[["Report"], None]
@@ -39,9 +40,9 @@ class Report:
     """The state of a run after a step.
 
     Attributes:
-        progress: how far the run is, with the losses and the last held-out scores.
-        steps: optimizer steps of the whole run, at most.
-        done: the share of the run that is over.
+        progress: The progress of the run, with the losses and the last held-out scores.
+        steps: The maximum number of optimizer steps of the whole run.
+        done: The share of the run that is over.
     """
 
     progress: TrainingProgress
@@ -50,7 +51,7 @@ class Report:
 
 
 class Trainer:
-    """A run: network, optimizer and how far they are."""
+    """A run: the network, the optimizer and their progress."""
 
     def __init__(
         self,
@@ -69,11 +70,11 @@ class Trainer:
             "model": start.fingerprint(),
             "processes": processes.count,
         }
-        identity = {name: value for name, value in identity.items() if name not in _FREE}
+        identity = {name: value for name, value in identity.items() if name not in _CHANGEABLE}
         self._state = State(to / FOLDER, identity)
         saved = self._state.progress()
         if saved is None and to.is_dir() and any(to.iterdir()):
-            raise TrainingError(f"{to} is not empty, and holds no run. Train to a new folder.")
+            raise TrainingError(f"{to} is not empty and holds no run. Train to a new folder.")
         self.progress = saved or TrainingProgress()
         self._batches = Batches(examples, settings)
         self._network = trainable(start, settings, processes.device)
@@ -84,7 +85,7 @@ class Trainer:
             self._network,
             start.tokenizer,
             settings,
-            computing_dtype(settings, processes.device),
+            training_dtype(settings.dtype, processes.device),
         )
         self._per_epoch = max(1, self._batches.per_epoch // processes.count)  # steps
         self.steps = math.ceil(settings.epochs * self._per_epoch)
@@ -94,16 +95,16 @@ class Trainer:
     @property
     def done(self) -> float:
         """The share of the run that is over, by steps or by the clock."""
-        clock = self._settings.minutes
-        by_clock = 0.0 if clock is None else self.progress.seconds / (60 * clock)
+        minutes = self._settings.minutes
+        by_clock = 0.0 if minutes is None else self.progress.seconds / (60 * minutes)
         return min(1.0, max(self.progress.step / self.steps, by_clock))
 
     def run(self) -> TrainingProgress:
-        """Train to the end, measuring and saving on the way."""
+        """Train to the end; evaluate and save on the way."""
         progress, settings = self.progress, self._settings
         if progress.finished:
             return progress
-        self._processes.wait()  # All have looked at the folder: now the first may write to it.
+        self._processes.wait()  # all have read the folder; now the first may write to it
         log = Log(self._to / FOLDER, step=progress.step) if self._processes.first else None
         with Interrupt() as interrupt:
             while self.done < 1:
@@ -113,10 +114,11 @@ class Trainer:
                     log.step(row)
                 every = settings.evaluate_every
                 if self._held_out is not None and (over or (every and step % every == 0)):
-                    self._measure(log)
+                    self._evaluate(log)
                 if self._on_step is not None and self._processes.first:
                     self._on_step(Report(progress, self.steps, self.done))
-                stopped = self._processes.total({"asked": float(interrupt.asked)})["asked"] > 0
+                requests = self._processes.total({"stop": float(interrupt.requested)})
+                stopped = requests["stop"] > 0
                 if step % settings.save_every == 0 and not (over or stopped):
                     self._save()
                 if stopped and not over:
@@ -127,18 +129,18 @@ class Trainer:
         return progress
 
     def _step(self) -> dict[str, float]:
-        """Take an optimizer step; its row of the log."""
+        """Take an optimizer step; returns its row of the log."""
         began, progress, settings = time.monotonic(), self.progress, self._settings
         groups = self._draw()
-        # Half a step further: neither the first nor the last step has a rate of 0.
+        # The rate is that of the middle of the step, so that no step has a rate of 0.
         done = min(1.0, self.done + 0.5 / self.steps)
         rate = settings.learning_rate * set_rate(self._optimizer, settings, done)
         torch.manual_seed(hash((settings.seed, progress.step, self._processes.rank)))
         self._optimizer.zero_grad()
         losses = self._objective.backward(groups, distil=progress.step >= settings.distil_from)
         self._processes.average_gradients(self._network)
-        learning = [p for p in self._network.parameters() if p.requires_grad]
-        norm = float(torch.nn.utils.clip_grad_norm_(learning, settings.clip))
+        trained = [p for p in self._network.parameters() if p.requires_grad]
+        norm = float(torch.nn.utils.clip_grad_norm_(trained, settings.clip))
         count = self._processes.count
         sums = self._processes.total(
             {"queries": len(groups), "tokens": sum(group.tokens for group in groups)} | losses
@@ -164,9 +166,9 @@ class Trainer:
         }
 
     def _draw(self) -> list[Tokenized]:
-        epoch, place = divmod(self.progress.step, self._per_epoch)
-        among = (place * self._processes.count + self._processes.rank) % self._batches.per_epoch
-        groups = self._batches.draw(epoch * self._batches.per_epoch + among)
+        epoch, step = divmod(self.progress.step, self._per_epoch)
+        batch = (step * self._processes.count + self._processes.rank) % self._batches.per_epoch
+        groups = self._batches.draw(epoch * self._batches.per_epoch + batch)
         tokenized = self._objective.tokenize(groups)
         self._warn_truncated(tokenized)
         return tokenized
@@ -176,16 +178,16 @@ class Trainer:
         passages = sum(passage.truncated for group in groups for passage in group.passages)
         if (queries or passages) and not self.progress.truncated:
             warnings.warn(
-                f"Of the {len(groups)} queries of step {self.progress.step + 1}, {queries} are cut "
-                f"to {self._settings.max_query_length} tokens, of their passages {passages} to "
-                f"{self._settings.max_passage_length}. Raise max_query_length or "
-                "max_passage_length to train on all of them; later ones are only counted.",
+                f"In step {self.progress.step + 1}, {queries} of {len(groups)} queries were cut to "
+                f"{self._settings.max_query_length} tokens and {passages} of their passages to "
+                f"{self._settings.max_passage_length}. Raise `max_query_length` or "
+                "`max_passage_length` to train on whole texts. Later cuts are only counted.",
                 TruncationWarning,
                 stacklevel=5,
             )
         self.progress.truncated += queries + passages
 
-    def _measure(self, log: Log | None) -> None:
+    def _evaluate(self, log: Log | None) -> None:
         if log is not None and self._held_out is not None:
             now = to_checkpoint(self._network, self._start)
             self.progress.scores = _held_out_scores(now, self._held_out, self._processes.device)
@@ -202,16 +204,16 @@ class Trainer:
     def _diverged(self, loss: float, norm: float) -> None:
         self._save(model=True)
         raise TrainingError(
-            f"The run diverged at step {self.progress.step + 1}: its loss is {loss}, the gradient "
-            f"{norm} long. {self._to} holds the model as it was before. Train again to another "
-            f"folder with a learning_rate below {self._settings.learning_rate:g}."
+            f"The run diverged at step {self.progress.step + 1}: the loss is {loss}, the norm of "
+            f"the gradient {norm}. {self._to} holds the model before this step. Train to another "
+            f"folder with a `learning_rate` below {self._settings.learning_rate:g}."
         )
 
 
 def _held_out_scores(
     checkpoint: Checkpoint, data: RetrievalSet, device: torch.device
 ) -> dict[str, float]:
-    """Each metric of each view and of their sum, such as `{"dense ndcg@10": 0.53, …}`."""
+    """Return each metric of each view and of their sum, such as `{"dense ndcg@10": 0.53, …}`."""
     with M3Model(checkpoint, device=device, memo_bytes=0) as model:
         report = evaluate(model, data, channels=_VIEWS, weights=["default"], metrics=_METRICS)
     return {

@@ -1,4 +1,4 @@
-"""Learning from labelled questions: fusion weights, and the score below which nothing answers."""
+"""Learning from labelled questions: fusion weights, and the minimum score of an answer."""
 
 from m3rag.evaluation.matrices import balance
 from m3rag.tuning.labels import Labelled, index_scores, read_labelled

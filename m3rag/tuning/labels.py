@@ -1,9 +1,10 @@
-"""Questions for an index whose answers are known, and the scores of what the index finds."""
+"""Labelled questions for an index, and the scores of the passages that the index finds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,11 @@ from m3rag.evaluation.dataset import UNDETERMINED, Qrels, Query
 from m3rag.evaluation.matrices import Scores, SliceScores
 from m3rag.evaluation.slices import POOLED, Level, Slice
 from m3rag.index import Hit, M3Index
-from m3rag.progress import Progress
+from m3rag.progress import Progress, counting
 from m3rag.scoring import named_weights
 
-CANDIDATES = 100  # passages of each question that fusions are tried on
-_BATCH = 32  # questions asked together
+CANDIDATES = 100  # passages per question on which fusions are tried
+_BATCH = 32  # questions per search
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,9 @@ class Labelled:
     """Questions and the ids of the passages, or of the documents, that answer them.
 
     Attributes:
-        name: what they are called.
-        queries: the questions.
-        qrels: query id -> passage or document id -> grade; above 0 is an answer.
+        name: The name of the questions.
+        queries: The questions.
+        qrels: Query id -> passage or document id -> grade; a grade above 0 marks an answer.
     """
 
     name: str
@@ -39,30 +40,36 @@ class Labelled:
 
 
 def read_labelled(source: str | Path) -> Labelled:
-    """Read questions for documents that are in an index already.
+    """Read questions for the documents of an existing index.
 
     Args:
-        source: a folder with `queries.jsonl` and `qrels.tsv`, as in a BEIR set; or a `.jsonl` file
-            of `{"question", "document_id" or "passage_id", "id"?, "lang"?}`, where the id may be a
-            list, and lines with one `id` are one question in several languages.
+        source: A folder with `queries.jsonl` and `qrels.tsv`, as in a BEIR set; or a `.jsonl` file
+            of `{"question", "document_id" or "passage_id", "id"?, "lang"?}`, where the document or
+            passage id may be a list, and lines with the same `id` are one question in several
+            languages.
 
     Raises:
-        InputError: neither, or a line is not what it should be.
+        InputError: `source` is neither, or a line is invalid.
     """
     path = Path(source).expanduser()
     if path.is_dir():
         return Labelled(path.resolve().name, *beir.read_questions(path))
     if not path.is_file():
         raise InputError(
-            f"There is no {str(source)!r}. Labelled questions are a folder with queries.jsonl and "
-            'qrels.tsv, or a .jsonl file of {"question", "document_id" or "passage_id"}.'
+            f"There is no file or folder {str(source)!r}. Labelled questions are a folder with "
+            "queries.jsonl and qrels.tsv, or a .jsonl file of "
+            '{"question", "document_id" or "passage_id"}.'
         )
-    queries, qrels = [], {}
+    queries: list[Query] = []
+    qrels: dict[str, dict[str, int]] = {}
     for _, line, row in beir.rows(path):
         language = str(row.get("lang") or UNDETERMINED)
         name = f"{row.get('id', f'line {line}')}-{language}"
         if name in qrels:
-            raise InputError(f"{path}, line {line}: the question {name!r} is there twice.")
+            raise InputError(
+                f"{path}, line {line}: the question {name!r} occurs a second time. Give each "
+                'question an "id" of its own, or each of its languages a "lang".'
+            )
         queries.append(Query(name, _question(path, line, row), language))
         qrels[name] = _answers(path, line, row)
     return Labelled(path.stem, queries, qrels)
@@ -74,28 +81,32 @@ def index_scores(
     *,
     progress: Progress | None = None,
 ) -> Scores:
-    """What an index finds for each question, scored on every channel it has, for `tune`.
+    """Search an index for each question and score the passages on all channels, for `tune`.
 
-    All channels propose passages; the best 100 by ranks are kept, each with all its scores. An
-    answer that is not among them is lost for every fusion alike.
+    All channels retrieve passages. The best 100 by reciprocal rank fusion are kept, with their
+    scores on every channel. An answer that is not among them counts as missed for every fusion.
 
     Args:
-        index: what is asked.
-        labelled: the questions; all answers are passages, or all are documents.
+        index: The index to search.
+        labelled: The questions; the answers are all passages, or all documents.
         progress: Called with the stage "asking".
 
     Raises:
-        InputError: no question, answers the index does not have, or passages beside documents.
+        InputError: No question has an answer, the index does not have an answer, or some answers
+            are passages and others are documents.
     """
-    asked = [query for query in labelled.queries if _relevant(labelled, query)]
-    if not asked:
-        raise InputError(f"No question of {labelled.name!r} has an answer: nothing to learn from.")
-    level = _level(index, {name for query in asked for name in _relevant(labelled, query)})
+    queries = [query for query in labelled.queries if _relevant(labelled, query)]
+    if not queries:
+        raise InputError(
+            f"No question of {labelled.name!r} has an answer, so there is nothing to learn from."
+        )
+    level = _level(index, {name for query in queries for name in _relevant(labelled, query)})
+    report = counting(progress, "asking", len(queries))
     slices = []
-    for at in range(0, len(asked), _BATCH):
-        some = asked[at : at + _BATCH]
-        found = index.search_many(
-            [query.text for query in some],
+    for begin in range(0, len(queries), _BATCH):
+        batch = queries[begin : begin + _BATCH]
+        results = index.search_many(
+            [query.text for query in batch],
             CANDIDATES,
             weights=dict.fromkeys(index.channels, 1.0),
             fusion="rrf",
@@ -103,10 +114,9 @@ def index_scores(
         )
         slices += [
             _slice(query, _relevant(labelled, query), hits, index.channels, level)
-            for query, hits in zip(some, found, strict=True)
+            for query, hits in zip(batch, results, strict=True)
         ]
-        if progress:
-            progress("asking", at + len(some), len(asked))
+        report(len(batch))
     presets = named_weights(index.model.presets)
     return Scores(labelled.name, index.model.name, level, True, slices, presets)
 
@@ -118,14 +128,14 @@ def _slice(
     channels: Sequence[str],
     level: Level,
 ) -> SliceScores:
-    """A slice with one query and what was found for it."""
+    """Return a slice with one query and the hits of its search."""
     units: dict[str, list[Hit]] = {}
     for hit in hits:
         units.setdefault(_unit(hit.passage, level), []).append(hit)
     units = dict(sorted(units.items()))
-    ordered = [hit for some in units.values() for hit in some]
-    sizes = [len(some) for some in units.values()]
-    one = Slice(
+    ordered = list(chain.from_iterable(units.values()))
+    sizes = [len(parts) for parts in units.values()]
+    part = Slice(
         subset="",
         language=POOLED,
         units=list(units),
@@ -136,7 +146,7 @@ def _slice(
         left_out=0,
     )
     matrices = {c: np.array([[getattr(h, c) for h in ordered]], np.float32) for c in channels}
-    return SliceScores(one, matrices)
+    return SliceScores(part, matrices)
 
 
 def _unit(passage: Passage, level: Level) -> str:
@@ -144,22 +154,22 @@ def _unit(passage: Passage, level: Level) -> str:
 
 
 def _level(index: M3Index, answers: set[str]) -> Level:
-    """Whether the answers are passages or documents of the index ("document")."""
+    """Return whether the answers are passages or documents of the index."""
     names = sorted(answers)
-    found = index.get(names)
-    others = [name for name, passage in zip(names, found, strict=True) if passage is None]
+    passages = index.get(names)
+    others = [name for name, passage in zip(names, passages, strict=True) if passage is None]
     unknown = [name for name in others if not index.count({"document_id": name})]
     if unknown:
         raise InputError(
             f"{len(unknown):,} of {len(names):,} answers are neither passages nor documents of the "
-            f"index, the first is {unknown[0]!r}. `m3rag info` lists the documents."
+            f"index; the first is {unknown[0]!r}. `m3rag info` lists the documents."
         )
     if not others:
         return "passage"
     if len(others) < len(names):
         raise InputError(
-            f"{len(others):,} answers are documents and {len(names) - len(others):,} are passages: "
-            "use ids of one kind."
+            f"{len(others):,} answers are documents and {len(names) - len(others):,} are passages. "
+            "Use ids of one kind."
         )
     return "document"
 
@@ -171,16 +181,16 @@ def _relevant(labelled: Labelled, query: Query) -> dict[str, int]:
 def _question(path: Path, line: int, row: Mapping[str, Any]) -> str:
     text = row.get("question")
     if not isinstance(text, str) or not text.strip():
-        raise InputError(f'{path}, line {line} has no "question".')
+        raise InputError(f'{path}, line {line}: "question" is missing, empty or not a string.')
     return text
 
 
 def _answers(path: Path, line: int, row: Mapping[str, Any]) -> dict[str, int]:
-    given = row.get("passage_id", row.get("document_id"))
-    names = [given] if isinstance(given, str) else given
+    value = row.get("passage_id", row.get("document_id"))
+    names = [value] if isinstance(value, str) else value
     if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
         raise InputError(
-            f'{path}, line {line}: "document_id" or "passage_id" must be an id or a list of them, '
-            f"got {given!r}."
+            f'{path}, line {line}: "document_id" or "passage_id" must be an id or a list of ids, '
+            f"got {value!r}."
         )
     return dict.fromkeys(names, 1)

@@ -1,8 +1,9 @@
-"""Learning a fusion on some of the questions.
+"""Learning a fusion from some of the questions.
 
-A channel's *share* is its weight times the deviation of its scores, over the sum of all channels':
-how much it has to say. Shares make channels of different scales alike (bm25 reaches 20 and more
-where the others stay below 1), sum to 1, and are what is searched and shrunk.
+The *share* of a channel is its weight times the standard deviation of its scores, divided by the
+sum over all channels. It measures how much the channel influences the ranking. Shares make channels
+of different scales comparable (bm25 reaches 20 and more, the others stay below 1) and sum to 1. The
+learner searches and shrinks shares, not weights.
 """
 
 from __future__ import annotations
@@ -17,23 +18,23 @@ from m3rag.index.presets import Preset
 from m3rag.scoring import PRESETS
 from m3rag.tuning.objective import Objective
 
-_UNITS = 64  # of shares: the finest step is 1/64
-_COARSE = 8  # units between the points that are all tried
+_UNITS = 64  # units in a share of 1: the finest step is 1/64
+_COARSE = 8  # units between the points of the coarse grid
 _RRF_KS = (5.0, 10.0, 20.0, 40.0, 60.0, 100.0)
 _VIEWS = ("dense", "sparse", "colbert")
 
 _PRIOR = 20
-"""The start counts as much as this many questions; see `docs/tuning.md` for what it is worth."""
+"""The starting preset counts as much as this many questions; `docs/tuning.md` has the effect."""
 
 Shares = tuple[int, ...]
 
 
 class Learner:
-    """Finds the fusion that is worth most on given rankings.
+    """Finds the fusion with the highest nDCG@10 on given rankings.
 
     Attributes:
-        objective: what fusions are worth.
-        starts: the presets whose channels are there, by name.
+        objective: Computes the nDCG@10 of fusions.
+        starts: The presets whose channels were scored, by name.
     """
 
     def __init__(
@@ -45,38 +46,40 @@ class Learner:
     ) -> None:
         self.objective = objective
         self._prior = prior
-        here = set(objective.channels)
+        channels = set(objective.channels)
         self.starts = {
             name: Preset(weights)
             for name, weights in presets.items()
-            if here.issuperset(c for c, w in weights.items() if w > 0)
+            if channels.issuperset(c for c, w in weights.items() if w > 0)
         }
         if not self.starts:  # fewer channels than any preset has
-            self.starts = {"equal": self._preset(np.full(len(here), 1 / len(here)))}
+            self.starts = {"equal": self._preset(np.full(len(channels), 1 / len(channels)))}
 
     def value(self, preset: Preset, rows: NDArray[np.bool_]) -> float:
-        """The mean nDCG@10 over these rankings, `(n,)`; cells count alike."""
+        """Return the mean nDCG@10 over the rankings in `rows`, `(n,)`; cells count equally."""
         importance = self.objective.importance[rows]
         return float(self.objective.values(preset)[rows] @ importance / importance.sum())
 
     def start(self, rows: NDArray[np.bool_]) -> str:
-        """The name of the preset that is best on these rankings."""
+        """Return the name of the preset that is best on the rankings in `rows`, `(n,)`."""
         return max(self.starts, key=lambda name: self.value(self.starts[name], rows))
 
     def learn(self, rows: NDArray[np.bool_]) -> Preset:
-        """The best fusion on these rankings, drawn towards the best preset if they are few.
+        """Return the best fusion on the rankings in `rows`, `(n,)`.
 
-        A weighted sum, or reciprocal rank fusion of the model's views where that is worth more.
+        This is a weighted sum, shrunk towards the best preset if there are few questions, or
+        reciprocal rank fusion of the model's views if that is better.
         """
         start = self.starts[self.start(rows)]
         questions = len(np.unique(self.objective.layout.question[rows]))
         trust = questions / (questions + self._prior)
         best = np.array(self._best(rows)) / _UNITS
         weighted = self._preset(trust * best + (1 - trust) * self._shares(start))
-        return max([start, weighted, *self._by_rank()], key=lambda one: self.value(one, rows))
+        candidates = [start, weighted, *self._rank_fusions()]
+        return max(candidates, key=lambda preset: self.value(preset, rows))
 
     def _best(self, rows: NDArray[np.bool_]) -> Shares:
-        """Every point of a coarse grid, then ever smaller steps from the best one."""
+        """Try every point of a coarse grid, then ever smaller steps from the best one."""
 
         def value(shares: Shares) -> float:
             return self.value(self._preset(np.array(shares) / _UNITS), rows)
@@ -91,8 +94,8 @@ class Learner:
                 step //= 2
         return best
 
-    def _by_rank(self) -> list[Preset]:
-        """Reciprocal rank fusion of the views, for each k."""
+    def _rank_fusions(self) -> list[Preset]:
+        """Return reciprocal rank fusion of the views with each k."""
         weights = {c: 1.0 for c in self.objective.channels if c in _VIEWS}
         return [Preset(weights, "rrf", k) for k in _RRF_KS] if len(weights) > 1 else []
 
@@ -102,7 +105,7 @@ class Learner:
         return np.array(parts) / sum(parts)
 
     def _preset(self, shares: NDArray[np.float64]) -> Preset:
-        """Weights of three digits, the largest of the model's views 1."""
+        """Return weights of three digits, scaled so that the largest weight of a view is 1."""
         deviation = self.objective.deviation
         weights = dict(zip(self.objective.channels, shares, strict=True))
         weights = {c: float(share) / deviation[c] for c, share in weights.items()}
@@ -115,7 +118,7 @@ def _readable(weights: Mapping[str, float]) -> dict[str, float]:
 
 
 def _grid(channels: int) -> Iterator[Shares]:
-    """All shares in coarse steps that sum to 1, in a fixed order."""
+    """Yield all shares in coarse steps that sum to 1, in a fixed order."""
     steps = _UNITS // _COARSE
     for bars in combinations(range(steps + channels - 1), channels - 1):
         edges = (-1, *bars, steps + channels - 1)
@@ -123,7 +126,7 @@ def _grid(channels: int) -> Iterator[Shares]:
 
 
 def _neighbours(shares: Shares, step: int) -> Iterator[Shares]:
-    """Shares with `step` units moved from one channel to another."""
+    """Yield the shares with `step` units moved from one channel to another."""
     for giver, taker in permutations(range(len(shares)), 2):
         if shares[giver] >= step:
             moved = list(shares)

@@ -1,4 +1,4 @@
-"""nDCG@10 of any fusion, on scores that are already computed: no ranking is ever sorted."""
+"""nDCG@10 of any fusion of computed scores, without sorting any ranking."""
 
 from __future__ import annotations
 
@@ -19,46 +19,50 @@ from m3rag.scoring.fusion import Floats, ranks
 
 DEPTH = 10
 Gains = list[tuple[NDArray[np.int64], NDArray[np.int64], Values]]
-"""Rows, columns and gains of relevant units; each row at most once an entry."""
+"""Rows, columns and gains of relevant units; an entry has each row at most once."""
 
 
 class Objective:
-    """What fusions are worth.
+    """Computes the nDCG@10 of fusions.
 
-    A ranking's value is trec_eval's nDCG@10, as in `m3rag.evaluation.measure`; only the places of
-    the relevant units are needed for it, and those are counted.
+    The value of a ranking is trec_eval's nDCG@10, as in `m3rag.evaluation.measure`. It depends only
+    on the ranks of the relevant units, which are found by counting the units above them.
 
     Attributes:
-        channels: those that can be fused.
-        layout: which question and which cell each ranking belongs to.
-        deviation: how far scores of a channel differ for one query: their standard deviation.
+        channels: The channels that can be fused.
+        layout: The question and the cell of each ranking.
+        deviation: The standard deviation of a query's scores on each channel, the mean over
+            queries.
+
+    Raises:
+        InputError: Fewer than two channels were scored.
     """
 
     def __init__(self, scores: Scores) -> None:
         self.channels = tuple(c for c in SCORED if c in scores.channels)
         if len(self.channels) < 2:
             raise InputError(
-                f"Tuning needs scores of two channels or more of {', '.join(SCORED)}; there are "
+                f"Tuning needs the scores of at least two channels of {', '.join(SCORED)}, got "
                 f"{', '.join(scores.channels)}."
             )
         _, self.layout = layout_of(scores.slices)
-        self._parts = [_Part(one, _gains(one.slice)) for one in scores.slices]
+        self._parts = [_Part(scored, _gains(scored.slice)) for scored in scores.slices]
         self.deviation = {c: self._deviation(c) for c in self.channels}
-        self._known: dict[tuple[object, ...], Values] = {}
+        self._memo: dict[tuple[object, ...], Values] = {}
 
     @cached_property
     def importance(self) -> Values:
-        """What each ranking counts, `(n,)`: cells count alike, their sum is 1."""
+        """The weight of each ranking, `(n,)`; cells count equally, and the sum is 1."""
         cell = self.layout.cell
         counts = np.bincount(cell)
         return np.asarray(1.0 / (counts[cell] * len(counts)), np.float64)
 
     def values(self, preset: Preset) -> Values:
-        """nDCG@10 of each ranking, `(n,)`."""
+        """Return the nDCG@10 of each ranking, `(n,)`."""
         key = (preset.fusion, preset.k, *preset.weights.values())
-        if key not in self._known:
-            self._known[key] = np.concatenate([part.values(preset) for part in self._parts])
-        return self._known[key]
+        if key not in self._memo:
+            self._memo[key] = np.concatenate([part.values(preset) for part in self._parts])
+        return self._memo[key]
 
     def _deviation(self, channel: str) -> float:
         rows = [part.scores.channels[channel].std(axis=1) for part in self._parts]
@@ -67,36 +71,41 @@ class Objective:
 
 @dataclass(frozen=True)
 class _Part:
-    """One slice: its scores, and the gain of each relevant unit at the top."""
+    """A slice.
+
+    Attributes:
+        scores: Its scores.
+        gains: The gain of each relevant unit, before the discount of its rank.
+    """
 
     scores: SliceScores
     gains: Gains
 
     def values(self, preset: Preset) -> Values:
-        """nDCG@10 of the slice's queries."""
+        """Return the nDCG@10 of the slice's queries, `(n queries,)`."""
         fused = aggregate(self._fused(preset), self.scores.slice, self.scores.aggregate)
-        found = np.zeros(len(fused), np.float64)
-        place = np.arange(fused.shape[1])
+        ndcg = np.zeros(len(fused), np.float64)
+        position = np.arange(fused.shape[1])
         for rows, columns, gains in self.gains:
-            listed = fused if len(rows) == len(fused) else fused[rows]
+            others = fused if len(rows) == len(fused) else fused[rows]
             own = fused[rows, columns][:, None]
-            before = (listed > own) | ((listed == own) & (place > columns[:, None]))
-            rank = 1 + np.count_nonzero(before, axis=1)
-            found[rows] += np.where(rank <= DEPTH, gains / np.log2(rank + 1), 0.0)
-        return found
+            above = (others > own) | ((others == own) & (position > columns[:, None]))
+            rank = 1 + np.count_nonzero(above, axis=1)
+            ndcg[rows] += np.where(rank <= DEPTH, gains / np.log2(rank + 1), 0.0)
+        return ndcg
 
     def _fused(self, preset: Preset) -> Floats:
-        """As `weighted_sum` and `reciprocal_rank_fusion`, all queries at once."""
+        """Fuse as `weighted_sum` and `reciprocal_rank_fusion` do, for all queries at once."""
         weights = {c: w for c, w in preset.weights.items() if w > 0}
         if preset.fusion == "weighted":
             total = np.zeros(self._shape, np.float32)
             for channel, weight in weights.items():
                 total += np.float32(weight) * self.scores.channels[channel]
             return total
-        exact = np.zeros(self._shape, np.float64)  # ranks make ties; they must stay ties
+        total64 = np.zeros(self._shape, np.float64)  # so that ties of ranks remain ties
         for channel in weights:
-            exact += 1.0 / (preset.k + self._ranks[channel])
-        return exact.astype(np.float32)
+            total64 += 1.0 / (preset.k + self._ranks[channel])
+        return total64.astype(np.float32)
 
     @property
     def _shape(self) -> tuple[int, int]:
@@ -104,23 +113,24 @@ class _Part:
 
     @cached_property
     def _ranks(self) -> dict[str, Floats]:
-        """The place of each passage on each channel, `(n queries, n passages)`; inf: not listed."""
+        """The rank of each passage on each channel, `(n queries, n passages)`; inf: not listed."""
         return {
             channel: np.array([ranks(row, channel) for row in scores], np.float32)
             for channel, scores in self.scores.channels.items()
         }
 
 
-def _gains(one: Slice) -> Gains:
-    """The relevant units that can be ranked, with their share of the best possible DCG."""
-    column = {unit: i for i, unit in enumerate(one.units)}
+def _gains(slice: Slice) -> Gains:
+    """Return the relevant units that can be ranked, with their gain over the ideal DCG."""
+    column = {unit: i for i, unit in enumerate(slice.units)}
     slots: list[list[tuple[int, int, float]]] = []
-    for row, relevant in enumerate(one.relevant):
+    for row, relevant in enumerate(slice.relevant):
         best = sorted(relevant.values(), reverse=True)[:DEPTH]
         ideal = sum(grade / np.log2(rank + 1) for rank, grade in enumerate(best, 1))
-        found = ((unit, grade) for unit, grade in relevant.items() if unit in column)
-        for slot, (unit, grade) in enumerate(found):
-            slots += [[]] if slot == len(slots) else []
+        ranked = ((unit, grade) for unit, grade in relevant.items() if unit in column)
+        for slot, (unit, grade) in enumerate(ranked):
+            if slot == len(slots):
+                slots.append([])
             slots[slot].append((row, column[unit], grade / ideal))
     return [_columns(slot) for slot in slots]
 

@@ -1,7 +1,8 @@
-"""Pseudo-questions: what to learn from while nobody has written questions.
+"""Pseudo-questions, to learn from when there are no labelled questions.
 
-A heading, or the first sentence of a passage, is taken out of the passage and asked for. It is of
-the passage's own language and words, as real questions often are not: measure with real ones.
+A heading, or the first sentence of a passage, is cut out of the passage and becomes a question. It
+is in the passage's own language and shares its words, which real questions often do not. Measure
+with real questions.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from m3rag.progress import Progress, silent
 from m3rag.tuning.labels import Labelled
 
 KINDS = ("headings", "sentences")
-PASSAGES = 1000  # of an index that are encoded again, without what is asked for
-_SHORTEST = 40  # characters that must stay of a passage
-_MARKS = "#= \t"  # of a heading's line
+PASSAGES = 1000  # the maximum number of passages, which are encoded again without the questions
+_SHORTEST = 40  # the minimum number of characters left in a passage
+_MARKS = "#= \t"  # the marks of a heading line
 
 Cut = tuple[str, str]
 """A pseudo-question and the rest of its passage."""
@@ -31,49 +32,57 @@ def pseudo_questions(
     *,
     progress: Progress | None = None,
 ) -> tuple[M3Index, Labelled]:
-    """Pseudo-questions of an index, and an index in memory whose passages lack them.
+    """Make pseudo-questions from the passages of an index.
 
-    At most 1,000 passages take part, evenly spread over the index; they are encoded again.
+    At most 1,000 passages are used, evenly spread over the index. They are encoded again; their
+    BM25 scores use the model's tokenizer, even if the index has an analyzer of its own.
 
     Args:
-        index: where the passages are.
+        index: The index with the passages.
         kind: "headings" or "sentences".
         progress: Called with the stage "encoding passages".
 
+    Returns:
+        An index in memory with the passages, without the questions cut out of them; and the
+        questions.
+
     Raises:
-        InputError: an unknown kind, an index with an analyzer of its own, or none to be found.
+        InputError: The kind is unknown, or no passage gives a question.
     """
     if kind not in KINDS:
-        raise InputError(f"Pseudo-questions are {' or '.join(KINDS)}, not {kind!r}.")
+        raise InputError(f"`kind` must be one of {', '.join(KINDS)}, got {kind!r}.")
     passages = sorted(index.passages(), key=lambda passage: passage.id)
     passages = passages[:: -(-len(passages) // PASSAGES) or 1]
     cuts = {p.id: cut for p in passages if (cut := _cut(p, kind))}
-    often = Counter(question for question, _ in cuts.values())
+    counts = Counter(question for question, _ in cuts.values())
     texts = "\0".join(passage.text for passage in passages)
-    asked = {
+    questions = {
         name: question
         for name, (question, _) in cuts.items()
-        # what stands in another passage, too, such as the overlap of neighbours, asks for both
-        if often[question] == 1 and (kind == "headings" or texts.count(question) == 1)
+        # A text in two passages, such as the overlap of neighbours, would have two answers.
+        if counts[question] == 1 and (kind == "headings" or texts.count(question) == 1)
     }
-    if not asked:
-        raise InputError(f"The index has no {kind} that tell its {len(passages):,} passages apart.")
+    if not questions:
+        raise InputError(
+            f"The index has no {kind} that belong to only one of its {len(passages):,} passages."
+        )
     rest = [replace(p, text=cuts[p.id][1]) if p.id in cuts else p for p in passages]
     cut_index = M3Index.open(model=index.model, bm25=index.manifest.bm25)
     report = progress or silent
     cut_index.add(rest, progress=lambda _, n, total: report("encoding passages", n, total))
-    queries = [Query(name, question) for name, question in asked.items()]
-    return cut_index, Labelled(f"pseudo-{kind}", queries, {name: {name: 1} for name in asked})
+    queries = [Query(name, question) for name, question in questions.items()]
+    return cut_index, Labelled(f"pseudo-{kind}", queries, {name: {name: 1} for name in questions})
 
 
 def _cut(passage: Passage, kind: str) -> Cut | None:
+    """Cut a pseudo-question out of a passage; None if there is none or too little is left."""
     question, rest = _heading(passage) if kind == "headings" else _sentence(passage)
     rest = rest.strip()
     return (question, rest) if question and len(rest) >= _SHORTEST else None
 
 
 def _heading(passage: Passage) -> Cut:
-    """The last of the headings that a passage begins with; all of them are cut off."""
+    """Return the last heading at the start of a passage, and the text below all of them."""
     titles = {" ".join(title.split()) for title in passage.headings}
     question, rest = "", passage.text
     while rest:
@@ -86,10 +95,10 @@ def _heading(passage: Passage) -> Cut:
 
 
 def _sentence(passage: Passage) -> Cut:
-    """The first sentence, below the headings."""
+    """Return the first sentence below the headings, and the text after it."""
     _, text = _heading(passage)
-    found = sentences(text)
-    if not found:
+    spans = sentences(text)
+    if not spans:
         return "", text
-    start, end = found[0]
+    start, end = spans[0]
     return text[start:end], text[end:]

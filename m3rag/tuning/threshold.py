@@ -1,8 +1,8 @@
-"""The score below which nothing in an index answers a question.
+"""The score below which no passage of an index answers a question.
 
-Each labelled question is asked twice: once as it is, and once with the documents that answer it
-hidden, so that nothing answers it, by construction. What is answered rightly among all that would
-be answered is the precision of a threshold.
+Each labelled question is asked twice: once unchanged, and once with the documents that answer it
+hidden, so that by construction nothing answers it. The precision of a threshold is the share of
+right answers among all answers it would give.
 """
 
 from __future__ import annotations
@@ -21,26 +21,27 @@ from m3rag.evaluation.statistics import Values
 from m3rag.index.presets import Preset
 from m3rag.tuning.tuner import FEWEST, FOLDS, Tuning, folds_of
 
-PRECISION = 0.9  # wanted, unless somebody says otherwise
-SHOWN = 5  # passages that are read for an answer: what `m3rag ask` shows
-_FEWEST_ANSWERED = 10  # fewer cannot tell nine in ten from all
+PRECISION = 0.9  # the target by default
+SHOWN = 5  # passages that may contain the answer: as many as `m3rag ask` shows
+_FEWEST_ANSWERED = 10  # with fewer answers, a precision of 0.9 cannot be distinguished from 1
 
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """What `calibrate` found.
+    """The result of `calibrate`.
 
-    The counts are of questions that the threshold has not seen: five times it is chosen on four
-    fifths of the questions and applied to the fifth.
+    The counts are from held-out questions: five times, a threshold is chosen on four fifths of the
+    questions and applied to the remaining fifth.
 
     Attributes:
-        min_score: the fused score to answer from; None if none is precise enough.
-        wanted: the precision it was chosen for.
-        reason: a sentence for people: what the threshold does, or why there is none.
-        asked: rankings of questions with an answer; as many are asked with the answers hidden.
-        answered: those with an answer that are answered.
-        right: those of them that have an answer among the first five passages.
-        fooled: those without an answer that are answered.
+        min_score: The lowest fused score at which to answer; None if no score is precise enough.
+        wanted: The target precision.
+        reason: What the threshold does, or why there is none, as a sentence for people.
+        asked: The number of rankings of questions with an answer; as many again have the answers
+            hidden.
+        answered: The number of rankings with an answer that are answered.
+        right: The number of those with an answer among the first five passages.
+        fooled: The number of rankings with hidden answers that are answered.
     """
 
     min_score: float | None
@@ -53,28 +54,29 @@ class Threshold:
 
     @property
     def precision(self) -> float | None:
-        """The share of all answers that are right; None if nothing is answered."""
+        """The share of right answers among all answers; None if there are no answers."""
         answers = self.answered + self.fooled
         return self.right / answers if answers else None
 
     @property
     def coverage(self) -> float:
-        """The share of questions with an answer that are answered."""
+        """The share of rankings with an answer that are answered."""
         return self.answered / self.asked
 
     def to_dict(self) -> dict[str, Any]:
-        """The threshold as JSON values."""
+        """Return the threshold as JSON values."""
         return asdict(self) | {"precision": self.precision, "coverage": self.coverage}
 
 
 @dataclass(frozen=True)
 class _Outcomes:
-    """What n rankings come to with a preset.
+    """The outcomes of n rankings with a preset.
 
     Attributes:
-        best: the highest score, `(n,)`.
-        right: whether an answer is among the first passages, `(n,)`.
-        hidden: the highest score with the answering documents hidden, `(n,)`; -inf: nothing left.
+        best: The highest score, `(n,)`.
+        right: Whether an answer is among the first passages, `(n,)`.
+        hidden: The highest score with the answering documents hidden, `(n,)`; -inf if no passage is
+            left.
     """
 
     best: Values
@@ -86,26 +88,26 @@ class _Outcomes:
 
 
 def calibrate(scores: Scores, preset: Preset, *, precision: float = PRECISION) -> Threshold:
-    """Choose the lowest score to answer from that keeps answers precise.
+    """Choose the lowest score at which answers reach a precision.
 
-    A question with an answer counts as answered rightly if one of the first five passages answers
-    it. Labels are taken to be complete: a hidden document that another one repeats makes the
-    threshold higher than it need be.
+    An answer is right if one of the first five passages answers the question. Labels are assumed to
+    be complete: an unlabelled document that repeats a hidden one makes the threshold higher than
+    necessary.
 
     Args:
-        scores: of labelled questions, by `index_scores` or `score`.
-        preset: how scores are fused.
-        precision: the share of right answers that is wanted, above 0 and at most 1.
+        scores: The scores of labelled questions, from `index_scores` or `score`.
+        preset: How scores are fused.
+        precision: The target share of right answers, above 0 and at most 1.
 
     Raises:
-        InputError: a precision out of range, or weights for a channel that was not scored.
+        InputError: The precision is out of range, or a channel with a weight was not scored.
     """
     if not 0 < precision <= 1:
-        raise InputError(f"precision={precision:g} must be above 0 and at most 1.")
+        raise InputError(f"`precision` must be above 0 and at most 1, got {precision:g}.")
     _, layout = layout_of(scores.slices)
     asked, questions = len(layout.question), int(layout.question.max()) + 1
     if preset.fusion == "rrf":
-        reason = "Ranks do not tell how well a passage answers: no threshold with rrf."
+        reason = "There is no threshold with rrf: ranks do not show how well a passage answers."
         return Threshold(None, precision, reason, asked)
     if questions < FEWEST:
         reason = f"{questions} distinct questions are too few for a threshold: {FEWEST} are needed."
@@ -114,25 +116,26 @@ def calibrate(scores: Scores, preset: Preset, *, precision: float = PRECISION) -
     min_score, reached = _lowest(outcomes, precision)
     if min_score is None:
         reason = (
-            f"No threshold: with none are {precision:.0%} of the answers right; the best would be "
+            f"There is no threshold: none reaches a precision of {precision:.0%}; the best reaches "
             f"{reached:.0%}."
         )
         return Threshold(None, precision, reason, asked)
-    answered, right, fooled = _unseen(outcomes, layout.question, precision)
+    answered, right, fooled = _cross_validate(outcomes, layout.question, precision)
     reason = (
-        f"Below {min_score:.3f} nothing answers. On questions it has not seen, such a threshold "
-        f"answers {answered} of {asked} that have an answer and {fooled} of {asked} whose "
-        f"documents are hidden; {right} of {answered + fooled} answers are right."
+        f"A question whose best score is below {min_score:.3f} gets no answer. On held-out "
+        f"questions, such a threshold answers {answered} of {asked} that have an answer and "
+        f"{fooled} of {asked} whose documents are hidden; {right} of {answered + fooled} answers "
+        "are right."
     )
     return Threshold(min_score, precision, reason, asked, answered, right, fooled)
 
 
 def preset_of(tuning: Tuning, threshold: Threshold | None, source: str) -> Preset:
-    """Return the weights to save: those of a tuning, with the score to answer from if there is one.
+    """Return the weights to save: those of a tuning, with the threshold if there is one.
 
     Args:
-        tuning: What `tune` found.
-        threshold: What `calibrate` found, if it was asked.
+        tuning: The result of `tune`.
+        threshold: The result of `calibrate`; None if there is none.
         source: The name of the questions.
     """
     if threshold is None or threshold.min_score is None:
@@ -142,19 +145,19 @@ def preset_of(tuning: Tuning, threshold: Threshold | None, source: str) -> Prese
 
 
 def _outcomes(scores: Scores, preset: Preset) -> _Outcomes:
-    """Of all rankings, slice after slice, query after query."""
-    rows = [row for one in scores.slices for row in _rows(one, preset)]
+    """Return the outcomes of all rankings, in the order of the slices and their queries."""
+    rows = [row for scored in scores.slices for row in _rows(scored, preset)]
     best, right, hidden = zip(*rows, strict=True)
     return _Outcomes(np.array(best), np.array(right, np.bool_), np.array(hidden))
 
 
 def _rows(scores: SliceScores, preset: Preset) -> Iterator[tuple[float, bool, float]]:
-    """For each query: the best score, whether an answer is shown, the best score without."""
-    one = scores.slice
-    ends = [*one.starts[1:], len(one.passages)]
-    unit = np.repeat(np.array(one.units), np.asarray(ends) - one.starts)  # (n passages,)
-    document = np.array([p.document_id or p.id for p in one.passages])
-    for fused, relevant in zip(scores.fused(preset.weights), one.relevant, strict=True):
+    """Yield each query's best score, whether an answer is shown, and the best score without."""
+    part = scores.slice
+    ends = [*part.starts[1:], len(part.passages)]
+    unit = np.repeat(np.array(part.units), np.asarray(ends) - part.starts)  # (n passages,)
+    document = np.array([p.document_id or p.id for p in part.passages])
+    for fused, relevant in zip(scores.fused(preset.weights), part.relevant, strict=True):
         answers = np.isin(unit, list(relevant))
         shown = np.argsort(-fused, kind="stable")[:SHOWN]
         rest = fused[~np.isin(document, document[answers])]
@@ -162,14 +165,14 @@ def _rows(scores: SliceScores, preset: Preset) -> Iterator[tuple[float, bool, fl
 
 
 def _lowest(outcomes: _Outcomes, wanted: float) -> tuple[float | None, float]:
-    """The lowest threshold whose answers are precise enough, and the best precision of any."""
+    """Return the lowest threshold with the wanted precision, and the best precision of all."""
     values = np.concatenate([outcomes.best, outcomes.hidden])
     right = np.concatenate([outcomes.right, np.zeros(len(outcomes.hidden), np.bool_)])
     order = np.argsort(-values, kind="stable")
     values, answered = values[order], np.arange(1, len(values) + 1)
     precision = np.cumsum(right[order]) / answered
     below = np.append(values[1:], -np.inf)
-    # Equal scores are answered together, and nothing is answered from no passage.
+    # Equal scores are answered together; without a passage there is no answer.
     allowed = (answered >= _FEWEST_ANSWERED) & (values > below) & np.isfinite(values)
     enough = np.flatnonzero(allowed & (precision >= wanted))
     reached = float(precision[allowed].max(initial=0.0))
@@ -180,14 +183,16 @@ def _lowest(outcomes: _Outcomes, wanted: float) -> tuple[float | None, float]:
     return float((values[last] + lower) / 2), reached
 
 
-def _unseen(outcomes: _Outcomes, question: NDArray[np.int64], wanted: float) -> tuple[int, ...]:
-    """How many are answered, rightly answered and fooled, by thresholds from other questions."""
+def _cross_validate(
+    outcomes: _Outcomes, question: NDArray[np.int64], wanted: float
+) -> tuple[int, ...]:
+    """Count the held-out rankings that are answered, answered right, and fooled."""
     counts = np.zeros(3, np.int64)
-    for inside in folds_of(question, FOLDS):
-        limit, _ = _lowest(outcomes[~inside], wanted)
-        if limit is None:  # nothing is answered
+    for test in folds_of(question, FOLDS):
+        limit, _ = _lowest(outcomes[~test], wanted)
+        if limit is None:  # no ranking is answered
             continue
-        held_out = outcomes[inside]
+        held_out = outcomes[test]
         answers = held_out.best >= limit
         fooled = held_out.hidden >= limit
         counts += [answers.sum(), (answers & held_out.right).sum(), fooled.sum()]

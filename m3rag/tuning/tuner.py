@@ -1,4 +1,4 @@
-"""Learning the fusion of scores from questions with known answers, and whether it paid."""
+"""Learning the fusion of scores from questions with known answers, and testing the gain."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from m3rag.index.presets import Preset
 from m3rag.tuning.learner import Learner
 from m3rag.tuning.objective import Objective
 
-FEWEST = 20  # distinct questions; with fewer the best preset stays
+FEWEST = 20  # distinct questions; with fewer, the best preset is kept
 FOLDS = 5
 _SEED = 20240205
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """What a preset is worth, and what the learned weights add on questions they have not seen.
+    """The nDCG@10 of a preset, and the gain of the learned weights on held-out questions.
 
     Attributes:
-        preset: its weights.
-        ndcg: the preset's nDCG@10.
-        gain: the mean of the learned weights' nDCG@10 minus the preset's.
-        low: the lower end of the gain's 95 % interval.
-        high: the upper end.
+        preset: The weights of the preset.
+        ndcg: The nDCG@10 of the preset.
+        gain: The mean nDCG@10 of the learned weights minus that of the preset.
+        low: The lower end of the gain's 95 % interval.
+        high: The upper end.
     """
 
     preset: Preset
@@ -42,18 +42,18 @@ class HeldOut:
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """What `tune` found.
+    """The result of `tune`.
 
     Attributes:
-        preset: what to use: the learned weights, or the best preset where they gain nothing.
-        tuned: whether `preset` was learned.
-        reason: a sentence for people: why it was learned, or kept.
-        best: the name of the best preset.
-        learned: what all questions taught, whether it is used or not; None with too few.
-        questions: distinct questions; one asked in several languages is one.
-        rankings: how many rankings they make, a question in each language and slice.
-        ndcg: nDCG@10 of learned weights on questions they have not seen; None with too few.
-        held_out: the comparison with each preset; empty with too few questions.
+        preset: The weights to use: the learned ones, or the best preset if they gain nothing.
+        tuned: Whether `preset` was learned.
+        reason: Why the weights were learned or the preset kept, as a sentence for people.
+        best: The name of the best preset.
+        learned: The weights learned from all questions, used or not; None with too few questions.
+        questions: The number of distinct questions; one question in several languages counts once.
+        rankings: The number of rankings, one for a question in each language and slice.
+        ndcg: The nDCG@10 of learned weights on held-out questions; None with too few questions.
+        held_out: The comparison with each preset, by name; empty with too few questions.
     """
 
     preset: Preset
@@ -67,26 +67,27 @@ class Tuning:
     held_out: Mapping[str, HeldOut]
 
     def to_dict(self) -> dict[str, Any]:
-        """The tuning as JSON values."""
+        """Return the tuning as JSON values."""
         return asdict(self)
 
 
 def tune(scores: Scores, *, folds: int = FOLDS) -> Tuning:
-    """Learn the weights that make nDCG@10 highest, if that is more than chance.
+    """Learn the weights with the highest nDCG@10, and use them if the gain is significant.
 
-    Weights are learned on four fifths of the questions and judged on the fifth they have not seen,
-    five times. They are used if they beat the best preset there: if the 95 % bootstrap interval of
-    the gain, over questions, is above zero. What is used is then learned on all questions.
+    Five times, weights are learned on four fifths of the questions and measured on the remaining
+    fifth. They are used if they beat the best preset on these held-out questions, that is, if the
+    95 % bootstrap interval of the gain, over questions, is above zero. The weights in use are then
+    learned on all questions.
 
     Args:
-        scores: of `score`, or of `index_scores` for an index.
-        folds: how many parts the questions are cut into.
+        scores: Scores from `score`, or from `index_scores` for an index.
+        folds: The number of parts that the questions are divided into.
 
     Raises:
-        InputError: scores of one channel only, or folds below 2.
+        InputError: Only one channel was scored, or `folds` is below 2.
     """
     if folds < 2:
-        raise InputError(f"folds={folds} must be 2 or more.")
+        raise InputError(f"`folds` must be at least 2, got {folds}.")
     objective = Objective(scores)
     learner = Learner(objective, scores.presets)
     question = objective.layout.question
@@ -99,54 +100,49 @@ def tune(scores: Scores, *, folds: int = FOLDS) -> Tuning:
         )
         few = learner.starts[best]
         return Tuning(few, False, reason, best, None, questions, len(question), None, {})
-    unseen = _unseen(learner, question, folds)
+    values = _cross_validate(learner, question, folds)
     held_out = {
-        name: _held_out(objective, unseen, preset) for name, preset in learner.starts.items()
+        name: _held_out(objective, values, preset) for name, preset in learner.starts.items()
     }
     source = f"{_count(questions)} of {scores.set}"
     learned = replace(learner.learn(everything), learned_from=source)
-    found = held_out[best]
-    tuned = found.low > 0
-    interval = f"{found.gain:+.3f} nDCG@10, 95 % interval {found.low:+.3f} to {found.high:+.3f}"
-    reason = (
-        f'On questions they have not seen, learned weights gain {interval}, over "{best}".'
-        if tuned
-        else f'Learned weights are not better than "{best}" on questions they have not seen: '
-        f'{interval}. "{best}" stays.'
-    )
+    tuned = held_out[best].low > 0
     return Tuning(
         preset=learned if tuned else learner.starts[best],
         tuned=tuned,
-        reason=reason,
+        reason=_reason(best, held_out[best]),
         best=best,
         learned=learned,
         questions=questions,
         rankings=len(question),
-        ndcg=float(unseen @ objective.importance),
+        ndcg=float(values @ objective.importance),
         held_out=held_out,
     )
 
 
 def folds_of(question: NDArray[np.int64], folds: int) -> Iterator[NDArray[np.bool_]]:
-    """Which of the n rankings are held out, `(n,)`, fold by fold; a question stays in one."""
+    """Yield for each fold which of the n rankings are held out, `(n,)`.
+
+    All rankings of a question are in one fold.
+    """
     questions = int(question.max()) + 1
     fold = np.random.default_rng(_SEED).permutation(questions) % folds
     for part in range(folds):
         yield (fold == part)[question]
 
 
-def _unseen(learner: Learner, question: NDArray[np.int64], folds: int) -> Values:
-    """nDCG@10 of each ranking `(n,)` by weights that were learned on other questions."""
+def _cross_validate(learner: Learner, question: NDArray[np.int64], folds: int) -> Values:
+    """Return the nDCG@10 of each ranking `(n,)`, with weights learned on other questions."""
     values = np.zeros(len(question), np.float64)
-    for inside in folds_of(question, folds):
-        values[inside] = learner.objective.values(learner.learn(~inside))[inside]
+    for test in folds_of(question, folds):
+        values[test] = learner.objective.values(learner.learn(~test))[test]
     return values
 
 
-def _held_out(objective: Objective, unseen: Values, preset: Preset) -> HeldOut:
-    """A preset against the values `(n,)` of learned weights on unseen questions."""
+def _held_out(objective: Objective, learned: Values, preset: Preset) -> HeldOut:
+    """Compare a preset with learned weights, given their values `(n,)` on held-out questions."""
     values = objective.values(preset)
-    gain = unseen - values
+    gain = learned - values
     low, high = objective.layout.interval(gain, range(int(objective.layout.cell.max()) + 1))
     return HeldOut(
         preset=preset,
@@ -154,6 +150,17 @@ def _held_out(objective: Objective, unseen: Values, preset: Preset) -> HeldOut:
         gain=float(gain @ objective.importance),
         low=low,
         high=high,
+    )
+
+
+def _reason(best: str, result: HeldOut) -> str:
+    """Say whether learned weights beat the best preset, and by how much."""
+    gain = f"{result.gain:+.3f} nDCG@10, 95 % interval {result.low:+.3f} to {result.high:+.3f}"
+    if result.low > 0:
+        return f'On held-out questions, learned weights are better than "{best}": {gain}.'
+    return (
+        f'On held-out questions, learned weights are not better than "{best}": {gain}. "{best}" is '
+        "kept."
     )
 
 

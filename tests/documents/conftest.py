@@ -1,4 +1,4 @@
-"""A real tokenizer of the model's family, and what every split must hold."""
+"""A real tokenizer of the model's family, and the checks that every split must pass."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ TOKENIZER = Path(m3rag.__file__).parent / "bundled" / "tiny" / "tokenizer.json"
 
 
 class CountingTokenizer:
-    """The bundled tokenizer; counts the characters that it is given."""
+    """The bundled tokenizer; counts the characters that it receives."""
 
     def __init__(self) -> None:
         self._backend = tokenizers.Tokenizer.from_file(str(TOKENIZER))
@@ -35,7 +35,7 @@ def tokenizer() -> CountingTokenizer:
 
 
 @pytest.fixture
-def counting(tokenizer) -> CountingTokenizer:
+def counting(tokenizer: CountingTokenizer) -> CountingTokenizer:
     tokenizer.characters = tokenizer.longest = 0
     return tokenizer
 
@@ -43,9 +43,11 @@ def counting(tokenizer) -> CountingTokenizer:
 def assert_whole(
     document: Document, passages: list[Passage], tokenizer: CountingTokenizer, max_tokens: int
 ) -> None:
-    """Spans are exact, starts ascend, nothing is missing, nothing is too long."""
+    """Check that spans are exact, starts ascend, no text is missing and no passage is too long."""
     covered, before = 0, -1
     for number, passage in enumerate(passages):
+        assert passage.start is not None
+        assert passage.end is not None
         assert passage.id == f"{document.id}#{number}"
         assert passage.text == document.text[passage.start : passage.end] == passage.text.strip()
         assert passage.text

@@ -19,10 +19,10 @@ from m3rag.documents.graphemes import tears
         "\r\n",
     ],
 )
-def test_a_visible_character_is_not_torn(character):
+def test_a_visible_character_is_not_split(character):
     assert all(tears(character, at) for at in range(1, len(character)))
 
 
 @pytest.mark.parametrize("text", ["ab", "é植", "植物", "👩👩", "🇪🇸🇫🇷"])
-def test_visible_characters_come_apart(text):
+def test_a_cut_between_visible_characters_is_allowed(text):
     assert not tears(text, len(text) // 2)

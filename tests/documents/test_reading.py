@@ -15,7 +15,7 @@ from m3rag.errors import DocumentError
 @pytest.fixture
 def write(tmp_path):
     def write(name: str, content: str | bytes) -> Path:
-        path = tmp_path / name
+        path: Path = tmp_path / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         return path
 
@@ -27,7 +27,7 @@ def lines_at(document) -> list[str]:
 
 
 def pdf(*pages: str, bookmarks: tuple[tuple[str, int], ...] = (), password: str = "") -> bytes:
-    """A PDF of one column of text for each page, written by hand."""
+    """Return a PDF written by hand, with one column of text per page."""
     objects = ["<</Type/Catalog/Pages 2 0 R>>", ""]
     kids = []
     for page in pages:
@@ -87,7 +87,7 @@ def test_code_and_comments_have_no_headings(write):
     assert lines_at(document) == ["# Yes"]
 
 
-def test_front_matter_is_no_heading_and_may_name_the_title(write):
+def test_front_matter_has_no_headings_and_may_have_the_title(write):
     document = read(write("a.md", '---\ntitle: "Named"\ntags: x\n---\n# One\n\nText\n'))
     assert document.metadata["title"] == "Named"
     assert lines_at(document) == ["# One"]
@@ -118,7 +118,7 @@ def test_html_takes_the_main_part_of_a_page(write):
     assert read(write("a.html", "<div>Ad</div><main><p>Text</main>")).text == "Text"
 
 
-def test_html_may_be_nested_without_end(write):
+def test_html_may_be_nested_2000_levels_deep(write):
     assert read(write("a.html", "<ul><li>" * 2000 + "deep")).text.strip(" -").endswith("deep")
 
 
@@ -212,11 +212,11 @@ def test_an_encrypted_docx_is_refused(write):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_unicode_is_read_and_line_ends_are_made_one(write, encoding):
+def test_unicode_is_read_and_line_ends_become_newlines(write, encoding):
     assert read(write("a.txt", "Erde\r\n土\rземля\n".encode(encoding))).text == "Erde\n土\nземля\n"
 
 
-def test_another_encoding_is_refused_with_the_byte(write):
+def test_another_encoding_is_refused_and_the_byte_is_named(write):
     with pytest.raises(DocumentError, match=r"byte 1 is not UTF-8.*iconv"):
         read(write("a.txt", "für".encode("latin-1")))
 
@@ -229,7 +229,7 @@ def test_a_binary_file_is_no_text(write):
 # Files
 
 
-def test_a_document_is_named_by_its_path_or_as_told(write):
+def test_a_documents_id_is_its_path_or_the_argument(write):
     path = write("a.txt", "x")
     assert read(path).id == path.as_posix()
     assert read(path, id="name").id == "name"
@@ -240,13 +240,13 @@ def test_no_such_file(tmp_path):
         read(tmp_path / "a.md")
 
 
-def test_a_folder_is_no_file(tmp_path):
+def test_a_folder_is_refused(tmp_path):
     with pytest.raises(DocumentError, match="is a folder"):
         read(tmp_path)
 
 
 def test_an_unknown_suffix_is_refused(write):
-    with pytest.raises(DocumentError, match=r"'\.xyz'.*\.docx"):
+    with pytest.raises(DocumentError, match=r"unknown suffix '\.xyz'.*\.docx"):
         read(write("a.xyz", "x"))
 
 
@@ -256,7 +256,7 @@ def test_an_empty_file_is_refused(write, content, message):
         read(write("a.txt", content))
 
 
-def test_a_file_that_may_not_be_read_is_refused(write, monkeypatch):
+def test_a_file_without_read_permission_is_refused(write, monkeypatch):
     def refuse(self):
         raise PermissionError(13, "Permission denied", str(self))
 

@@ -53,7 +53,7 @@ def test_a_blank_line_ends_a_sentence():
     assert cut("No stop here\n\nNext") == ["No stop here", "Next"]
 
 
-def test_a_full_line_goes_on_in_the_next_one():
+def test_a_full_line_continues_in_the_next_one():
     text = "This line was broken because it was full and then\nit went on. Here."
     assert cut(text) == [text[:-6], "Here."]
 

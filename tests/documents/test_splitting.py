@@ -34,7 +34,7 @@ TEXTS = st.lists(st.sampled_from(PIECES), max_size=60).map("".join)
 
 
 def doc(text: str, *headings: str) -> Document:
-    """A document whose headings are the lines given, a level for each "#" in front."""
+    """Return a document with the given lines as headings, one level per "#" in front."""
     found = []
     for line in headings:
         marks, _, title = line.partition(" ")

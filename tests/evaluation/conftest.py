@@ -1,4 +1,4 @@
-"""A small real set: twelve paragraphs and their questions from XQuAD in three languages."""
+"""A small set of real data: twelve XQuAD paragraphs and their questions in three languages."""
 
 from pathlib import Path
 

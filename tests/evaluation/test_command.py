@@ -1,4 +1,4 @@
-"""`m3rag evaluate`, run as a user runs it."""
+"""`m3rag evaluate`, run from its command line."""
 
 import json
 
@@ -9,7 +9,7 @@ from tests.evaluation.conftest import FOLDER
 
 @pytest.fixture
 def evaluate(m3rag, monkeypatch):
-    """Run `m3rag evaluate …` in this process: (exit code, stdout, stderr)."""
+    """Return a function that runs `m3rag evaluate …` here: (exit code, stdout, stderr)."""
     monkeypatch.setenv("COLUMNS", "80")
 
     def run(*arguments, source=FOLDER):
@@ -72,18 +72,18 @@ def test_passages_and_some_pairs(evaluate):
     ("arguments", "message"),
     [
         (["--weights", "1/x/1"], "--weights '1/x/1' is neither a name nor numbers"),
-        (["--weights", "best"], "No weights are called 'best'"),
+        (["--weights", "best"], "Unknown weights 'best'"),
         (["--metrics", "map"], "'map' is not a metric"),
         (["--run", "none.trec"], "There is no run file"),
         (["--run", "none.trec", "--context", "document"], "--context, --mcls and --aggregate"),
         (["--run", "none.trec", "--mcls", "256"], "--context, --mcls and --aggregate"),
         (["--run", "none.trec", "--aggregate", "sum"], "--context, --mcls and --aggregate"),
-        (["--aggregate", "mean"], "aggregate must be one of max, sum, got 'mean'"),
+        (["--aggregate", "mean"], "`aggregate` must be one of max, sum, got 'mean'"),
         (
             ["--run", "none.trec", "--level", "passage"],
-            "--run holds finished rankings of documents",
+            "--run evaluates finished rankings of documents",
         ),
-        (["--every", "11", "--channels", "bm25", "--against", "x"], "neither a file in TREC"),
+        (["--every", "11", "--channels", "bm25", "--against", "x"], "neither a TREC run file"),
     ],
 )
 def test_errors(arguments, message, evaluate):

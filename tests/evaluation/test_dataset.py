@@ -1,4 +1,4 @@
-"""Sets are read as they stand, and what does not fit together is an error with numbers."""
+"""Reading retrieval sets, and the errors for files that are invalid or do not match."""
 
 import gzip
 import json
@@ -16,7 +16,7 @@ NAMES = ("corpus.jsonl", "queries.jsonl", "qrels.tsv")
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder of two documents and one query, to be changed."""
+    """A folder with two documents and one query, for tests to change."""
     corpus = [
         {"_id": "d1", "title": "Ferns", "text": "Water them."},
         {"_id": "d2", "text": "Cacti"},
@@ -68,14 +68,14 @@ def test_a_title_heads_the_text_and_moves_the_spans(folder):
 
 
 def test_sample_takes_questions_in_all_their_languages(xquad):
-    some = xquad.sample(5)
-    assert [query.question for query in some.queries][::3] == [
+    sample = xquad.sample(5)
+    assert [query.question for query in sample.queries][::3] == [
         query.question for query in xquad.queries
     ][::15]
-    assert len(some.queries) == 15
-    assert some.qrels.keys() == {query.id for query in some.queries}
+    assert len(sample.queries) == 15
+    assert sample.qrels.keys() == {query.id for query in sample.queries}
     assert xquad.sample(1) is xquad
-    with pytest.raises(InputError, match="every=0 must be 1 or more"):
+    with pytest.raises(InputError, match=r"`every` must be at least 1, got 0\. Use 1 to keep all"):
         xquad.sample(0)
 
 
@@ -96,22 +96,26 @@ def test_neither_folder_nor_id():
     [
         ("corpus.jsonl", "{not json", "line 3 is not JSON"),
         ("corpus.jsonl", "[1]", "line 3 is not a JSON object"),
-        ("corpus.jsonl", '{"_id": 3, "text": "x"}', "line 3 has no string '_id'"),
-        ("corpus.jsonl", '{"_id": "d1", "text": "x"}', "1 ids of documents occur more than once"),
-        ("queries.jsonl", '{"_id": "q2"}', "line 2 has no string 'text'"),
-        ("queries.jsonl", '{"_id": "q2", "text": "", "spans": {"d1": 3}}', "is 3, not .start, end"),
+        ("corpus.jsonl", '{"_id": 3, "text": "x"}', "line 3: '_id' is missing or not a string"),
+        ("corpus.jsonl", '{"_id": "d1", "text": "x"}', r"has duplicate document ids \(1\)"),
+        ("queries.jsonl", '{"_id": "q2"}', "line 2: 'text' is missing or not a string"),
+        (
+            "queries.jsonl",
+            '{"_id": "q2", "text": "", "spans": {"d1": 3}}',
+            r"the span of the document 'd1' must be \[start, end\], got 3",
+        ),
         (
             "queries.jsonl",
             '{"_id": "q2", "text": "", "spans": {"d8": [0, 1], "d9": [0, 1]}}',
-            "its spans name 2 documents that it does not have, the first is 'd8'",
+            "The spans of the set .* name 2 unknown documents; the first is 'd8'",
         ),
-        ("qrels.tsv", "q1 d2 1", "line 3 is not query-id, corpus-id and a whole score"),
-        ("qrels.tsv", "q1\td2\tmuch", "line 3 is not query-id"),
-        ("qrels.tsv", "q7\td1\t1\nq8\td1\t1", "its qrels name 2 queries that it does not have"),
-        ("qrels.tsv", "q1\td7\t1", "its qrels name 1 documents that it does not have"),
+        ("qrels.tsv", "q1 d2 1", "line 3 must be query-id, corpus-id and an integer score"),
+        ("qrels.tsv", "q1\td2\tmuch", "line 3 must be query-id"),
+        ("qrels.tsv", "q7\td1\t1\nq8\td1\t1", "The qrels of the set .* name 2 unknown queries"),
+        ("qrels.tsv", "q1\td7\t1", "The qrels of the set .* name 1 unknown documents"),
     ],
 )
-def test_what_does_not_fit(name, line, message, folder):
+def test_invalid_lines(name, line, message, folder):
     with (folder / name).open("a") as file:
         file.write(line + "\n")
     with pytest.raises(InputError, match=message):
@@ -133,12 +137,12 @@ def test_nothing_to_evaluate():
         RetrievalSet("empty", [], [query], {})
     with pytest.raises(InputError, match="has no queries"):
         RetrievalSet("empty", [document], [], {})
-    with pytest.raises(InputError, match="have no relevant document"):
+    with pytest.raises(InputError, match="contain no relevant document"):
         RetrievalSet("empty", [document], [query], {"q": {"d": 0}})
 
 
 def test_a_data_set_of_ir_datasets(tmp_path):
-    """One made of local files, under an id of its own: nothing is downloaded."""
+    """A data set of local files, registered under its own id; nothing is downloaded."""
     ir_datasets = pytest.importorskip("ir_datasets")
     (tmp_path / "docs.tsv").write_text("d1\tFerns need water.\nd2\tCacti do not.\n")
     (tmp_path / "queries.tsv").write_text("q1\twater\n")

@@ -1,4 +1,4 @@
-"""The page is well-formed, needs nothing from anywhere, and shows the report's numbers."""
+"""The HTML page is well-formed and self-contained, and shows the numbers of the report."""
 
 import re
 from html.parser import HTMLParser

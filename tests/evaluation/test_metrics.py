@@ -1,4 +1,4 @@
-"""The values are trec_eval's, ties and all."""
+"""The values are those of trec_eval, also for ties."""
 
 import math
 
@@ -39,8 +39,8 @@ def test_values_follow_from_the_definitions(scores, data):
         gains = [relevant.get(unit, 0) for unit in ranking]
         ideal = sorted(relevant.values(), reverse=True)
         dcg, best = (
-            sum(g / math.log2(rank + 1) for rank, g in enumerate(some[:3], 1))
-            for some in (gains, ideal)
+            sum(g / math.log2(rank + 1) for rank, g in enumerate(ordered[:3], 1))
+            for ordered in (gains, ideal)
         )
         hits = [rank for rank, gain in enumerate(gains, 1) if gain]
         expected = {
@@ -94,10 +94,10 @@ def test_any_cutoff(scores):
 
 @pytest.mark.parametrize("name", ["ndcg", "map@10", "recall@0", "recall@x", "ndcg@10 "])
 def test_unknown_metrics(name):
-    with pytest.raises(InputError, match="is not a metric: use ndcg@k"):
+    with pytest.raises(InputError, match=r"is not a metric\. Use ndcg@k"):
         check_metrics([name])
 
 
 def test_no_metrics():
-    with pytest.raises(InputError, match="No metrics"):
+    with pytest.raises(InputError, match="`metrics` must name at least one metric"):
         check_metrics([])

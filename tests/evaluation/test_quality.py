@@ -1,5 +1,6 @@
-"""benchmarks/quality.py: its tables are the library's, and only what is marked is rewritten."""
+"""benchmarks/quality.py: its tables have the library's values; only marked places are rewritten."""
 
+import importlib
 import re
 import shutil
 import sys
@@ -19,15 +20,13 @@ PAGE = ROOT / "benchmarks" / "quality-notes.md"
 def quality():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(ROOT / "benchmarks")
-        import quality
-
-        yield quality
+        yield importlib.import_module("quality")
     for name in ("quality", "tuning"):
         del sys.modules[name]
 
 
 def plain(text):
-    """What is no table."""
+    """Return the text without its tables."""
     return re.sub(r"(<!-- quality: \w+ -->).*?(<!-- end -->)", r"\1\2", text, flags=re.DOTALL)
 
 
@@ -50,21 +49,20 @@ def test_nothing_is_pooled_where_a_question_lacks_an_answer(quality, tiny, xquad
     relevant = {name: dict(grades) for name, grades in xquad.qrels.items()}
     name = next(iter(relevant))
     relevant[name].popitem()
-    some = RetrievalSet("some", xquad.corpus, xquad.queries, relevant)
-    assert quality.pooled(score(tiny, some, channels=("dense",))) is None
+    data = RetrievalSet("some", xquad.corpus, xquad.queries, relevant)
+    assert quality.pooled(score(tiny, data, channels=("dense",))) is None
 
 
 def test_share_of_the_query_language(quality, scores, xquad):
-    import tuning
-
+    tuning = importlib.import_module("tuning")
     (one,) = quality.pooled(scores).slices
-    spoken = {document.id: document.language for document in xquad.corpus}
+    languages = {document.id: document.language for document in xquad.corpus}
     weights = {"dense": 1.0, "colbert": 2.0}
-    shares = tuning.same_language(one, weights, spoken)
+    shares = tuning.same_language(one, weights, languages)
     ranked = one.ranked(weights)
     for query, row, share in zip(one.slice.queries, ranked, shares, strict=True):
         best = sorted(zip(row, one.slice.units, strict=True), reverse=True)[:10]
-        assert share == Counter(spoken[unit] for _, unit in best)[query.language] / 10
+        assert share == Counter(languages[unit] for _, unit in best)[query.language] / 10
 
 
 def test_the_command_fills_the_page(quality, tmp_path, monkeypatch, capsys):
@@ -74,8 +72,8 @@ def test_the_command_fills_the_page(quality, tmp_path, monkeypatch, capsys):
     arguments = [str(tmp_path / "data"), "--every", "2", "--seeds", "1", "--output", str(page)]
     monkeypatch.setattr(sys, "argv", ["quality.py", *arguments])
     quality.main()
-    told, first = capsys.readouterr().err, page.read_text(encoding="utf-8")
-    assert "has no set tatoeba: skipped" in told
+    errors, first = capsys.readouterr().err, page.read_text(encoding="utf-8")
+    assert "has no set tatoeba: skipped" in errors
     assert plain(first) == plain(PAGE.read_text(encoding="utf-8"))
     assert "| xquad | 36 | 36 | 2 | 11 | 99 |" in first
     rows = re.findall(r"^\| ([\w/.-]+) \|(?: [01]\.\d{3} \|){6}$", first, re.MULTILINE)
@@ -99,7 +97,7 @@ def test_means_and_pairs_are_the_report_s(quality, report):
     assert re.findall(r">([\d.]+)</td>", row) == values
 
 
-def test_a_page_without_its_markers_is_told_before_the_work(quality, tmp_path, monkeypatch):
+def test_a_page_without_its_markers_is_reported_before_the_work(quality, tmp_path, monkeypatch):
     page = tmp_path / "page.md"
     page.write_text("# Quality\n", encoding="utf-8")
     monkeypatch.setattr(sys, "argv", ["quality.py", str(tmp_path), "--output", str(page)])
@@ -107,7 +105,7 @@ def test_a_page_without_its_markers_is_told_before_the_work(quality, tmp_path, m
         quality.main()
 
 
-def test_a_folder_without_any_set_is_told(quality, tmp_path, monkeypatch):
+def test_a_folder_without_any_set_is_reported(quality, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["quality.py", str(tmp_path), "--output", str(PAGE)])
     with pytest.raises(SystemExit, match="none of xquad"):
         quality.main()

@@ -1,4 +1,4 @@
-"""Means over cells, intervals, differences: each follows from the values of single queries."""
+"""Means over cells, intervals and differences, computed from the values of single queries."""
 
 import json
 
@@ -44,7 +44,7 @@ def test_means_are_over_pairs(report):
 
 
 def test_the_query_s_language_comes_first(tiny):
-    """A German word is found in German documents by its copy, in English ones by nothing."""
+    """A German word occurs in a German document and in no English one."""
     corpus = [CorpusDocument("de1", "Wasserpumpe", "de"), CorpusDocument("en1", "fern", "en")]
     data = RetrievalSet(
         "one", corpus, [Query("q", "Wasserpumpe", "de")], {"q": {"de1": 1, "en1": 1}}
@@ -55,7 +55,7 @@ def test_the_query_s_language_comes_first(tiny):
 
 
 def test_same_language_is_easier_than_another(report):
-    """The small model is no BGE-M3, but this much it must show."""
+    """Even the small model must show this much."""
     assert report.same["colbert"]["ndcg@10"] > 0.8
     assert report.same["bm25"]["ndcg@10"] > report.cross["bm25"]["ndcg@10"] + 0.3
     assert report.cross["colbert"]["ndcg@10"] > report.cross["bm25"]["ndcg@10"]
@@ -81,7 +81,7 @@ def test_an_interval_is_as_wide_as_theory_says():
     low, high = layout.interval(values, [0])
     error = values.std() / 20
     assert (high - low) / 2 == pytest.approx(1.96 * error, rel=0.1)
-    # The same questions asked four times say no more than once.
+    # Four copies of each question carry no more information than one.
     four = Layout(np.tile(np.arange(400), 4), np.repeat(np.arange(4), 400))
     assert four.interval(np.tile(values, 4), [0, 1, 2, 3]) == pytest.approx((low, high))
 
@@ -132,11 +132,13 @@ def test_compare_meets_the_same_rankings_in_any_order(tiny, xquad, report):
 
 def test_reports_that_cannot_be_compared(tiny, xquad, report):
     half = evaluate(tiny, xquad, channels=["dense"], every=2)
-    with pytest.raises(InputError, match="198 and 99 rankings, 99 of them in common"):
+    with pytest.raises(InputError, match="different rankings: 198 and 99, 99 of them in common"):
         report.compare(half)
-    with pytest.raises(InputError, match="There is no channel 'colbert'; there are dense"):
+    with pytest.raises(InputError, match=r"There is no channel 'colbert'\. The channels are dense"):
         report.compare(half, to="colbert")
-    with pytest.raises(InputError, match=r"No channel in common: bm25 and dense\. Name the one"):
+    with pytest.raises(
+        InputError, match=r"no channel in common: bm25 and dense\. Use `to` to name"
+    ):
         evaluate(tiny, xquad, channels=["bm25"], every=2).compare(half)
 
 
@@ -156,7 +158,7 @@ def test_recall_rises_with_the_depth(report):
         assert values[0] < values[-1] <= 1
 
 
-def test_passages_are_harder_than_pages(passage_scores, report):
+def test_passages_are_harder_than_documents(passage_scores, report):
     passages = measure(passage_scores)
     assert passages.level == "passage"
     assert passages.same["colbert"]["recall@1"] < report.same["colbert"]["recall@1"]

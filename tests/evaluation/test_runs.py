@@ -1,4 +1,4 @@
-"""Rankings that are written out and read again are worth the same."""
+"""Rankings that are written and read again have the same values."""
 
 import numpy as np
 import pytest
@@ -44,19 +44,19 @@ def test_the_lines_are_trec_s(scores, tmp_path):
 
 def test_a_sampled_set_takes_its_part_of_a_run(scores, xquad, tmp_path):
     _, run = read_run(write_runs(scores, tmp_path, weights=[])[0])
-    some = measure(score_run(run, xquad, every=2, pairs=["en-es"]))
-    assert len(some.keys) == 11
+    report = measure(score_run(run, xquad, every=2, pairs=["en-es"]))
+    assert len(report.keys) == 11
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("q1 Q0 d1 1 0.5", "line 1 is not `query Q0 document rank score tag`"),
-        ("q1 Q0 d1 1 high tag", "line 1 is not"),
+        ("q1 Q0 d1 1 0.5", "line 1 must have the form `query Q0 document rank score tag`"),
+        ("q1 Q0 d1 1 high tag", "line 1 must have the form"),
         ("", "is empty"),
     ],
 )
-def test_files_that_are_no_run(line, message, tmp_path):
+def test_files_that_are_not_runs(line, message, tmp_path):
     path = tmp_path / "some.trec"
     path.write_text(line)
     with pytest.raises(InputError, match=message):

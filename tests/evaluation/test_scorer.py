@@ -1,4 +1,4 @@
-"""Every score is the one that m3rag.scoring gives, one query and one passage at a time."""
+"""Scores equal those of m3rag.scoring for each query and passage."""
 
 import numpy as np
 import pytest
@@ -30,15 +30,15 @@ def test_maxsim_is_colbert_scores(queries, passages, half, long):
     rng = np.random.default_rng(len(queries) * 31 + len(passages))
     dtype = np.float16 if half else np.float32
     if long:
-        queries = [1500, *queries]  # one query alone is more than a product's rows
+        queries = [1500, *queries]  # one query has more vectors than a product has rows
 
     def vectors(lengths):
         rows = [rng.standard_normal((n, 8)).astype(dtype) - dtype(3) for n in lengths]
         return MultiVectors.from_rows(rows)
 
-    asked, stored = vectors(queries), vectors(passages)
-    expected = np.stack([colbert_scores(query, stored) for query in asked])
-    np.testing.assert_allclose(maxsim(asked, stored), expected, rtol=1e-5, atol=1e-5)
+    encoded, stored = vectors(queries), vectors(passages)
+    expected = np.stack([colbert_scores(query, stored) for query in encoded])
+    np.testing.assert_allclose(maxsim(encoded, stored), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_channels_are_brute_force(scores, tiny):
@@ -47,12 +47,12 @@ def test_channels_are_brute_force(scores, tiny):
         passages = tiny.encode([passage.text for passage in scored.slice.passages])
         tokens = tiny.token_ids([passage.text for passage in scored.slice.passages])
         bm25 = BM25Okapi(tokens)
-        asked = tiny.token_ids([query.text for query in scored.slice.queries])
+        query_tokens = tiny.token_ids([query.text for query in scored.slice.queries])
         expected = {
             "dense": dense_scores(queries.dense, passages.dense),
             "sparse": sparse_scores(queries.sparse, passages.sparse),
             "colbert": np.stack([colbert_scores(q, passages.colbert) for q in queries.colbert]),
-            "bm25": np.stack([bm25.get_scores(query) for query in asked]),
+            "bm25": np.stack([bm25.get_scores(query) for query in query_tokens]),
         }
         assert scored.channels.keys() == expected.keys()
         for channel, matrix in expected.items():
@@ -81,7 +81,7 @@ def test_fusions_are_those_of_an_index(scores):
     np.testing.assert_array_equal(one.fused((0, 0, 0, 2)), one.channels["bm25"])
 
 
-def test_nothing_shared_is_not_in_a_lexical_run(scores):
+def test_units_without_a_shared_token_are_not_in_a_lexical_run(scores):
     for one in scores.slices:
         for channel in ("sparse", "bm25"):
             shared = one.channels[channel] > 0
@@ -90,7 +90,7 @@ def test_nothing_shared_is_not_in_a_lexical_run(scores):
         assert np.isfinite(one.ranked("default")).all()
 
 
-def test_a_page_is_worth_its_best_passage(tiny, xquad):
+def test_a_document_scores_as_its_best_passage(tiny, xquad):
     scored = score(tiny, xquad, pairs=["en-es"], every=11, max_tokens=64, overlap=0)
     (one,) = scored.slices
     owners = np.array([passage.document_id for passage in one.slice.passages])
@@ -101,7 +101,7 @@ def test_a_page_is_worth_its_best_passage(tiny, xquad):
         np.testing.assert_array_equal(ranked[:, column], best)
 
 
-def test_a_page_may_be_worth_its_best_three_passages(tiny, xquad):
+def test_a_document_may_score_as_its_best_three_passages(tiny, xquad):
     options = {"pairs": ["es-en"], "max_tokens": 32, "overlap": 4, "every": 11}
     one = score(tiny, xquad, channels=("dense", "sparse"), aggregate="sum", **options).slices[0]
     ends = [*one.slice.starts[1:], len(one.slice.passages)]
@@ -110,9 +110,9 @@ def test_a_page_may_be_worth_its_best_three_passages(tiny, xquad):
     both = (one.channels["dense"] + one.channels["sparse"]) / 2
     for unit, (start, end) in enumerate(zip(one.slice.starts, ends, strict=True)):
         for row in range(len(one.slice.queries)):
-            for column, found in ((both, fused), (one.channels["dense"], dense)):
-                best = sorted(column[row, start:end].tolist())[-3:]
-                assert found[row, unit] == pytest.approx(sum(best), abs=1e-5)
+            for passages, documents in ((both, fused), (one.channels["dense"], dense)):
+                best = sorted(passages[row, start:end].tolist())[-3:]
+                assert documents[row, unit] == pytest.approx(sum(best), abs=1e-5)
             shared = [value for value in one.channels["sparse"][row, start:end] if value > 0]
             expected = sum(sorted(shared)[-3:]) if shared else -np.inf
             assert sparse[row, unit] == pytest.approx(expected, abs=1e-5)
@@ -163,7 +163,7 @@ def test_pooled_ranks_the_whole_corpus(tiny, xquad, scores):
     )
 
 
-def test_subsets_are_sets_of_their_own(tiny):
+def test_subsets_are_separate_sets(tiny):
     corpus = [CorpusDocument(f"{s}{i}", f"{s} word{i}", "en", s) for s in "ab" for i in range(3)]
     queries = [Query(f"q{s}", "word1", "es", s) for s in "ab"]
     data = RetrievalSet("two", corpus, queries, {"qa": {"a1": 1}, "qb": {"b1": 1, "a2": 1}})
@@ -195,12 +195,13 @@ def test_texts_without_words(tiny):
 
 
 def test_progress_reaches_the_end_of_every_stage(tiny, xquad):
-    told = {}
-    scored = score(
-        tiny, xquad, every=11, progress=lambda stage, *state: told.update({stage: state})
-    )
-    measure(scored, progress=lambda stage, *state: told.update({stage: state}))
-    assert told == {
+    reports = {}
+
+    def progress(stage, *counts):
+        reports[stage] = counts
+
+    measure(score(tiny, xquad, every=11, progress=progress), progress=progress)
+    assert reports == {
         "encoding queries": (6, 6),
         "scoring passages": (36, 36),
         "measuring rankings": (6 * 3 * 9, 6 * 3 * 9),
@@ -210,11 +211,11 @@ def test_progress_reaches_the_end_of_every_stage(tiny, xquad):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"channels": []}, "channels are some of dense, sparse, colbert, bm25"),
-        ({"channels": ["dens"]}, "channels are some of"),
-        ({"pairs": ["en-fr"]}, "'en-fr' is not a pair of languages.*it has en, es, zh"),
+        ({"channels": []}, "`channels` must be one or more of dense, sparse, colbert, bm25, got"),
+        ({"channels": ["dens"]}, "`channels` must be one or more of"),
+        ({"pairs": ["en-fr"]}, "'en-fr' is not a pair of languages.*The languages are en, es, zh"),
         ({"pairs": ["en"]}, "'en' is not a pair of languages"),
-        ({"level": "word"}, 'level must be "document" or "passage", got \'word\''),
+        ({"level": "word"}, '`level` must be "document" or "passage", got \'word\''),
         ({"max_tokens": 8}, "max_tokens=8 is too small"),
     ],
 )
@@ -225,7 +226,7 @@ def test_errors(options, message, tiny, xquad):
 
 def test_passages_need_spans(tiny):
     data = RetrievalSet("plain", [CorpusDocument("d", "t")], [Query("q", "t")], {"q": {"d": 1}})
-    with pytest.raises(InputError, match=r'no spans.*use level "document"'):
+    with pytest.raises(InputError, match=r'no spans.*Use level "document"'):
         score(tiny, data, level="passage")
 
 
@@ -248,13 +249,13 @@ def test_passages_of_a_document_are_read_together(tiny, xquad):
     (one,) = scored.slices
     queries = tiny.encode([query.text for query in one.slice.queries])
     names = {passage.document_id for passage in one.slice.passages}
-    assert len(one.slice.passages) > len(names), "some document has several"
+    assert len(one.slice.passages) > len(names), "no document has several passages"
     for name in names:
-        at = [i for i, passage in enumerate(one.slice.passages) if passage.document_id == name]
-        texts = [one.slice.passages[i].text for i in at]
-        views = tiny.encode(texts, documents=[name] * len(at))
+        columns = [i for i, p in enumerate(one.slice.passages) if p.document_id == name]
+        texts = [one.slice.passages[i].text for i in columns]
+        views = tiny.encode(texts, documents=[name] * len(columns))
         expected = dense_scores(queries.dense, views.dense)
-        np.testing.assert_allclose(one.channels["dense"][:, at], expected, atol=1e-5)
+        np.testing.assert_allclose(one.channels["dense"][:, columns], expected, atol=1e-5)
 
 
 def test_several_cls_in_long_passages(tiny):
@@ -266,16 +267,16 @@ def test_several_cls_in_long_passages(tiny):
     found = one.channels["dense"][0, 0]
     assert found == pytest.approx(dense_scores(views.dense[:1], mcls.dense)[0, 0], abs=1e-5)
     assert found != pytest.approx(dense_scores(views.dense[:1], views.dense[1:])[0, 0], abs=1e-5)
-    with pytest.raises(InputError, match="context must be one of passage, document, got 'no'"):
+    with pytest.raises(InputError, match="`context` must be one of passage, document, got 'no'"):
         score(tiny, data, context="no")
 
 
-def test_weights_that_a_model_brings_are_evaluated_by_name():
+def test_the_presets_of_a_model_are_evaluated_by_name():
     own = {"default": {"colbert": 1.0}, "words": {"sparse": 1.0, "bm25": 0.1}}
     systems = named_systems(("dense", "sparse", "colbert"), None, PRESETS | own)
     assert systems["default"] == {"colbert": 1.0}
     assert systems["cross-lingual"] == {"dense": 1.0, "sparse": 0.1, "colbert": 1.0}
-    assert "words" not in systems  # no bm25 is scored
+    assert "words" not in systems  # bm25 is not scored
     assert named_systems(("sparse", "bm25"), ["words"], own)["words"] == own["words"]
     with pytest.raises(InputError, match="words"):
         named_systems(("sparse", "bm25"), ["words"])

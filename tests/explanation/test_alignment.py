@@ -1,4 +1,4 @@
-"""Spans of matched words and of the best sentence point into the passage, in every script."""
+"""Spans of matched words and of the best sentence, in several scripts."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from m3rag.explanation.alignment import align, best_sentence, matched_spans
 from m3rag.model import MultiVectors
 from m3rag.scoring import colbert_scores, matched_tokens
 
-# (question, passage, a word both have, the sentence that answers)
+# (query, passage, a word in both, best sentence)
 CASES = [
     (
         "How is soil moisture measured?",
@@ -57,14 +57,14 @@ def test_matched_words_and_best_sentence(tiny, question, passage, word, answer):
     assert -1 <= score <= 1
 
 
-def test_neighbouring_tokens_are_one_span():
+def test_adjacent_tokens_are_one_span():
     spans = [(0, 2), (2, 4), (5, 7), (9, 9)]
     assert matched_spans([7, 8, 9, 7], spans, {7, 8, 9}) == [(0, 4), (5, 7)]
     assert matched_spans([7, 8, 9, 7], spans, {8}) == [(2, 4)]
     assert matched_spans([], [], {8}) == []
 
 
-def test_alignment_by_hand():
+def test_alignment_of_known_vectors():
     query = np.eye(2, dtype=np.float32)
     passage = np.array([[0.6, 0.8], [1, 0], [0, -1], [1, 0]], np.float16)
     rows, similarities = align(query, passage)
@@ -81,15 +81,17 @@ def test_the_mean_of_the_alignment_is_the_colbert_score():
         assert align(query, passage)[1].mean() == pytest.approx(score, rel=1e-5)
 
 
-def test_best_sentence_by_hand():
+def test_best_sentence_of_known_vectors():
     query = np.eye(2, dtype=np.float32)
     passage = np.array([[1, 0], [0.6, 0.8], [0, 1], [0.6, 0.8]], np.float32)  # the last is </s>
     spans = [(0, 1), (2, 3), (4, 5)]
-    span, score = best_sentence(query, passage, spans, [(0, 4), (4, 6)])
+    found = best_sentence(query, passage, spans, [(0, 4), (4, 6)])
+    assert found is not None
+    span, score = found
     assert span == (0, 4)
     assert score == pytest.approx((1 + 0.8) / 2)
 
 
-def test_a_sentence_without_tokens_is_no_answer():
+def test_without_tokens_there_is_no_best_sentence():
     query = np.eye(2, dtype=np.float32)
     assert best_sentence(query, query[:1], [], [(0, 4)]) is None

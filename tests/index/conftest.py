@@ -1,4 +1,4 @@
-"""An index of every kind."""
+"""Passages in three languages, and an index in memory and in a folder."""
 
 import pytest
 
@@ -24,13 +24,13 @@ PASSAGES = [
 
 @pytest.fixture(params=["memory", "folder"])
 def place(request, tmp_path):
-    """Where an index may live."""
+    """The path of an index: None for an index in memory, or a folder."""
     return None if request.param == "memory" else tmp_path / "kb"
 
 
 @pytest.fixture(scope="session", params=["memory", "folder"])
 def index(request, tmp_path_factory, tiny):
-    """An index with a handful of passages in three languages, to read from only."""
+    """An index that tests only read."""
     folder = None if request.param == "memory" else tmp_path_factory.mktemp("shared") / "kb"
     with M3Index.open(folder, model=tiny) as index:
         index.add(PASSAGES)
@@ -40,7 +40,7 @@ def index(request, tmp_path_factory, tiny):
 
 @pytest.fixture
 def own(place, tiny):
-    """The same, to change."""
+    """An index of the same passages that a test may change."""
     with M3Index.open(place, model=tiny) as index:
         index.add(PASSAGES)
         yield index

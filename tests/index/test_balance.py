@@ -1,4 +1,4 @@
-"""A search that favours no language; scores by value in tests/scoring/test_balance.py."""
+"""Searches with `balance`; the numbers are tested in tests/scoring/test_balance.py."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from m3rag import M3Index, Passage
 from m3rag.scoring import balanced
 
-QUESTION = "Which plants prefer shade?"
+QUERY = "Which plants prefer shade?"
 TEXTS = {
     "en": [
         "A cactus needs sun and very little water.",
@@ -45,8 +45,8 @@ def ids(hits):
     return [hit.passage.id for hit in hits]
 
 
-def test_the_answer_in_the_other_language_comes_up(index):
-    plain, found = (index.search(QUESTION, 12, balance=balance) for balance in (None, "lang"))
+def test_balance_raises_the_answer_in_the_other_language(index):
+    plain, found = (index.search(QUERY, 12, balance=balance) for balance in (None, "lang"))
     assert ids(found).index(GOLD) < ids(plain).index(GOLD)
     assert ids(found)[0] == GOLD
     for language in TEXTS:
@@ -55,8 +55,8 @@ def test_the_answer_in_the_other_language_comes_up(index):
 
 
 def test_only_the_fused_score_is_balanced(index, tiny):
-    plain = {hit.passage.id: hit for hit in index.search(QUESTION, 12)}
-    found = {hit.passage.id: hit for hit in index.search(QUESTION, 12, balance="lang")}
+    plain = {hit.passage.id: hit for hit in index.search(QUERY, 12)}
+    found = {hit.passage.id: hit for hit in index.search(QUERY, 12, balance="lang")}
     for name, hit in found.items():
         for channel in ("dense", "sparse", "colbert", "matched"):
             assert getattr(hit, channel) == getattr(plain[name], channel)
@@ -74,21 +74,21 @@ def test_memory_and_folder_agree(tiny, tmp_path):
     with M3Index.open(model=tiny) as one, M3Index.open(tmp_path / "kb", model=tiny) as other:
         for index in (one, other):
             index.add(PASSAGES)
-        first, second = (index.search(QUESTION, 12, balance="lang") for index in (one, other))
+        first, second = (index.search(QUERY, 12, balance="lang") for index in (one, other))
     assert ids(first) == ids(second)
     scores = [hit.score for hit in second]
     assert [hit.score for hit in first] == pytest.approx(scores, abs=5e-3)  # float16 vectors
 
 
-def test_a_field_that_nobody_has_changes_nothing(index):
-    assert index.search(QUESTION, 12, balance="dialect") == index.search(QUESTION, 12)
+def test_an_unknown_field_changes_nothing(index):
+    assert index.search(QUERY, 12, balance="dialect") == index.search(QUERY, 12)
 
 
 def test_passages_without_the_field_are_a_group(tiny):
     bare = [Passage(p.id, p.text, p.metadata if "en" in p.id else {}) for p in PASSAGES]
     with M3Index.open(model=tiny) as index:
         index.add(bare)
-        assert ids(index.search(QUESTION, 1, balance="lang")) == [GOLD]
+        assert ids(index.search(QUERY, 1, balance="lang")) == [GOLD]
 
 
 def test_values_of_any_kind_are_groups(tiny):
@@ -100,8 +100,8 @@ def test_values_of_any_kind_are_groups(tiny):
         assert index.search("fern", balance="kind", filter={"kind": "missing"}) == []
 
 
-def test_an_explanation_shares_out_the_balanced_score(index):
-    hit = index.search(QUESTION, 1, balance="lang")[0]
+def test_an_explanation_divides_the_balanced_score(index):
+    hit = index.search(QUERY, 1, balance="lang")[0]
     channels = hit.explain().channels
     assert sum(channel.share for channel in channels) == pytest.approx(hit.score)
     assert [c.score for c in channels] == [hit.dense, hit.sparse, hit.colbert]
@@ -111,7 +111,7 @@ def test_an_explanation_shares_out_the_balanced_score(index):
     )
 
 
-async def test_many_and_async_take_it_too(index):
-    expected = index.search(QUESTION, 3, balance="lang")
-    assert index.search_many([QUESTION], 3, balance="lang") == [expected]
-    assert await index.asearch(QUESTION, 3, balance="lang") == expected
+async def test_search_many_and_asearch_accept_balance(index):
+    expected = index.search(QUERY, 3, balance="lang")
+    assert index.search_many([QUERY], 3, balance="lang") == [expected]
+    assert await index.asearch(QUERY, 3, balance="lang") == expected

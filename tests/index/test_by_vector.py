@@ -1,4 +1,4 @@
-"""Search by a vector of one's own, stored vectors, and scores of texts found elsewhere."""
+"""Search by a vector, stored vectors, and rescoring of texts found elsewhere."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ TEXTS = [passage.text for passage in PASSAGES]
 IDS = [passage.id for passage in PASSAGES]
 
 
-def test_a_querys_vector_finds_what_the_query_finds(index, tiny):
+def test_the_vector_of_a_query_gives_the_same_hits(index, tiny):
     vector = tiny.encode([QUERY]).dense[0]
     expected = index.search(QUERY, 3, channels=["dense"])
     for given in (vector, vector.tolist(), vector.astype(np.float64)):
@@ -31,8 +31,9 @@ def test_with_a_filter(index, tiny):
 
 
 @pytest.mark.parametrize("vector", [[1.0], [[0.0] * 256], [float("inf")] * 256])
-def test_a_vector_that_cannot_be(index, vector):
-    with pytest.raises(InputError, match="256 finite numbers, as the model 'tiny' gives"):
+def test_an_invalid_vector(index, vector):
+    message = "256 finite numbers, like the vectors of the model 'tiny'"
+    with pytest.raises(InputError, match=message):
         index.search_by_vector(vector)
 
 
@@ -43,7 +44,7 @@ def test_stored_dense_vectors(index, tiny):
     assert found[1] is None
 
 
-def test_a_closed_index_says_so(own):
+def test_a_closed_index_raises(own):
     own.close()
     with pytest.raises(StorageError, match="closed"):
         own.dense_vectors(["fern"])
@@ -51,7 +52,7 @@ def test_a_closed_index_says_so(own):
         own.search_by_vector([0.0] * 256)
 
 
-def test_rescored_texts_have_the_models_scores(tiny):
+def test_score_texts_gives_the_scores_of_the_model(tiny):
     fused, columns = score_texts(tiny, QUERY, TEXTS, (1, 0.3, 1))
     expected = compute_score(tiny, [(QUERY, text) for text in TEXTS], weights=(1, 0.3, 1))
     assert fused == pytest.approx(np.array(expected["colbert+sparse+dense"]), abs=1e-6)
@@ -67,7 +68,7 @@ def test_stored_texts_are_rescored_without_encoding_them(index, tiny):
     assert fused == pytest.approx(score_texts(tiny, QUERY, TEXTS)[0], abs=5e-3)
 
 
-def test_an_id_with_another_text_is_encoded(index, tiny):
+def test_a_text_that_differs_from_the_stored_one_is_encoded(index, tiny):
     fused, _ = index.rescore(QUERY, ["new text"], ids=["fern"])
     assert fused == pytest.approx(score_texts(tiny, QUERY, ["new text"])[0], abs=1e-6)
 
@@ -79,7 +80,7 @@ def test_nothing_to_rescore(index, tiny):
 
 
 @pytest.mark.parametrize("weights", [{"bm25": 1}, (0, 0, 0), {"dense": 1, "bm25": 0.1}])
-def test_weights_that_cannot_be_rescored(tiny, weights):
+def test_weights_that_need_an_index(tiny, weights):
     with pytest.raises(InputError, match="one of them needs a weight above 0"):
         score_texts(tiny, QUERY, TEXTS, weights)
 
@@ -89,7 +90,12 @@ def test_an_empty_query(tiny):
         score_texts(tiny, " ", TEXTS)
 
 
-def test_a_model_that_did_not_make_the_index(index, fresh, monkeypatch):
+def test_a_model_that_did_not_build_the_index(index, fresh, monkeypatch):
     monkeypatch.setattr(fresh, "fingerprint", "another")
-    with pytest.raises(ModelMismatchError, match="the index was made by"):
+    with pytest.raises(ModelMismatchError, match="The index was built by"):
         index.rescore(QUERY, TEXTS, model=fresh)
+
+
+def test_ids_of_another_number_than_texts(index):
+    with pytest.raises(InputError, match=r"There are 2 texts and 1 ids: pass one id, or None"):
+        index.rescore(QUERY, ["one", "two"], ids=["fern"])

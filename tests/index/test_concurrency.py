@@ -1,4 +1,4 @@
-"""Many threads, event loops that go on ticking, and a kill -9 of a whole program."""
+"""Many threads, event loops that keep running, and kill -9 of a whole program."""
 
 import asyncio
 import os
@@ -40,8 +40,8 @@ def folder_index(tmp_path, tiny):
     ],
     ids=["search", "search_many", "add", "delete", "optimize"],
 )
-async def test_the_event_loop_goes_on_while_the_engine_is_busy(folder_index, use):
-    """The engine is halted until the loop has turned many times: who blocks it needs the rescue."""
+async def test_the_event_loop_runs_while_the_engine_is_busy(folder_index, use):
+    """The engine is stopped while the loop runs; a call that blocks the loop needs `rescue`."""
     engine = folder_index._store.process.pid
     os.kill(engine, signal.SIGSTOP)
     rescue = threading.Timer(30.0, os.kill, (engine, signal.SIGCONT))
@@ -50,7 +50,7 @@ async def test_the_event_loop_goes_on_while_the_engine_is_busy(folder_index, use
     for _ in range(50):
         await asyncio.sleep(0.01)
     assert not task.done()
-    assert rescue.is_alive(), "the event loop stood still"
+    assert rescue.is_alive(), "the event loop was blocked"
     rescue.cancel()
     os.kill(engine, signal.SIGCONT)
     await task
@@ -92,24 +92,24 @@ def test_threads_search_while_others_add_and_delete(own):
     assert len(own) == len(PASSAGES) + 2 * 6 * 4
 
 
-def test_a_search_comes_between_the_messages_of_a_long_add(tmp_path, rng, monkeypatch):
+def test_searches_run_between_the_chunks_of_a_long_add(tmp_path, rng, monkeypatch):
     monkeypatch.setattr(edge, "_MESSAGE_BYTES", 20_000)
     store = EdgeStore(tmp_path, dim=DIM, colbert_dim=COLBERT_DIM)
     points = make(rng, named(2000))
     plan = QueryPlan(("dense",), ("dense",), 10, dense=unit(rng, DIM))
-    seen = []
+    counts: list[int] = []
 
     def search():
-        while len(seen) < 5 or seen[-1] < 2000:
+        while len(counts) < 5 or counts[-1] < 2000:
             store.search([plan])
-            seen.append(store.count())
+            counts.append(store.count())
 
     searching = threading.Thread(target=search)
     searching.start()
     store.add(points)
     searching.join()
     store.close()
-    assert len({n for n in seen if 0 < n < 2000}) >= 5
+    assert len({n for n in counts if 0 < n < 2000}) >= 5
 
 
 ADD = """
@@ -129,7 +129,7 @@ except KeyboardInterrupt:
 
 
 def start_adding(folder, *, until):
-    """A program that adds 1,000 passages; returns once `until` are acknowledged."""
+    """Start a program that adds 1,000 passages; return once `until` are acknowledged."""
     program = subprocess.Popen(
         [sys.executable, "-c", ADD, folder],
         stdout=subprocess.PIPE,
@@ -143,7 +143,7 @@ def start_adding(folder, *, until):
 
 
 @pytest.mark.slow
-def test_kill_9_amid_adding_loses_nothing_acknowledged(tmp_path, tiny):
+def test_kill_9_during_add_loses_nothing_acknowledged(tmp_path, tiny):
     program, done = start_adding(tmp_path, until=300)
     program.kill()
     done = max([done, *(int(line) for line in program.stdout.read().split())])
@@ -166,7 +166,7 @@ def test_kill_9_amid_adding_loses_nothing_acknowledged(tmp_path, tiny):
 
 
 @pytest.mark.slow
-def test_ctrl_c_amid_adding_keeps_what_was_acknowledged(tmp_path, tiny):
+def test_ctrl_c_during_add_keeps_what_was_acknowledged(tmp_path, tiny):
     program, _ = start_adding(tmp_path, until=100)
     program.send_signal(signal.SIGINT)
     lines = program.stdout.read().split()

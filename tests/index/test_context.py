@@ -1,4 +1,4 @@
-"""Passages that have seen their document."""
+"""Passages encoded together with their document."""
 
 import json
 
@@ -24,32 +24,32 @@ def vectors(model, **settings):
         return np.array(index.dense_vectors(IDS))
 
 
-def test_neighbours_of_a_document_have_seen_each_other(tiny):
+def test_passages_of_a_document_are_encoded_together(tiny):
     texts, documents = [p.text for p in PASSAGES], [p.document_id for p in PASSAGES]
     together = tiny.encode(texts, documents=documents).dense
     np.testing.assert_allclose(vectors(tiny, context="document"), together, atol=1e-5)
 
 
-def test_what_stands_alone_is_encoded_as_ever(tiny):
+def test_a_passage_alone_is_encoded_without_context(tiny):
     alone, together = vectors(tiny), vectors(tiny, context="document")
     np.testing.assert_allclose(together[2:], alone[2:], atol=1e-5)
     assert np.abs(together[:2] - alone[:2]).max() > 0.01
     np.testing.assert_allclose(alone[1], alone[3], atol=1e-5)  # the same text, without context
 
 
-def test_a_folder_remembers_it_and_stays_so(tiny, tmp_path):
+def test_the_context_of_an_index_is_stored_and_fixed(tiny, tmp_path):
     with M3Index.open(tmp_path / "kb", model=tiny, context="document") as index:
         index.add(PASSAGES)
-        there = np.array(index.dense_vectors(IDS))
+        stored = np.array(index.dense_vectors(IDS))
     with M3Index.open(tmp_path / "kb", model=tiny) as index:
         assert index.manifest.context == "document"
         index.add(PASSAGES)
-        np.testing.assert_allclose(np.array(index.dense_vectors(IDS)), there, atol=1e-5)
-    with pytest.raises(InputError, match="made with context='document'"):
+        np.testing.assert_allclose(np.array(index.dense_vectors(IDS)), stored, atol=1e-5)
+    with pytest.raises(InputError, match="built with context='document'"):
         M3Index.open(tmp_path / "kb", model=tiny, context="passage")
 
 
-def test_a_folder_from_before_there_was_a_choice(tiny, tmp_path):
+def test_a_manifest_without_context_means_passage(tiny, tmp_path):
     M3Index.open(tmp_path / "kb", model=tiny).close()
     manifest = tmp_path / "kb" / NAME
     content = json.loads(manifest.read_text())
@@ -62,14 +62,14 @@ def test_a_folder_from_before_there_was_a_choice(tiny, tmp_path):
         M3Index.open(tmp_path / "kb", model=tiny)
 
 
-def test_what_cannot_be(tiny):
-    with pytest.raises(InputError, match='"passage" and "document"'):
+def test_invalid_contexts(tiny):
+    with pytest.raises(InputError, match='"passage" or "document"'):
         M3Index.open(model=tiny, context="page")
     with pytest.raises(InputError, match="on-demand"):
         M3Index.open(model=tiny, context="document", colbert="on-demand")
 
 
-def test_the_command(m3rag, tmp_path):
+def test_the_option_of_the_command_line(m3rag, tmp_path):
     folder, kb = tmp_path / "docs", tmp_path / "kb"
     folder.mkdir()
     (folder / "fern.md").write_text("# Fern\n\nIt likes shade.\n\n# Pump\n\nIt runs at night.\n")

@@ -20,7 +20,7 @@ PASSAGES = {
     values["id"]: Passage(**{**values, "headings": tuple(values["headings"])})
     for values in MADE["passages"]
 }
-DOCUMENTS = sorted({p.document_id for p in PASSAGES.values()} - {None})
+DOCUMENTS = sorted({p.document_id for p in PASSAGES.values() if p.document_id is not None})
 CHANGED = "plants/en/ferns.md"
 SCORES = ("score", "dense", "sparse", "colbert", "bm25")
 

@@ -1,4 +1,4 @@
-"""Folders: made, found again, refused."""
+"""Create, reopen and refuse index folders."""
 
 import json
 import subprocess
@@ -27,7 +27,7 @@ def change(folder, **values):
     (folder / NAME).write_text(json.dumps(content | values))
 
 
-def test_what_was_added_is_there_again(folder, tiny):
+def test_passages_persist(folder, tiny):
     with M3Index.open(folder, model=tiny) as index:
         assert sorted(p.id for p in index.passages()) == sorted(p.id for p in PASSAGES)
         assert index.search("Ferns like shade", k=1)[0].passage == PASSAGES[0]
@@ -36,20 +36,25 @@ def test_what_was_added_is_there_again(folder, tiny):
         assert len(index) == len(PASSAGES) + 1
 
 
-def test_an_index_knows_its_model(folder, monkeypatch, tiny):
+def test_an_index_loads_its_own_model(folder, monkeypatch, tiny):
     loaded = []
-    monkeypatch.setattr(M3Model, "load", lambda name: loaded.append(name) or tiny)
+
+    def load(name):
+        loaded.append(name)
+        return tiny
+
+    monkeypatch.setattr(M3Model, "load", load)
     with M3Index.open(folder) as index:
         assert index.search("sun", k=1)
     assert loaded == ["tiny"]
 
 
-def test_missing_folders_are_made(tmp_path, tiny):
+def test_missing_folders_are_created(tmp_path, tiny):
     with M3Index.open(tmp_path / "a" / "b" / "kb", model=tiny) as index:
         assert len(index) == 0
 
 
-def test_an_empty_folder_is_taken(tmp_path, tiny):
+def test_an_empty_folder_becomes_an_index(tmp_path, tiny):
     with M3Index.open(tmp_path, model=tiny) as index:
         assert len(index) == 0
 
@@ -61,7 +66,7 @@ def test_a_new_index_needs_a_model(tmp_path):
     assert not (tmp_path / "kb").exists()
 
 
-def test_create_false_makes_nothing(tmp_path, tiny):
+def test_create_false_creates_nothing(tmp_path, tiny):
     with pytest.raises(FormatError, match="does not exist"):
         M3Index.open(tmp_path / "kb", model=tiny, create=False)
     with pytest.raises(FormatError, match="holds no index"):
@@ -69,14 +74,14 @@ def test_create_false_makes_nothing(tmp_path, tiny):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_strangers_folder_is_left_alone(tmp_path, tiny):
+def test_a_folder_with_other_files_is_not_changed(tmp_path, tiny):
     (tmp_path / "thesis.docx").write_text("years of work")
     with pytest.raises(FormatError, match=r"thesis\.docx"):
         M3Index.open(tmp_path, model=tiny)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.docx"]
 
 
-def test_a_file_is_no_folder(tmp_path, tiny):
+def test_a_file_is_refused(tmp_path, tiny):
     (tmp_path / "kb").write_text("hello")
     with pytest.raises(FormatError, match="is a file"):
         M3Index.open(tmp_path / "kb", model=tiny)
@@ -107,10 +112,10 @@ def test_a_damaged_manifest_is_refused(folder, tiny, damage):
         M3Index.open(folder, model=tiny)
 
 
-def test_a_manifest_with_nonsense_in_it_is_refused(folder, tiny):
-    for values in ({"colbert": "sometimes"}, {"model": "tiny"}, {"bm25": {}}, {"engine": "other"}):
+def test_a_manifest_with_invalid_values_is_refused(folder, tiny):
+    for key, value in (("colbert", "sometimes"), ("model", "tiny"), ("bm25", {}), ("engine", "x")):
         before = (folder / NAME).read_text()
-        change(folder, **values)
+        change(folder, **{key: value})
         with pytest.raises(FormatError, match="damaged"):
             M3Index.open(folder, model=tiny)
         (folder / NAME).write_text(before)
@@ -130,31 +135,31 @@ def test_other_settings_are_refused(folder, tiny):
     for settings, message in (
         ({"colbert": "off"}, r"colbert='stored'.*'off'"),
         ({"bm25": BM25(b=0.1)}, "b=0.75.*b=0.1"),
-        ({"analyzer": lambda texts: [[] for _ in texts]}, "model analyzer"),
-        ({"colbert": "maybe"}, '"stored", "on-demand", "off"'),
+        ({"analyzer": lambda texts: [[] for _ in texts]}, "tokenizer of its model"),
+        ({"colbert": "maybe"}, '"stored", "on-demand" or "off", got .maybe'),
     ):
         with pytest.raises(InputError, match=message):
             M3Index.open(folder, model=tiny, **settings)
 
 
-def test_the_same_settings_are_welcome(folder, tiny):
+def test_the_same_settings_are_accepted(folder, tiny):
     with M3Index.open(folder, model=tiny, colbert="stored", bm25=BM25()) as index:
         assert len(index) == len(PASSAGES)
 
 
-def test_a_custom_analyzer_is_asked_for_again(tmp_path, tiny):
+def test_a_custom_analyzer_is_required_again(tmp_path, tiny):
     def analyze(texts):
         return [[len(word) for word in text.split()] for text in texts]
 
     with M3Index.open(tmp_path, model=tiny, analyzer=analyze) as index:
         index.add(["a bb ccc"])
-    with pytest.raises(InputError, match="the same analyzer"):
+    with pytest.raises(InputError, match=r"custom analyzer\. Pass the same one"):
         M3Index.open(tmp_path, model=tiny)
     with M3Index.open(tmp_path, model=tiny, analyzer=analyze) as index:
         assert len(index.search("xxx", channels=["bm25"])) == 1
 
 
-def test_bm25_settings_stay_with_the_index(tmp_path, tiny):
+def test_bm25_settings_are_stored(tmp_path, tiny):
     with M3Index.open(tmp_path, model=tiny, bm25=BM25(k1=0.9, b=0.4)):
         assert read_manifest(locate(tmp_path)).bm25 == BM25(k1=0.9, b=0.4)
 
@@ -176,7 +181,7 @@ sys.stdin.read()
 """
 
 
-def test_a_second_process_is_named(folder, tiny):
+def test_the_error_names_the_other_process(folder, tiny):
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:
@@ -196,7 +201,7 @@ def test_damaged_engine_files_are_a_storage_error(folder, tiny):
         M3Index.open(folder, model=tiny)
 
 
-def test_a_half_made_index_is_made_again(folder, tiny, tmp_path):
+def test_an_unfinished_index_is_created_again(folder, tiny, tmp_path):
     half = tmp_path / "half"
     (half / "edge.new" / "segments").mkdir(parents=True)
     (half / NAME).write_text((folder / NAME).read_text())

@@ -1,4 +1,4 @@
-"""Weights that an index keeps under a name."""
+"""Named weights saved with an index."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ def facts(hits):
     return [(hit.passage.id, hit.score, hit.dense, hit.sparse, hit.colbert) for hit in hits]
 
 
-def test_a_name_stands_for_its_weights(own):
+def test_a_name_selects_its_weights(own):
     own.save_preset("tuned", LEARNED)
     assert own.presets == {"tuned": LEARNED}
     named = own.search(QUERY, weights="tuned")
@@ -30,7 +30,7 @@ def test_a_name_stands_for_its_weights(own):
     assert facts(named) != facts(own.search(QUERY))
 
 
-def test_a_preset_brings_its_fusion_and_explains_it(own):
+def test_a_preset_sets_the_fusion_of_searches_and_explanations(own):
     own.save_preset("ranked", RANKED)
     hits = own.search(QUERY, weights="ranked")
     for hit in hits:
@@ -40,7 +40,7 @@ def test_a_preset_brings_its_fusion_and_explains_it(own):
         assert hit.score == pytest.approx(sum(1 / (10 + part.rank) for part in parts), abs=1e-6)
 
 
-def test_it_stays_in_the_folder_and_can_be_replaced(tiny, tmp_path):
+def test_presets_persist_and_can_be_replaced(tiny, tmp_path):
     with M3Index.open(tmp_path / "kb", model=tiny) as index:
         index.add(PASSAGES)
         index.save_preset("tuned", RANKED)
@@ -52,23 +52,23 @@ def test_it_stays_in_the_folder_and_can_be_replaced(tiny, tmp_path):
     assert sorted(path.name for path in (tmp_path / "kb").glob("presets*")) == [NAME]
 
 
-async def test_every_way_to_search_knows_it(own):
+async def test_all_search_methods_accept_a_preset(own):
     own.save_preset("tuned", LEARNED)
     expected = facts(own.search(QUERY, weights="tuned"))
     assert facts(await own.asearch(QUERY, weights="tuned")) == expected
     assert facts(own.search_many([QUERY], weights="tuned")[0]) == expected
 
 
-def test_an_unknown_name_lists_what_there_is(own):
+def test_an_unknown_name_lists_the_presets(own):
     own.save_preset("tuned", LEARNED)
     names = ", ".join(f'"{name}"' for name in (*PRESETS, "same-language", "tuned"))
-    with pytest.raises(InputError, match=f"No weights are called 'tined'; there are {names}"):
+    with pytest.raises(InputError, match=rf"Unknown weights 'tined'\. The presets are {names}"):
         own.search(QUERY, weights="tined")
 
 
 @pytest.mark.parametrize("name", ["", " ", "default", "rrf", "1/2/3"])
-def test_names_that_mean_something_else(own, name):
-    with pytest.raises(InputError, match="A preset cannot be called"):
+def test_reserved_and_invalid_names(own, name):
+    with pytest.raises(InputError, match="A preset cannot be named"):
         own.save_preset(name, LEARNED)
     assert not own.presets
 
@@ -77,7 +77,7 @@ def test_names_that_mean_something_else(own, name):
     "content",
     ["", "[]", '{"tuned": {}}', json.dumps({"tuned": {"weights": [1], "fusion": "", "k": 1}})],
 )
-def test_a_damaged_file_is_told(tiny, tmp_path, content):
+def test_a_damaged_file_is_an_error(tiny, tmp_path, content):
     M3Index.open(tmp_path / "kb", model=tiny).close()
     (tmp_path / "kb" / NAME).write_text(content)
     with pytest.raises(FormatError, match=r"presets\.json is damaged"):
@@ -86,20 +86,20 @@ def test_a_damaged_file_is_told(tiny, tmp_path, content):
     M3Index.open(tmp_path / "kb", model=tiny).close()
 
 
-def test_what_is_no_preset():
+def test_invalid_presets():
     for given in ({}, {"dense": 0}, {"dense": -1}, {"dens": 1}, (1, 2)):
         with pytest.raises(InputError):
             Preset(given)
-    with pytest.raises(InputError, match="fusion of weighted, rrf"):
+    with pytest.raises(InputError, match=r"a fusion \(weighted or rrf\)"):
         Preset((1, 0, 0), "sum")
-    with pytest.raises(InputError, match="k above 0"):
+    with pytest.raises(InputError, match="a k above 0"):
         Preset((1, 0, 0), "rrf", 0.0)
     assert Preset((1, 0, 0.5)).weights == {"dense": 1, "sparse": 0, "colbert": 0.5, "bm25": 0}
 
 
 @pytest.fixture(scope="module")
-def opinionated(tmp_path_factory):
-    """A model whose default is its ColBERT view alone, and that calls its sparse one "words"."""
+def model_with_presets(tmp_path_factory):
+    """A model with two presets: "default" is ColBERT alone, "words" is sparse alone."""
     folder = shutil.copytree(BUNDLED["tiny"], tmp_path_factory.mktemp("model") / "m3")
     own = {"default": {"colbert": 1.0}, "words": {"sparse": 1.0}}
     (folder / "presets.json").write_text(json.dumps(own))
@@ -107,8 +107,8 @@ def opinionated(tmp_path_factory):
         yield model
 
 
-def test_a_model_has_weights_of_its_own(opinionated):
-    with M3Index.open(None, model=opinionated) as index:
+def test_a_model_has_its_own_presets(model_with_presets):
+    with M3Index.open(None, model=model_with_presets) as index:
         index.add(PASSAGES)
         assert facts(index.search(QUERY)) == facts(index.search(QUERY, weights={"colbert": 1.0}))
         words = index.search(QUERY, weights="words")
@@ -118,18 +118,18 @@ def test_a_model_has_weights_of_its_own(opinionated):
         assert dict(index.presets) == {}
 
 
-def test_an_index_knows_better_than_its_model(opinionated):
-    with M3Index.open(None, model=opinionated) as index:
+def test_presets_of_an_index_override_those_of_its_model(model_with_presets):
+    with M3Index.open(None, model=model_with_presets) as index:
         index.add(PASSAGES)
         index.save_preset("words", LEARNED)
         named = index.search(QUERY, weights="words")
         assert facts(named) == facts(index.search(QUERY, weights=LEARNED.weights))
 
 
-def test_texts_of_others_are_rescored_by_the_models_weights(opinionated):
+def test_score_texts_uses_the_presets_of_the_model(model_with_presets):
     texts = [passage.text for passage in PASSAGES]
-    scores, columns = score_texts(opinionated, QUERY, texts)
+    scores, columns = score_texts(model_with_presets, QUERY, texts)
     assert list(columns) == ["colbert"]
     assert scores.tolist() == columns["colbert"].tolist()
-    why = explain(opinionated, QUERY, texts[0])
+    why = explain(model_with_presets, QUERY, texts[0])
     assert [channel.name for channel in why.channels] == ["colbert"]

@@ -1,4 +1,4 @@
-"""The settings of a search are declared once, and every caller has the same ones."""
+"""The settings of a search are declared once and shared by all callers."""
 
 import inspect
 from dataclasses import fields
@@ -14,11 +14,11 @@ NAMES = [field.name for field in fields(SearchSettings)]
 
 def test_keyword_arguments_are_the_fields():
     assert list(SearchOptions.__annotations__) == NAMES
-    options = {name: one.__forward_arg__ for name, one in SearchOptions.__annotations__.items()}
+    options = {name: kind.__forward_arg__ for name, kind in SearchOptions.__annotations__.items()}
     assert options == SearchSettings.__annotations__
 
 
-def test_the_retriever_of_langchain_has_the_fields_and_their_defaults():
+def test_the_langchain_retriever_has_the_fields_and_their_defaults():
     from m3rag.langchain import M3EnsembleRetriever
 
     own = M3EnsembleRetriever.model_fields
@@ -26,7 +26,7 @@ def test_the_retriever_of_langchain_has_the_fields_and_their_defaults():
         assert own[field.name].default == field.default
 
 
-def test_the_retriever_of_llama_index_takes_the_fields(index):
+def test_the_llama_index_retriever_accepts_the_fields(index):
     from m3rag.llama_index import M3EnsembleRetriever
 
     retriever = M3EnsembleRetriever(index, weights=(1, 0, 0), candidates=50)
@@ -36,15 +36,15 @@ def test_the_retriever_of_llama_index_takes_the_fields(index):
         M3EnsembleRetriever(index, wieghts="default")
 
 
-def test_everyone_weighs_the_same_preset():
+def test_all_functions_have_the_same_default_weights():
     from m3rag.explanation import explain
     from m3rag.index import M3Index
 
     assert DEFAULTS.weights == "default"
-    for function in (explain, M3Index.rescore):
-        assert inspect.signature(function).parameters["weights"].default == "default"
-    for function in (M3Index.search, M3Index.asearch_many, answer):
-        assert inspect.signature(function).parameters["settings"].default is DEFAULTS
+    for takes_weights in (explain, M3Index.rescore):
+        assert inspect.signature(takes_weights).parameters["weights"].default == "default"
+    for takes_settings in (M3Index.search, M3Index.asearch_many, answer):
+        assert inspect.signature(takes_settings).parameters["settings"].default is DEFAULTS
 
 
 def test_options_override_settings(index):
@@ -75,7 +75,7 @@ def test_the_command_line_has_an_option_for_each_field():
 
 def test_settings_are_frozen_and_checked_late(index):
     with pytest.raises(AttributeError):
-        DEFAULTS.weights = "rrf"
-    settings = SearchSettings(weights="nobody's")  # only an index knows its presets
-    with pytest.raises(InputError, match="nobody's"):
+        setattr(DEFAULTS, NAMES[0], "rrf")
+    settings = SearchSettings(weights="missing")  # checked by the index, which has the presets
+    with pytest.raises(InputError, match="Unknown weights 'missing'"):
         index.check(1, settings=settings)

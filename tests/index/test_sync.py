@@ -1,4 +1,4 @@
-"""An index follows a folder: what is new is added, what changed replaced, what is gone removed."""
+"""Keep an index in step with a folder: add, replace and remove documents."""
 
 import pytest
 
@@ -43,7 +43,7 @@ def test_unchanged_documents_are_not_encoded_again(index, folder):
     assert (changes.passages, index.model.encoded) == (0, before)
 
 
-def test_a_changed_document_is_replaced_whole(index, folder):
+def test_a_changed_document_is_replaced_completely(index, folder):
     run(index, folder)
     (folder / "cacti.txt").write_text("Cacti hate frost.")
     changes = run(index, folder)
@@ -59,7 +59,7 @@ def test_a_deleted_document_is_removed(index, folder):
     assert {p.document_id for p in index.passages()} == {"handbook/plants/ferns.md"}
 
 
-def test_another_folder_and_loose_passages_are_left_alone(index, folder, tmp_path):
+def test_other_folders_and_passages_are_not_changed(index, folder, tmp_path):
     run(index, folder)
     index.add(["A passage of no document."])
     other = tmp_path / "recipes"
@@ -70,23 +70,23 @@ def test_another_folder_and_loose_passages_are_left_alone(index, folder, tmp_pat
     assert index.count() == before + 1
 
 
-def test_a_folder_of_the_same_name_from_elsewhere_is_refused(index, folder, tmp_path):
+def test_another_folder_of_the_same_name_is_refused(index, folder, tmp_path):
     run(index, folder)
     twin = tmp_path / "elsewhere" / "handbook"
     twin.mkdir(parents=True)
     (twin / "a.txt").write_text("Another handbook.")
     before = index.count()
-    with pytest.raises(InputError, match="another folder 'handbook'"):
+    with pytest.raises(InputError, match="another folder named 'handbook'"):
         run(index, twin)
     assert index.count() == before, "nothing is removed"
 
 
-def test_no_path_of_the_machine_is_kept(index, folder, tmp_path):
+def test_no_absolute_path_is_stored(index, folder, tmp_path):
     run(index, folder)
     assert all(str(tmp_path) not in str(p) for p in index.passages())
 
 
-def test_other_split_settings_index_again(index, folder):
+def test_new_split_settings_index_again(index, folder):
     run(index, folder)
     changes = sync(index, folder, index.model.tokenizer, max_tokens=32, overlap=0)
     assert len(changes.replaced) == 2
@@ -100,7 +100,7 @@ def test_an_unreadable_document_does_not_stop_the_others(index, folder):
     assert len(changes.added) == 2
 
 
-def test_a_document_that_breaks_later_keeps_its_old_passages(index, folder):
+def test_a_document_that_becomes_unreadable_keeps_its_passages(index, folder):
     run(index, folder)
     (folder / "cacti.txt").write_bytes(b"\x00\x01binary")
     assert "handbook/cacti.txt" in run(index, folder).failed

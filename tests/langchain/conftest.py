@@ -1,10 +1,16 @@
-"""A few documents in several languages, and an index of them."""
+"""Documents in three languages, an index of them, and retrievers from langchain-classic."""
 
 import pytest
+from langchain_classic.retrievers import (  # noqa: TID251  # users combine them with ours
+    ContextualCompressionRetriever,
+    MultiVectorRetriever,
+)
 from langchain_core.documents import Document
 
 from m3rag import M3Index
 from m3rag.langchain import M3EnsembleRetriever
+
+__all__ = ["ContextualCompressionRetriever", "MultiVectorRetriever"]
 
 DOCUMENTS = [
     Document("Ferns like shade and moist soil.", id="fern", metadata={"lang": "en", "year": 2019}),
@@ -27,7 +33,7 @@ def documents():
 
 @pytest.fixture(scope="session")
 def shared_index(tiny):
-    """To read from only."""
+    """An index that tests only read."""
     retriever = M3EnsembleRetriever.from_documents(DOCUMENTS, model=tiny)
     with retriever.index as index:
         yield index

@@ -1,4 +1,4 @@
-"""Dense vectors, and the sparse ones of the Qdrant and Milvus stores."""
+"""Dense embeddings, and sparse embeddings for Qdrant."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ from tests.conftest import TEXTS, passes_need_the_loop
 TEXTS = TEXTS[:12]
 
 
-async def test_vectors_are_the_models(tiny):
+async def test_vectors_equal_those_of_the_model(tiny):
     embeddings = M3Embeddings(tiny)
     expected = tiny.encode(TEXTS).dense.tolist()
     assert embeddings.embed_documents(TEXTS) == expected
@@ -31,10 +31,16 @@ def test_no_texts(tiny):
     assert M3SparseEmbeddings(tiny).embed_documents([]) == []
 
 
-def test_without_a_model_it_is_the_shared_one(monkeypatch, tiny):
-    monkeypatch.setattr("m3rag.model.shared.shared_model", lambda *name: (tiny, name))
-    assert M3Embeddings().model == (tiny, ())
-    assert M3Embeddings("some/model").model == (tiny, ("some/model",))
+def test_the_default_is_the_shared_model(monkeypatch, tiny):
+    names = []
+
+    def load(*name):
+        names.append(name)
+        return tiny
+
+    monkeypatch.setattr("m3rag.model.shared.shared_model", load)
+    assert M3Embeddings().model is M3Embeddings("some/model").model is tiny
+    assert names == [(), ("some/model",)]
 
 
 def test_a_model_by_name_is_shared():
@@ -50,12 +56,12 @@ def test_max_length(tiny, kind):
     assert cut != kind(tiny).embed_query("one two three four five six seven eight nine ten")
 
 
-def test_a_bad_max_length(tiny):
+def test_an_invalid_max_length(tiny):
     with pytest.raises(InputError, match="max_length=1 is out of range"):
         M3Embeddings(tiny, max_length=1).embed_query("a")
 
 
-def test_threads(tiny):
+def test_threads_get_the_same_vectors(tiny):
     embeddings = M3Embeddings(tiny)
     texts = [f"{text} {'word ' * (i % 40)}" for i in range(4) for text in TEXTS]
     expected = embeddings.embed_documents(texts)
@@ -70,7 +76,7 @@ async def test_the_event_loop_stays_free(fresh, kind, monkeypatch):
     assert len(await kind(fresh).aembed_documents(TEXTS)) == len(TEXTS)
 
 
-async def test_sparse_vectors_are_the_models(tiny):
+async def test_sparse_vectors_equal_those_of_the_model(tiny):
     embeddings = M3SparseEmbeddings(tiny)
     assert isinstance(embeddings, SparseEmbeddings)
     expected = list(tiny.encode(TEXTS).sparse)
@@ -99,7 +105,7 @@ def qdrant(fresh):
     client.close()
 
 
-def test_hybrid_in_qdrant_is_one_pass_a_text_and_a_query(fresh, qdrant):
+def test_hybrid_in_qdrant_needs_one_pass_per_text_and_query(fresh, qdrant):
     before = fresh.encoded
     qdrant.add_documents([Document(f"{text} {i}") for i, text in enumerate(TEXTS)])
     assert fresh.encoded - before == len(TEXTS)

@@ -1,4 +1,4 @@
-"""The chat in examples/: what it prints, what it remembers, where its citations point."""
+"""The chat example: its output, its memory and its citations."""
 
 import importlib.util
 import sys
@@ -12,20 +12,20 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 class Recording(GenericFakeChatModel):
-    """Plays prepared answers, keeps what it was asked."""
+    """Returns prepared answers and records the prompts."""
 
-    asked: list[list[str]]
+    prompts: list[list[str]]
 
-    def _generate(self, messages, **kwargs):
-        self.asked.append([message.text for message in messages])
-        return super()._generate(messages, **kwargs)
+    def _generate(self, messages, stop=None, run_manager=None, **kwargs):
+        self.prompts.append([message.text for message in messages])
+        return super()._generate(messages, stop, run_manager, **kwargs)
 
 
 @pytest.fixture(scope="module")
 def example():
     spec = importlib.util.spec_from_file_location("chat", EXAMPLES / "rag_chat_langchain.py")
     module = importlib.util.module_from_spec(spec)
-    sys.modules["chat"] = module  # dataclasses look there
+    sys.modules["chat"] = module  # dataclasses look it up there
     spec.loader.exec_module(module)
     yield module
     del sys.modules["chat"]
@@ -41,8 +41,8 @@ def folder(tmp_path_factory):
 
 
 def chat(example, folder, tiny, *answers):
-    llm = Recording(messages=map(AIMessage, answers), asked=[])
-    return example.Chat(folder, llm, tiny), llm.asked
+    llm = Recording(messages=map(AIMessage, answers), prompts=[])
+    return example.Chat(folder, llm, tiny), llm.prompts
 
 
 def test_citations_point_into_the_document(example, folder, tiny):
@@ -56,20 +56,20 @@ def test_citations_point_into_the_document(example, folder, tiny):
     assert whole[at["start"] : at["end"]] == answer.cited[1].page_content
 
 
-def test_it_remembers_what_was_said(example, folder, tiny):
-    talk, asked = chat(
+def test_the_chat_remembers_earlier_turns(example, folder, tiny):
+    talk, prompts = chat(
         example, folder, tiny, "In the shade [1].", "When does the pump run?", "At night [1]."
     )
     talk.ask("Where do ferns grow?")
     answer = talk.ask("And when does it run?")
     assert answer.cited[1].metadata["document_id"] == "bombas.txt"
-    first, alone, second = asked
+    first, alone, second = prompts
     assert "[1] # Ferns" in first[0]
     assert alone[:2] == second[1:3] == ["Where do ferns grow?", "In the shade [1]."]
     assert second[3] == "And when does it run?"
 
 
-def test_a_question_costs_one_pass(example, folder, fresh):
+def test_a_question_needs_one_pass(example, folder, fresh):
     talk, _ = chat(example, folder, fresh, "In the shade [1].")
     before = fresh.encoded
     talk.ask("Where do ferns grow?")

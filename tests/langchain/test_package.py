@@ -1,4 +1,4 @@
-"""What is exported, what is imported, and what is said when something is missing."""
+"""Exports, imports, and errors for missing packages."""
 
 import doctest
 import subprocess
@@ -32,12 +32,12 @@ def run(code):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
-def test_exact_names():
+def test_exported_names():
     assert m3rag.langchain.__all__ == NAMES
     assert all(hasattr(m3rag.langchain, name) for name in NAMES)
 
 
-def test_m3rag_imports_no_framework_and_its_folder_only_its_own():
+def test_m3rag_imports_no_framework_and_m3rag_langchain_only_its_own():
     done = run(
         "import sys, m3rag.index.rescoring\n"
         "def show():\n"
@@ -53,36 +53,36 @@ def test_m3rag_imports_no_framework_and_its_folder_only_its_own():
     assert set(own.split()) <= {"langchain_core", "langchain_protocol", "langsmith"}
 
 
-def test_a_missing_extra_says_the_pip_line():
-    assert said(missing="langchain_core", module="m3rag.langchain") == (
+def test_a_missing_extra_names_the_pip_command():
+    assert last_line_of_error(missing="langchain_core", module="m3rag.langchain") == (
         "m3rag.errors.MissingExtraError: langchain_core is not installed. "
         'Install it: pip install "m3rag[langchain]"'
     )
 
 
-def test_a_missing_store_says_the_pip_line():
-    assert said(missing="langchain_qdrant", module="m3rag.langchain.qdrant") == (
+def test_a_missing_store_names_the_pip_command():
+    assert last_line_of_error(missing="langchain_qdrant", module="m3rag.langchain.qdrant") == (
         "m3rag.errors.MissingExtraError: langchain_qdrant is not installed. "
         'Install it: pip install "m3rag[qdrant]"'
     )
 
 
-def said(*, missing, module):
-    """The last words of a process that imports a module without the framework it needs."""
+def last_line_of_error(*, missing, module):
+    """Return the error of a process that imports a module without the package it needs."""
     done = run(BLOCK.format(module=missing) + f"import m3rag\nimport {module}")
     assert done.returncode == 1
     assert "During handling" not in done.stderr
     return done.stderr.strip().splitlines()[-1]
 
 
-def test_a_module_that_lacks_something_itself_says_what(tmp_path, monkeypatch):
+def test_an_import_error_inside_a_module_is_not_hidden(tmp_path, monkeypatch):
     (tmp_path / "half_there.py").write_text("import nothing_like_this")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError, match="nothing_like_this"):
         require("half_there", "langchain")
 
 
-def test_what_is_there_is_fine():
+def test_an_installed_module_passes():
     require("json", "langchain")
 
 

@@ -1,9 +1,8 @@
-"""What a user does with the reranker."""
+"""The reranker, with and without an index."""
 
 import json
 
 import pytest
-from langchain_classic.retrievers import ContextualCompressionRetriever  # noqa: TID251
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.runnables import RunnableLambda, RunnableParallel, RunnablePassthrough
 from pydantic import ValidationError
@@ -12,14 +11,14 @@ from m3rag import M3Index, M3Model, compute_score
 from m3rag.errors import InputError, ModelMismatchError
 from m3rag.langchain import M3EnsembleRetriever, M3Reranker
 from tests.conftest import passes_need_the_loop
-from tests.langchain.conftest import DOCUMENTS, QUERY, ids
+from tests.langchain.conftest import DOCUMENTS, QUERY, ContextualCompressionRetriever, ids
 
 
-def test_is_what_langchain_takes_for_one(tiny):
+def test_is_a_document_compressor(tiny):
     assert isinstance(M3Reranker(model=tiny), BaseDocumentCompressor)
 
 
-def test_colbert_scores_are_the_models(documents, tiny):
+def test_colbert_scores_equal_those_of_the_model(documents, tiny):
     found = M3Reranker(model=tiny).compress_documents(documents, QUERY)
     expected = compute_score(tiny, [(QUERY, d.page_content) for d in found])["colbert"]
     scores = [d.metadata["relevance_score"] for d in found]
@@ -29,7 +28,7 @@ def test_colbert_scores_are_the_models(documents, tiny):
     assert found[0].id == "fern"
 
 
-def test_all_scores_are_the_models(documents, tiny):
+def test_all_scores_equal_those_of_the_model(documents, tiny):
     found = M3Reranker(model=tiny, mode="all", weights=(1, 0.3, 1)).compress_documents(
         documents, QUERY
     )
@@ -60,7 +59,7 @@ def test_no_documents(tiny):
     assert M3Reranker(model=tiny).compress_documents([], QUERY) == []
 
 
-def test_equal_scores_stay_in_order(tiny):
+def test_equal_scores_keep_their_order(tiny):
     documents = [Document("same", id=name) for name in "cab"]
     assert ids(M3Reranker(model=tiny).compress_documents(documents, "same")) == ["c", "a", "b"]
 
@@ -71,18 +70,18 @@ def test_an_empty_query(documents, tiny):
 
 
 @pytest.mark.parametrize("weights", [(0, 0, 0), (1, 0, 0, 1)])
-def test_weights_that_cannot_be(documents, tiny, weights):
+def test_invalid_weights(documents, tiny, weights):
     with pytest.raises(InputError, match="dense, sparse and colbert"):
         M3Reranker(model=tiny, mode="all", weights=weights).compress_documents(documents, QUERY)
 
 
 @pytest.mark.parametrize("settings", [{"mode": "dense"}, {"top_n": 0}, {"k": 3}])
-def test_bad_settings(tiny, settings):
+def test_invalid_settings(tiny, settings):
     with pytest.raises(ValidationError):
         M3Reranker(model=tiny, **settings)
 
 
-async def test_async_is_sync_and_leaves_the_loop_free(documents, fresh, monkeypatch):
+async def test_async_equals_sync_and_does_not_block_the_loop(documents, fresh, monkeypatch):
     reranker = M3Reranker(model=fresh)
     with monkeypatch.context() as patch:
         passes_need_the_loop(fresh, patch)
@@ -109,11 +108,11 @@ def test_stored_vectors_are_used(retriever, mode):
     for one, other in zip(stored, fresh, strict=True):
         assert one.id == other.id
         for key, score in one.metadata.items():
-            if key.endswith("_score"):  # stored: 8 bits a dimension
+            if key.endswith("_score"):  # stored with 8 bits per dimension
                 assert score == pytest.approx(other.metadata[key], abs=5e-3)
 
 
-def test_ensemble_then_reranker_is_one_pass_a_text_and_a_query(retriever):
+def test_retrieving_and_reranking_needs_one_pass_per_text_and_query(retriever):
     model = retriever.index.model
     reranker = M3Reranker(index=retriever.index)
     found = retriever.invoke(QUERY)
@@ -121,7 +120,7 @@ def test_ensemble_then_reranker_is_one_pass_a_text_and_a_query(retriever):
     assert model.encoded == len(DOCUMENTS) + 1
 
 
-def test_only_what_is_missing_is_encoded(fresh):
+def test_only_unknown_texts_are_encoded(fresh):
     index = M3EnsembleRetriever.from_documents(DOCUMENTS, model=fresh).index
     changed = Document("Another text now.", id="fern")
     unknown = Document("Ferns grow in the forest.", id="unknown")
@@ -150,7 +149,7 @@ def test_an_index_of_another_model_is_refused(documents, tiny, monkeypatch):
     with M3Model.load("tiny", dtype="float32") as other:
         monkeypatch.setattr(other, "fingerprint", "another")
         reranker = M3Reranker(model=other, index=index)
-        with pytest.raises(ModelMismatchError, match="the index was made by"):
+        with pytest.raises(ModelMismatchError, match="The index was built by"):
             reranker.compress_documents(documents, QUERY)
 
 
@@ -163,7 +162,7 @@ async def test_in_a_contextual_compression_retriever(retriever):
     assert ids(found)[0] == "fern"
     assert len(found) == 2
     assert found[0].metadata["relevance_score"] == found[0].metadata["colbert_score"]
-    assert "dense_score" in found[0].metadata  # what the retriever said stays
+    assert "dense_score" in found[0].metadata  # from the retriever
 
 
 async def test_in_a_chain_without_langchain_classic(retriever):
@@ -179,12 +178,12 @@ async def test_in_a_chain_without_langchain_classic(retriever):
     assert ids(chain.invoke(QUERY))[0] == "fern"
 
 
-def test_many_documents_are_encoded_in_parts(tiny):
+def test_many_documents_are_encoded_in_batches(tiny):
     documents = [Document(f"text number {i}", id=str(i)) for i in range(150)]
     found = M3Reranker(model=tiny, top_n=3).compress_documents(documents, "text number 77")
     assert "77" in ids(found)
 
 
-def test_repr_does_not_hold_the_model(tiny):
+def test_repr_does_not_contain_the_model(tiny):
     with M3Index.open(model=tiny) as index:
         assert "M3Model" not in repr(M3Reranker(index=index))

@@ -1,4 +1,4 @@
-"""What a user does with the text splitter."""
+"""The text splitter: exact spans, limits, headings and ids."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def test_no_passage_is_too_long(passages, tiny):
     assert max(map(len, tokens)) + 2 <= 128
 
 
-def test_passages_are_those_of_the_core(documents, passages, tiny):
+def test_passages_equal_those_of_m3rag_split(documents, passages, tiny):
     expected = [
         passage
         for path in LESSONS
@@ -70,7 +70,7 @@ def test_metadata_is_copied(documents, tiny):
 
 
 def test_the_same_splits_give_the_same_ids(tiny):
-    """A PDF comes as one document a page: equal sources, no ids."""
+    """A PDF loader returns one document per page: the same source, and no ids."""
     pages = [Document("a page", metadata={"source": "x.pdf", "page": n}) for n in (1, 2)]
     splitter = M3TextSplitter(tiny)
     first, again = (splitter.split_documents(pages) for _ in range(2))
@@ -89,7 +89,7 @@ def test_headings_with_any_line_end(tiny, end):
         assert text[passage.metadata["start"] : passage.metadata["end"]] == passage.page_content
 
 
-def test_without_markdown(tiny):
+def test_without_markdown_headings(tiny):
     text = "# not a heading\n\ntext"
     (passage,) = M3TextSplitter(tiny, markdown=False).create_documents([text], [{"n": 1}])
     assert passage.metadata == {
@@ -115,7 +115,7 @@ def test_split_text(tiny):
 
 
 @pytest.mark.parametrize("settings", [{"chunk_size": 3}, {"chunk_overlap": 256}])
-def test_a_limit_out_of_range(tiny, settings):
+def test_limits_out_of_range(tiny, settings):
     with pytest.raises(InputError):
         M3TextSplitter(tiny, **settings).split_text("x")
 

@@ -1,4 +1,4 @@
-"""LangChain's own standard tests."""
+"""LangChain's standard tests."""
 
 import pytest
 from langchain_tests.integration_tests import (
@@ -70,6 +70,6 @@ class TestVectorStoreInFolder(VectorStoreIntegrationTests):
             yield M3VectorStore(index)
 
 
-def test_the_example_is_answered_by_enough_documents(shared_index):
+def test_the_example_query_finds_enough_documents(shared_index):
     query = _Retriever().retriever_query_example
     assert len(M3SparseRetriever(index=shared_index).invoke(query)) >= 3

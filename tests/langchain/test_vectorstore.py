@@ -1,8 +1,7 @@
-"""What a user does with the vector store, beyond LangChain's standard tests."""
+"""The vector store, beyond LangChain's standard tests."""
 
 import numpy as np
 import pytest
-from langchain_classic.retrievers import MultiVectorRetriever  # noqa: TID251
 from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.indexing import InMemoryRecordManager, index
@@ -13,22 +12,22 @@ from m3rag import M3Index
 from m3rag.errors import InputError
 from m3rag.langchain import M3Embeddings, M3VectorStore
 from tests.conftest import passes_need_the_loop
-from tests.langchain.conftest import DOCUMENTS, QUERY, ids
+from tests.langchain.conftest import DOCUMENTS, QUERY, MultiVectorRetriever, ids
 
 
 @pytest.fixture(params=["memory", "folder"], scope="module")
 def store(request, tiny, tmp_path_factory):
-    """To read from only."""
+    """A store that tests only read."""
     path = None if request.param == "memory" else tmp_path_factory.mktemp("store") / "kb"
-    with M3Index.open(path, model=tiny) as held:
-        store = M3VectorStore(held)
+    store = M3VectorStore(model=tiny, path=path)
+    with store.index:
         store.add_documents(DOCUMENTS)
         yield store
 
 
-def test_documents_come_back_as_they_were(store):
+def test_documents_are_returned_as_they_were_added(store):
     found = store.similarity_search(QUERY, k=10)
-    assert sorted(found, key=lambda d: d.id) == sorted(DOCUMENTS, key=lambda d: d.id)
+    assert sorted(found, key=lambda d: str(d.id)) == sorted(DOCUMENTS, key=lambda d: str(d.id))
 
 
 def test_scores_are_cosines(store, tiny):
@@ -38,18 +37,18 @@ def test_scores_are_cosines(store, tiny):
     assert {type(score) for _, score in found} == {float}
 
 
-def test_by_vector_is_by_query(store, tiny):
+def test_search_by_vector_equals_search_by_query(store, tiny):
     vector = store.embeddings.embed_query(QUERY)
     assert store.similarity_search_by_vector(vector, k=3) == store.similarity_search(QUERY, k=3)
 
 
 @pytest.mark.parametrize("vector", [[1.0, 0.0], [float("nan")] * 256])
-def test_a_vector_that_cannot_be(store, vector):
+def test_an_invalid_vector(store, vector):
     with pytest.raises(InputError, match="256 finite numbers"):
         store.similarity_search_by_vector(vector)
 
 
-def test_weights_make_it_hybrid(store):
+def test_hybrid_search_with_weights(store):
     hits = store.index.search(QUERY, 3, weights="default")
     found = M3VectorStore(store.index, weights="default").similarity_search_with_score(QUERY, 3)
     assert [(d.id, s) for d, s in found] == [(hit.passage.id, hit.score) for hit in hits]
@@ -91,12 +90,12 @@ def test_filters(store, where):
         assert set(ids(found)) == {"helecho", "植物"}
 
 
-def test_a_filter_that_lets_nothing_through(store):
+def test_a_filter_without_matches(store):
     assert store.similarity_search(QUERY, filter=lambda document: False) == []
 
 
 @pytest.mark.parametrize("lambda_mult", [0.0, 0.5, 1.0])
-def test_mmr_is_langchains_over_the_models_vectors(store, tiny, lambda_mult):
+def test_mmr_equals_that_of_langchain(store, tiny, lambda_mult):
     near = store.similarity_search(QUERY, k=4)
     vectors = tiny.encode([QUERY, *(d.page_content for d in near)]).dense
     chosen = maximal_marginal_relevance(vectors[0], vectors[1:].tolist(), lambda_mult, 3)
@@ -104,14 +103,14 @@ def test_mmr_is_langchains_over_the_models_vectors(store, tiny, lambda_mult):
     assert ids(found) == [near[i].id for i in chosen]
 
 
-def test_mmr_avoids_what_it_has(tiny):
+def test_mmr_avoids_duplicates(tiny):
     texts = ["Ferns like shade.", "Ferns like shade.", "The pump waters the plants."]
     store = M3VectorStore.from_texts(texts, ids=["a", "b", "c"], model=tiny)
     assert ids(store.similarity_search("ferns", k=2)) == ["a", "b"]
     assert ids(store.max_marginal_relevance_search("ferns", k=2, lambda_mult=0.3)) == ["a", "c"]
 
 
-def test_mmr_encodes_the_query_only(fresh):
+def test_mmr_encodes_only_the_query(fresh):
     store = M3VectorStore.from_documents(DOCUMENTS, model=fresh)
     store.max_marginal_relevance_search(QUERY)
     assert fresh.encoded == len(DOCUMENTS) + 1
@@ -133,7 +132,7 @@ def test_k_of_a_store_retriever(store):
     assert len(retriever.invoke(QUERY, k=3)) == 3
 
 
-async def test_async_is_sync(store):
+async def test_async_equals_sync(store):
     vector = await store.embeddings.aembed_query(QUERY)
     pairs = [
         (store.similarity_search(QUERY), store.asimilarity_search(QUERY)),
@@ -148,41 +147,40 @@ async def test_async_is_sync(store):
         assert await found == expected
 
 
-async def test_async_add_leaves_the_loop_free(fresh, monkeypatch):
+async def test_async_add_does_not_block_the_loop(fresh, monkeypatch):
     store = M3VectorStore(model=fresh)
     passes_need_the_loop(fresh, monkeypatch)
     assert len(await store.aadd_texts(["fern", "pump", "sun", "shade"])) == 4
 
 
 @pytest.mark.parametrize("way", ["documents", "texts"])
-def test_made_with_langchains_embedding_argument(tiny, way):
+def test_from_documents_and_texts_with_an_embedding(tiny, way):
     if way == "documents":
         store = M3VectorStore.from_documents(DOCUMENTS, M3Embeddings(tiny))
     else:
         texts = [document.page_content for document in DOCUMENTS]
         metadatas = [document.metadata for document in DOCUMENTS]
-        store = M3VectorStore.from_texts(
-            texts, M3Embeddings(tiny), metadatas, ids=[d.id for d in DOCUMENTS]
-        )
+        given = [str(document.id) for document in DOCUMENTS]
+        store = M3VectorStore.from_texts(texts, M3Embeddings(tiny), metadatas, ids=given)
     assert store.get_by_ids(["pump", "fern"]) == [DOCUMENTS[4], DOCUMENTS[0]]
 
 
-async def test_made_asynchronously(tiny):
+async def test_afrom_texts(tiny):
     store = await M3VectorStore.afrom_texts(["a", "b"], M3Embeddings(tiny), ids=["1", "2"])
     assert len(await store.aget_by_ids(["1", "2"])) == 2
 
 
-def test_a_foreign_embedding_is_refused():
-    with pytest.raises(InputError, match=r"pass M3Embeddings.*not DeterministicFakeEmbedding"):
+def test_another_embedding_is_refused():
+    with pytest.raises(InputError, match=r"Pass M3Embeddings.*not DeterministicFakeEmbedding"):
         M3VectorStore.from_texts(["a"], DeterministicFakeEmbedding(size=6))
 
 
-def test_an_index_has_its_own_model_and_place(tiny, empty):
-    with pytest.raises(InputError, match="without model and path"):
+def test_an_index_excludes_model_and_path(tiny, empty):
+    with pytest.raises(InputError, match="Leave `model` and `path` out"):
         M3VectorStore(empty, model=tiny)
 
 
-def test_kept_in_a_folder(tiny, tmp_path):
+def test_a_store_in_a_folder_persists(tiny, tmp_path):
     store = M3VectorStore.from_documents(DOCUMENTS, model=tiny, path=tmp_path / "kb")
     store.index.close()
     with M3Index.open(tmp_path / "kb", model=tiny) as again:
@@ -196,13 +194,13 @@ def test_inputs_are_not_changed(documents, tiny):
     assert all("new" not in d.metadata for d in store.similarity_search(QUERY))
 
 
-def test_ids_given_go_before_those_of_the_documents(tiny, empty):
+def test_given_ids_override_those_of_the_documents(tiny, empty):
     store = M3VectorStore(empty)
     assert store.add_documents(DOCUMENTS[:2], ids=["x", None])[0] == "x"
     assert set(ids(store.similarity_search(QUERY))) == {"x", "helecho"}
 
 
-def test_another_number_of_ids(empty):
+def test_a_wrong_number_of_ids(empty):
     with pytest.raises(InputError, match="2 documents and 1 ids"):
         M3VectorStore(empty).add_documents(DOCUMENTS[:2], ids=["x"])
 
@@ -214,28 +212,28 @@ def test_delete(tiny, documents):
     assert set(ids(store.similarity_search(QUERY))) == {"helecho", "植物"}
     store.delete(filter=lambda document: document.id == "helecho")
     assert ids(store.similarity_search(QUERY)) == ["植物"]
-    with pytest.raises(InputError, match="either ids or a filter"):
+    with pytest.raises(InputError, match="either ids or a non-empty filter"):
         store.delete(["植物"], filter={"lang": "zh"})
     store.delete()
     assert store.similarity_search(QUERY) == []
 
 
-def test_the_indexing_batch_is_not_the_encoders(fresh, monkeypatch):
-    """LangChain's `index` passes batch_size=100: 100 long texts must not become one pass."""
-    asked = []
+def test_the_batch_size_of_the_indexing_api_is_ignored(fresh, monkeypatch):
+    """LangChain's `index` passes batch_size=100, but 100 long texts must not become one pass."""
+    sizes = []
     encode = fresh.encode
 
     def spy(texts, **views):
-        asked.append(len(texts))
+        sizes.append(len(texts))
         return encode(texts, **views)
 
     monkeypatch.setattr(fresh, "encode", spy)
     store = M3VectorStore(model=fresh)
     store.add_documents([Document(f"text {i}") for i in range(100)], batch_size=100)
-    assert max(asked) < 100
+    assert max(sizes) < 100
 
 
-def test_an_unknown_argument_is_refused(store):
+def test_unknown_arguments_are_refused(store):
     for use in (
         lambda: store.add_documents([], top=1),
         lambda: store.similarity_search(QUERY, top=1),
@@ -271,14 +269,14 @@ def test_the_indexing_api(tiny, empty, cleanup):
     assert _index(first, manager, store, cleanup) == (6, 0, 0)
     assert _index(first, manager, store, cleanup) == (0, 6, 0)
     changed = [*first[:2], Document("new", metadata={"source": "a", "at": {"start": 9}})]
-    gone = 1 if cleanup == "incremental" else 4  # of "b", nothing was brought
+    gone = 1 if cleanup == "incremental" else 4  # full cleanup also deletes "b"
     assert _index(changed, manager, store, cleanup) == (1, 2, gone)
     left = {document.page_content for document in store.similarity_search("passage", k=10)}
     assert {document.page_content for document in changed} <= left
     assert len(left) == 7 - gone
 
 
-def test_parents_of_small_passages(tiny, empty):
+def test_in_a_multi_vector_retriever(tiny, empty):
     store = M3VectorStore(empty)
     parents = {"plants": Document("All about plants."), "pumps": Document("All about pumps.")}
     store.add_documents(
@@ -296,7 +294,7 @@ def test_parents_of_small_passages(tiny, empty):
     assert len(found) == 2
 
 
-def test_embeddings_are_the_stores_model(store, tiny):
+def test_embeddings_use_the_model_of_the_store(store, tiny):
     assert isinstance(store.embeddings, M3Embeddings)
     assert store.embeddings.model is tiny
     assert np.linalg.norm(store.embeddings.embed_query(QUERY)) == pytest.approx(1, abs=1e-5)

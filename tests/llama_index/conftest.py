@@ -1,9 +1,22 @@
-"""A small corpus in four languages, and a listener for LlamaIndex's events."""
+"""A small corpus in four languages, stores of it, and a listener for LlamaIndex's events."""
+
+from typing import Any
 
 import pytest
+from llama_index.core.bridge.pydantic import Field
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
+from llama_index.core.vector_stores.types import (
+    FilterOperator,
+    MetadataFilter,
+    MetadataFilters,
+    VectorStoreQuery,
+    VectorStoreQueryMode,
+)
+
+from m3rag import M3Index
+from m3rag.llama_index import M3VectorStore
 
 TEXTS = {
     "shade": ("Ferns like shade and moist soil.", "en", 2019, "plants.md"),
@@ -20,11 +33,13 @@ TEXTS = {
     "hub": ("The IoT hub in the cloud receives messages from the device.", "en", 2023, "iot.md"),
     "boden": ("Der Sensor misst die Feuchtigkeit im Boden.", "de", 2023, "de.md"),
 }
-QUESTIONS = ["soil moisture sensor", "Who likes shade?", "¿Qué prefieren los helechos?", "水"]
+QUERIES = ["soil moisture sensor", "Who likes shade?", "¿Qué prefieren los helechos?", "水"]
+MODES = ["default", "sparse", "text_search", "hybrid", "mmr"]
+IDS = set(TEXTS)
 
 
 def make_nodes(**changes):
-    """Fresh nodes of the corpus; metadata are not embedded, so that texts stand alone."""
+    """Return new nodes of the corpus; their metadata are not embedded."""
     return [
         TextNode(
             id_=name,
@@ -44,25 +59,60 @@ def nodes():
 
 
 class Listener(BaseEventHandler):
-    """Keeps the events it hears."""
+    """Collects events."""
 
-    heard: list = []  # noqa: RUF012
+    events: list[Any] = Field(default_factory=list)
 
     @classmethod
     def class_name(cls):
         return "Listener"
 
     def handle(self, event, **kwargs):
-        self.heard.append(event)
+        self.events.append(event)
 
     def of(self, kind):
-        return [event for event in self.heard if isinstance(event, kind)]
+        return [event for event in self.events if isinstance(event, kind)]
 
 
 @pytest.fixture
 def listener():
     root = get_dispatcher()
-    listener = Listener(heard=[])
+    listener = Listener()
     root.add_event_handler(listener)
     yield listener
     root.event_handlers.remove(listener)
+
+
+def open_store(request, tmp_path, model):
+    path = None if request.param == "memory" else tmp_path / "kb"
+    return M3VectorStore(M3Index.open(path, model=model))
+
+
+@pytest.fixture(scope="module", params=["memory", "folder"])
+def shared(request, tmp_path_factory, tiny):
+    """A store that tests only read."""
+    store = open_store(request, tmp_path_factory.mktemp("store"), tiny)
+    store.add(make_nodes())
+    yield store
+    assert len(store.index) == len(TEXTS)
+    store.index.close()
+
+
+@pytest.fixture(params=["memory", "folder"])
+def own(request, tmp_path, tiny):
+    """A store that a test may change."""
+    store = open_store(request, tmp_path, tiny)
+    store.add(make_nodes())
+    yield store
+    store.index.close()
+
+
+def make_query(text="soil moisture sensor", mode="default", k=3, **settings):
+    return VectorStoreQuery(
+        query_str=text, mode=VectorStoreQueryMode(mode), similarity_top_k=k, **settings
+    )
+
+
+def where(key, value, operator="==", condition="and"):
+    part = MetadataFilter(key=key, value=value, operator=FilterOperator(operator))
+    return MetadataFilters(filters=[part], condition=condition)

@@ -1,13 +1,13 @@
-"""M3Embedding, M3SparseEmbedding, and what Qdrant and Milvus want."""
+"""Dense and sparse embeddings, and the sparse functions for Qdrant and Milvus."""
 
-import asyncio
 import copy
 import doctest
 import json
-import pickle  # noqa: TID251  # LlamaIndex sends components to its workers this way
 import sys
 import types
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from multiprocessing.reduction import ForkingPickler  # sends components to worker processes
 
 import numpy as np
 import pytest
@@ -36,8 +36,8 @@ def counting(call, sizes):
 
 
 def record(model, monkeypatch):
-    """The sizes of the calls that the model gets, by "encode" and "aencode"."""
-    calls = {"encode": [], "aencode": []}
+    """Return the batch sizes of the calls of "encode" and "aencode", updated as they happen."""
+    calls: dict[str, list[int]] = {"encode": [], "aencode": []}
     for name in calls:
         monkeypatch.setattr(model, name, counting(getattr(model, name), calls[name]))
     return calls
@@ -50,20 +50,20 @@ def test_bases():
     assert M3SparseEmbedding.class_name() == "M3SparseEmbedding"
 
 
-def test_text_embeddings_are_the_models_dense_vectors_as_floats(tiny):
+def test_text_embeddings_equal_the_dense_vectors_of_the_model(tiny):
     found = M3Embedding(model=tiny).get_text_embedding_batch(TEXTS)
     assert found == tiny.encode(TEXTS).dense.tolist()
     assert {type(number) for vector in found for number in vector} == {float}
 
 
-def test_a_query_is_embedded_as_a_text(tiny):
+def test_a_query_is_embedded_like_a_text(tiny):
     embedding = M3Embedding(model=tiny)
     query = embedding.get_query_embedding(TEXTS[0])
     assert query == pytest.approx(embedding.get_text_embedding(TEXTS[0]), abs=1e-6)
     assert {type(number) for number in query} == {float}
 
 
-async def test_async_gives_what_sync_gives(tiny):
+async def test_async_equals_sync(tiny):
     embedding = M3Embedding(model=tiny, embed_batch_size=4)
     assert await embedding.aget_text_embedding_batch(TEXTS) == embedding.get_text_embedding_batch(
         TEXTS
@@ -72,26 +72,26 @@ async def test_async_gives_what_sync_gives(tiny):
     assert await embedding.aget_text_embedding("fern") == embedding.get_text_embedding("fern")
 
 
-def test_sync_calls_have_the_batch_size(fresh, monkeypatch):
+def test_sync_calls_use_the_batch_size(fresh, monkeypatch):
     calls = record(fresh, monkeypatch)
     M3Embedding(model=fresh, embed_batch_size=8).get_text_embedding_batch(TWENTY)
     assert calls == {"encode": [8, 8, 4], "aencode": []}
 
 
 @pytest.mark.parametrize("kind", [M3Embedding, M3SparseEmbedding])
-async def test_async_calls_have_the_batch_size_too(fresh, monkeypatch, kind):
+async def test_async_calls_use_the_batch_size(fresh, monkeypatch, kind):
     calls = record(fresh, monkeypatch)
     await kind(model=fresh, embed_batch_size=8).aget_text_embedding_batch(TWENTY)
     assert calls == {"encode": [], "aencode": [8, 8, 4]}
 
 
-async def test_the_event_loop_goes_on_while_texts_are_embedded(fresh, monkeypatch):
+async def test_embedding_does_not_block_the_event_loop(fresh, monkeypatch):
     passes_need_the_loop(fresh, monkeypatch)
     assert len(await M3Embedding(model=fresh).aget_text_embedding_batch(TWENTY)) == 20
 
 
 @pytest.mark.parametrize("kind", [M3Embedding, M3SparseEmbedding])
-def test_fields_alone_make_it_again(tiny, kind):
+def test_fields_restore_the_component(tiny, kind):
     embedding = kind(model=tiny, embed_batch_size=7)
     saved = json.loads(json.dumps(embedding.model_dump()))
     again = kind(**saved)
@@ -100,7 +100,7 @@ def test_fields_alone_make_it_again(tiny, kind):
     assert again.get_query_embedding("fern") == expected
 
 
-def test_what_changes_vectors_is_saved(tiny):
+def test_settings_that_change_vectors_are_saved(tiny):
     saved = M3Embedding(model=tiny).to_dict()
     assert saved["class_name"] == "M3Embedding"
     assert saved["model_name"] == "tiny"
@@ -120,11 +120,11 @@ async def test_max_length_cuts_texts(tiny):
 
 
 @pytest.mark.parametrize("kind", [M3Embedding, M3SparseEmbedding])
-def test_pickling_takes_the_fields_and_not_the_model(tiny, kind):
-    state = pickle.dumps(kind(model=tiny))
+def test_pickling_stores_the_fields_and_not_the_model(tiny, kind):
+    state = ForkingPickler.dumps(kind(model=tiny))
     assert len(state) < 5_000
     expected = pytest.approx(kind(model=tiny).get_query_embedding("x"), abs=1e-5)
-    assert pickle.loads(state).get_query_embedding("x") == expected
+    assert ForkingPickler.loads(state).get_query_embedding("x") == expected
 
 
 @pytest.mark.parametrize("kind", [M3Embedding, M3SparseEmbedding])
@@ -143,33 +143,38 @@ def test_the_same_name_is_the_same_model():
     assert M3Embedding(model="tiny").model is M3SparseEmbedding(model="tiny").model
 
 
-def test_without_a_model_it_is_the_processs_shared_one(monkeypatch, tiny):
-    asked = []
-    monkeypatch.setattr(shared, "shared_model", lambda name, **settings: asked.append(name) or tiny)
+def test_the_default_is_the_shared_model(monkeypatch, tiny):
+    names = []
+
+    def load(name, **settings):
+        names.append(name)
+        return tiny
+
+    monkeypatch.setattr(shared, "shared_model", load)
     assert M3Embedding().model is tiny
-    assert asked == ["BAAI/bge-m3"]
+    assert names == ["BAAI/bge-m3"]
 
 
-def test_nothing_is_loaded_before_it_is_used(monkeypatch):
+def test_the_model_is_loaded_on_first_use(monkeypatch):
     monkeypatch.setattr(shared, "shared_model", None)
     M3Embedding()
     M3SparseEmbedding()
     sparse_encoder()
 
 
-def test_it_tells_what_it_embeds(tiny, listener):
+def test_dense_embeddings_send_events(tiny, listener):
     M3Embedding(model=tiny, embed_batch_size=2).get_text_embedding_batch(["a", "b", "c"])
     assert [event.chunks for event in listener.of(EmbeddingEndEvent)] == [["a", "b"], ["c"]]
 
 
-def test_sparse_tells_what_it_embeds(tiny, listener):
+def test_sparse_embeddings_send_events(tiny, listener):
     weights = M3SparseEmbedding(model=tiny).get_text_embedding("Ferns like shade.")
     (event,) = listener.of(SparseEmbeddingEndEvent)
     assert event.chunks == ["Ferns like shade."]
     assert event.embeddings == [weights]
 
 
-def test_threads_get_what_one_thread_gets(fresh):
+def test_threads_get_the_same_vectors(fresh):
     embedding = M3Embedding(model=fresh)
     texts = [f"{i} " + "watering " * (i % 40) for i in range(40)]
     with ThreadPoolExecutor(8) as pool:
@@ -178,13 +183,13 @@ def test_threads_get_what_one_thread_gets(fresh):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_sparse_embeddings_are_the_models_term_weights(tiny):
+def test_sparse_embeddings_equal_the_term_weights_of_the_model(tiny):
     found = M3SparseEmbedding(model=tiny).get_text_embedding_batch(TEXTS)
     assert found == list(tiny.encode(TEXTS).sparse)
     assert {type(x) for row in found for pair in row.items() for x in pair} == {int, float}
 
 
-async def test_sparse_async_gives_what_sync_gives(tiny):
+async def test_sparse_async_equals_sync(tiny):
     sparse = M3SparseEmbedding(model=tiny, embed_batch_size=4)
     assert await sparse.aget_text_embedding_batch(TEXTS) == sparse.get_text_embedding_batch(TEXTS)
     assert await sparse.aget_query_embedding("fern") == sparse.get_query_embedding("fern")
@@ -197,13 +202,13 @@ def test_sparse_similarity_is_the_sum_of_products(tiny):
     assert sparse.similarity({1: 1.0}, {}) == 0
 
 
-def test_dense_then_sparse_costs_one_pass(fresh):
+def test_dense_and_sparse_together_need_one_pass(fresh):
     M3Embedding(model=fresh).get_text_embedding_batch(TWENTY)
     M3SparseEmbedding(model=fresh).get_text_embedding_batch(TWENTY)
     assert fresh.encoded == len(TWENTY)
 
 
-def test_the_sparse_encoder_gives_plain_lists(tiny):
+def test_the_sparse_encoder_returns_lists(tiny):
     indices, values = sparse_encoder(tiny)(["Ferns like shade.", ""])
     assert indices[1] == values[1] == []
     assert (
@@ -215,7 +220,7 @@ def test_the_sparse_encoder_gives_plain_lists(tiny):
 
 
 @pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning")
-def test_hybrid_search_in_qdrant_costs_one_pass_a_text_and_one_a_query(fresh, nodes):
+def test_hybrid_search_in_qdrant_needs_one_pass_per_text_and_query(fresh, nodes):
     qdrant_client = pytest.importorskip("qdrant_client")
     qdrant = pytest.importorskip("llama_index.vector_stores.qdrant")
     encode = sparse_encoder(fresh)
@@ -243,36 +248,32 @@ def test_hybrid_search_in_qdrant_costs_one_pass_a_text_and_one_a_query(fresh, no
 
 
 class Function:
-    """Stands for LlamaIndex's abstract `BaseSparseEmbeddingFunction`."""
+    """A stand-in for LlamaIndex's abstract `BaseSparseEmbeddingFunction`."""
 
 
 @pytest.fixture
 def milvus(monkeypatch):
-    """`m3rag.llama_index.milvus`, over a stand-in for the package if that is not installed."""
+    """`m3rag.llama_index.milvus`, with a stand-in for LlamaIndex's Milvus package."""
     for name in ("llama_index.vector_stores.milvus", "llama_index.vector_stores.milvus.utils"):
         monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
     sys.modules[name].BaseSparseEmbeddingFunction = Function
     monkeypatch.delitem(sys.modules, "m3rag.llama_index.milvus", raising=False)
-    import m3rag.llama_index.milvus as module
-
-    yield module
+    yield import_module("m3rag.llama_index.milvus")
     sys.modules.pop("m3rag.llama_index.milvus", None)
 
 
-async def test_milvus_gets_its_function(tiny, milvus):
+async def test_the_function_for_milvus(tiny, milvus):
     assert doctest.testmod(milvus).failed == 0
     function = milvus.M3SparseEmbeddingFunction(tiny)
     expected = list(tiny.encode(TEXTS[:3]).sparse)
     assert isinstance(function, Function)
     assert function.encode_documents(TEXTS[:3]) == function.encode_queries(TEXTS[:3]) == expected
-    both = asyncio.gather(
-        function.async_encode_queries(TEXTS[:3]), function.async_encode_documents(TEXTS[:3])
-    )
-    assert await both == [expected, expected]
+    assert await function.async_encode_queries(TEXTS[:3]) == expected
+    assert await function.async_encode_documents(TEXTS[:3]) == expected
 
 
-def test_without_milvus_the_error_says_what_to_install(monkeypatch):
+def test_without_milvus_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "llama_index.vector_stores.milvus", None)
     monkeypatch.delitem(sys.modules, "m3rag.llama_index.milvus", raising=False)
     with pytest.raises(MissingExtraError, match=r'pip install "m3rag\[llama-index-milvus\]"'):
-        import m3rag.llama_index.milvus  # noqa: F401
+        import_module("m3rag.llama_index.milvus")

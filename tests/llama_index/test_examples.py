@@ -16,7 +16,7 @@ def example():
 
 @pytest.fixture
 def chat(example, tiny):
-    answers = ["One [1].", "What was asked, alone.", "Two [2], and no such thing [9]."]
+    answers = ["One [1].", "The rewritten question.", "Two [2], and no passage [9]."]
     return example["Chat"](example["LESSONS"], example["Prepared"](answers), tiny)
 
 
@@ -27,15 +27,15 @@ def test_the_example_runs(example, capsys):
     assert "[1] fr-plant-security.md › " in printed
 
 
-def test_a_chat_remembers_and_cites(example, chat):
+def test_the_chat_remembers_and_cites(example, chat):
     first = chat.ask("Was ist ein symmetrischer Schlüssel?")
     second = chat.ask("And how does X.509 do better?")
-    assert (first.text, second.text) == ("One [1].", "Two [2], and no such thing [9].")
+    assert (first.text, second.text) == ("One [1].", "Two [2], and no passage [9].")
     assert (list(first.cited), list(second.cited)) == ([1], [2])
     assert len(chat.engine.chat_history) == 4
 
 
-def test_a_citation_is_the_documents_own_words(example, chat):
+def test_a_citation_is_the_text_of_the_document(example, chat):
     found = chat.ask("Was ist ein symmetrischer Schlüssel?").cited[1]
     document = example["load"](example["LESSONS"] / found.node.ref_doc_id)
     start, end = found.node.start_char_idx, found.node.end_char_idx

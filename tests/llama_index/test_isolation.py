@@ -1,4 +1,4 @@
-"""What is imported, and what is said when something is missing."""
+"""Imports, examples in docstrings, and errors for missing packages."""
 
 import doctest
 import subprocess
@@ -29,7 +29,7 @@ def run(code, *, blocked=()):
     )
 
 
-def test_every_name_is_there():
+def test_exported_names():
     for name in m3rag.llama_index.__all__:
         assert getattr(m3rag.llama_index, name).__doc__
     assert m3rag.llama_index.__all__ == sorted(m3rag.llama_index.__all__, key=str)
@@ -63,12 +63,12 @@ print([name for name in sys.modules if name.startswith(("langchain", "m3rag.lang
 
 
 def test_without_llama_index_the_core_works():
-    code = "import m3rag; m3rag.M3Index, m3rag.M3Model; print('fine')"
+    code = "import m3rag; m3rag.M3Index, m3rag.M3Model; print('works')"
     done = run(code, blocked=("llama_index", "langchain_core"))
-    assert done.stdout == "fine\n", done.stderr
+    assert done.stdout == "works\n", done.stderr
 
 
-def test_without_llama_index_the_error_says_what_to_install():
+def test_without_llama_index_the_error_names_the_extra():
     done = run("import m3rag.llama_index", blocked=("llama_index",))
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("m3rag.errors.MissingExtraError: llama_index.core is not installed.")

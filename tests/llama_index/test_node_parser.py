@@ -1,8 +1,8 @@
-"""M3NodeParser."""
+"""The node parser: limits, spans, headings, metadata and ids."""
 
 import json
-import pickle  # noqa: TID251  # LlamaIndex sends components to its workers this way
 import uuid
+from multiprocessing.reduction import ForkingPickler  # sends components to worker processes
 
 import pytest
 from llama_index.core.node_parser import NodeParser
@@ -37,7 +37,7 @@ def test_it_is_a_node_parser():
 
 
 @pytest.mark.parametrize("limit", [16, 33, 64, 512])
-def test_no_node_has_more_tokens_than_asked_for(tiny, document, limit):
+def test_no_node_has_too_many_tokens(tiny, document, limit):
     nodes = M3NodeParser(model=tiny, max_tokens=limit, overlap=0)([document])
     counts = tiny.encode([node.get_content(MetadataMode.EMBED) for node in nodes]).n_tokens
     assert counts.max() <= limit
@@ -59,7 +59,7 @@ def test_spans_count_carriage_returns_too(parser):
         assert text[node.start_char_idx : node.end_char_idx] == node.text
 
 
-def test_repeated_text_has_the_span_of_its_own(tiny):
+def test_repeated_texts_have_distinct_spans(tiny):
     text = "Water the plants. " * 60
     nodes = M3NodeParser(model=tiny, max_tokens=32, overlap=0)([Document(text=text)])
     ends = [0, *(node.end_char_idx for node in nodes)]
@@ -67,36 +67,36 @@ def test_repeated_text_has_the_span_of_its_own(tiny):
         assert text[end : node.start_char_idx].strip() == ""
 
 
-def test_headings_are_the_path_above(parser, document):
+def test_headings_are_the_titles_above(parser, document):
     paths = {tuple(node.metadata.get("headings", ())) for node in parser([document])}
     assert ("Plants", "Ferns") in paths
     assert ("Plants", "Cacti") in paths
 
 
-def test_headings_can_be_left_alone(tiny, document):
+def test_without_markdown_headings(tiny, document):
     nodes = M3NodeParser(model=tiny, max_tokens=64, markdown=False)([document])
     assert all("headings" not in node.metadata for node in nodes)
 
 
-def test_metadata_come_along_and_are_not_embedded(parser, document):
+def test_metadata_are_kept_and_not_embedded(parser, document):
     for node in parser([document]):
         assert node.metadata["lang"] == "en"
         assert node.get_content(MetadataMode.EMBED) == node.text
         assert "lang: en" in node.get_content(MetadataMode.LLM)
 
 
-def test_metadata_are_embedded_if_asked_for(tiny, document):
+def test_metadata_are_embedded_on_request(tiny, document):
     (node, *_) = M3NodeParser(model=tiny, embed_metadata=True)([document])
     assert node.get_content(MetadataMode.EMBED).startswith("headings: ")
 
 
-def test_a_document_is_left_alone(parser, document):
+def test_documents_are_not_changed(parser, document):
     before = document.model_copy(deep=True)
     parser([document])
     assert document == before
 
 
-def test_nodes_know_their_document_and_neighbours(parser, document):
+def test_nodes_refer_to_their_document_and_neighbours(parser, document):
     nodes = parser([document])
     assert {node.ref_doc_id for node in nodes} == {"plants.md"}
     assert nodes[0].next_node.node_id == nodes[1].node_id
@@ -104,7 +104,7 @@ def test_nodes_know_their_document_and_neighbours(parser, document):
     assert NodeRelationship.NEXT not in nodes[-1].relationships
 
 
-def test_ids_are_uuids_that_follow_from_the_documents(parser, document):
+def test_ids_are_uuids_derived_from_the_document(parser, document):
     ids = [node.node_id for node in parser([document])]
     assert ids == [node.node_id for node in parser([document])]
     assert len({uuid.UUID(i) for i in ids}) == len(ids)
@@ -112,12 +112,12 @@ def test_ids_are_uuids_that_follow_from_the_documents(parser, document):
     assert not {node.node_id for node in parser([other])} & set(ids)
 
 
-def test_ids_can_be_ones_own(tiny, document):
+def test_ids_from_a_custom_function(tiny, document):
     parser = M3NodeParser(model=tiny, id_func=lambda i, doc: f"{doc.node_id}#{i}")
     assert parser([document])[0].node_id == "plants.md#0"
 
 
-def test_a_node_that_is_split_again_points_into_its_document(parser):
+def test_spans_of_a_node_that_is_split_again(parser):
     whole = "Some front matter. " + TEXT
     part = TextNode(
         text=TEXT,
@@ -131,11 +131,11 @@ def test_a_node_that_is_split_again_points_into_its_document(parser):
         assert whole[node.start_char_idx : node.end_char_idx] == node.text
 
 
-async def test_async_gives_what_sync_gives(parser, document):
+async def test_async_equals_sync(parser, document):
     assert await parser.acall([document]) == parser([document])
 
 
-async def test_the_event_loop_goes_on_while_it_splits(parser, document, monkeypatch):
+async def test_splitting_does_not_block_the_event_loop(parser, document, monkeypatch):
     monkeypatch.setattr(M3NodeParser, "_split", needing_the_loop(M3NodeParser._split))
     assert await parser.acall([document])
 
@@ -144,18 +144,18 @@ def test_an_empty_document_has_no_nodes(parser):
     assert parser([Document(text="")]) == []
 
 
-def test_fields_alone_make_it_again(parser, document):
+def test_fields_restore_the_component(parser, document):
     saved = json.loads(json.dumps(parser.model_dump(exclude={"id_func"})))
     assert M3NodeParser(**saved)([document]) == parser([document])
 
 
-def test_it_is_pickled_without_the_model(parser, document):
-    assert len(pickle.dumps(parser)) < 5_000
-    assert pickle.loads(pickle.dumps(parser))([document]) == parser([document])
+def test_pickling_stores_the_fields_and_not_the_model(parser, document):
+    state = ForkingPickler.dumps(parser)
+    assert len(state) < 5_000
+    assert ForkingPickler.loads(state)([document]) == parser([document])
 
 
-def test_no_weights_are_loaded_to_split(monkeypatch, document):
-    monkeypatch.setattr("m3rag.model.shared.shared_model", None)
+def test_splitting_loads_no_weights(monkeypatch, document):
     monkeypatch.setattr("m3rag.model.shared.shared_model", None)
     assert M3NodeParser(model="tiny")([document])
 

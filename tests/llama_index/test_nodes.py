@@ -1,4 +1,4 @@
-"""Nodes in an index: there, back, and with all their scores."""
+"""Nodes as passages, passages as nodes, and nodes with scores."""
 
 import json
 
@@ -48,7 +48,7 @@ def index(request, tmp_path, tiny):
 
 
 @pytest.mark.parametrize("node", KINDS, ids=lambda node: node.class_name())
-def test_a_node_comes_back_as_it_was(index, node):
+def test_a_node_is_restored(index, node):
     before = node.model_copy(deep=True)
     index.add([passage_of(node)])
     (passage,) = index.get(["a"])
@@ -58,13 +58,13 @@ def test_a_node_comes_back_as_it_was(index, node):
     assert back.hash == node.hash
 
 
-def test_an_embedding_is_not_kept():
+def test_an_embedding_is_not_stored():
     node = TextNode(id_="a", text="Ferns", embedding=[1.0, 2.0])
     assert node_of(passage_of(node)).embedding is None
     assert node.embedding == [1.0, 2.0]
 
 
-def test_the_passage_has_what_other_programs_need():
+def test_the_fields_of_the_passage():
     passage = passage_of(
         TextNode(
             id_="a",
@@ -81,7 +81,7 @@ def test_the_passage_has_what_other_programs_need():
     assert passage.headings == ("Plants", "Shade")
 
 
-def test_what_is_encoded_is_what_llama_index_embeds():
+def test_the_passage_has_the_text_that_llama_index_embeds():
     node = TextNode(
         text="Ferns like shade.",
         metadata={"title": "Ferns", "path": "/home"},
@@ -92,7 +92,7 @@ def test_what_is_encoded_is_what_llama_index_embeds():
     assert (passage_of(node).start, passage_of(node).end) == (None, None)
 
 
-def test_a_passage_that_came_another_way_is_a_node_too():
+def test_the_node_of_a_passage_from_elsewhere():
     passage = Passage("p", "Ferns", {"lang": "en"}, "plants.md", 3, 8, ("Plants", "Shade"))
     node = node_of(passage)
     assert (node.node_id, node.text, node.ref_doc_id) == ("p", "Ferns", "plants.md")
@@ -101,17 +101,17 @@ def test_a_passage_that_came_another_way_is_a_node_too():
     assert node.get_content(MetadataMode.EMBED) == "Ferns"
 
 
-def test_the_key_that_m3rag_needs_is_refused():
-    with pytest.raises(InputError, match="Node 'a': rename the metadata key '_node'"):
+def test_the_reserved_metadata_key_is_refused():
+    with pytest.raises(InputError, match="Node 'a' has the metadata key '_node'"):
         passage_of(TextNode(id_="a", text="x", metadata={"_node": 1}))
 
 
-def test_metadata_that_are_no_json_are_refused_with_the_nodes_name(index):
+def test_metadata_that_are_not_json_are_refused(index):
     with pytest.raises(InputError, match="Passage 'a' cannot be stored"):
         index.add([passage_of(TextNode(id_="a", text="x", metadata={"when": {1, 2}}))])
 
 
-def test_scores_stand_beside_the_node():
+def test_scores_are_not_in_the_node():
     node = TextNode(id_="a", text="Ferns", metadata={"lang": "en"})
     found = scored(Hit(0.5, passage_of(node), dense=0.25, colbert=0.75))
     assert isinstance(found, NodeWithScore)

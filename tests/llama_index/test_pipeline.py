@@ -1,4 +1,4 @@
-"""The components inside of LlamaIndex's own machines."""
+"""The components in LlamaIndex's pipelines, query engines and chat engines."""
 
 import pytest
 from llama_index.core import MockEmbedding
@@ -46,14 +46,14 @@ def pipeline(store, **settings):
     )
 
 
-def test_an_ingestion_pipeline_costs_one_pass_a_text(store, fresh):
+def test_an_ingestion_pipeline_needs_one_pass_per_text(store, fresh):
     nodes = pipeline(store).run(documents=DOCUMENTS)
     assert fresh.encoded == len(nodes) == len(store.index) == 6
 
 
 @pytest.mark.slow
 def test_an_ingestion_pipeline_with_two_workers(tiny, store):
-    """The workers load the model again: they embed as this process does."""
+    """The workers load the model again and embed like this process."""
     transformations = [M3NodeParser(model=tiny, max_tokens=64), M3Embedding(model=tiny)]
     nodes = IngestionPipeline(transformations=transformations, vector_store=store).run(
         documents=DOCUMENTS, num_workers=2
@@ -68,7 +68,7 @@ async def test_an_ingestion_pipeline_works_asynchronously(store):
     assert len(store.index) == 6
 
 
-def test_a_docstore_replaces_what_has_changed_and_skips_what_has_not(store, fresh):
+def test_a_docstore_replaces_changed_documents_and_skips_others(store, fresh):
     run = pipeline(
         store, docstore=SimpleDocumentStore(), docstore_strategy=DocstoreStrategy.UPSERTS
     ).run
@@ -82,7 +82,7 @@ def test_a_docstore_replaces_what_has_changed_and_skips_what_has_not(store, fres
     assert {n.text for n in store.get_nodes() if n.ref_doc_id == "0.md"} == {"Cacti like sun."}
 
 
-def test_a_docstore_deletes_what_is_gone(store):
+def test_a_docstore_deletes_removed_documents(store):
     run = pipeline(
         store, docstore=SimpleDocumentStore(), docstore_strategy=DocstoreStrategy.UPSERTS_AND_DELETE
     ).run
@@ -91,8 +91,8 @@ def test_a_docstore_deletes_what_is_gone(store):
     assert {n.ref_doc_id for n in store.get_nodes()} == {"0.md", "1.md"}
 
 
-def test_the_cache_knows_the_settings(tiny):
-    """Another `max_length` gives other vectors, so what was cached for one is not for the other."""
+def test_settings_are_part_of_the_cache_key(tiny):
+    """Another `max_length` gives other vectors, which must not share a cache entry."""
     first = M3Embedding(model=tiny)
     other = M3Embedding(model="tiny", max_length=16)
     assert first.to_dict() != other.to_dict()
@@ -116,7 +116,7 @@ async def test_a_query_engine_works_asynchronously(ensemble):
 
 @pytest.mark.parametrize("use_async", [False, True])
 @pytest.mark.parametrize("mode", ["simple", "reciprocal_rerank", "relative_score"])
-def test_llama_indexs_own_fusion_takes_the_retrievers(tiny, nodes, ensemble, use_async, mode):
+def test_the_fusion_of_llama_index_accepts_the_retrievers(tiny, nodes, ensemble, use_async, mode):
     sparse = M3SparseRetriever.from_nodes(nodes, model=tiny)
     fusion = QueryFusionRetriever(
         [ensemble, sparse], llm=MockLLM(), num_queries=1, use_async=use_async, mode=mode
@@ -124,7 +124,7 @@ def test_llama_indexs_own_fusion_takes_the_retrievers(tiny, nodes, ensemble, use
     assert fusion.retrieve("soil moisture sensor")[0].node_id == "sensor"
 
 
-def test_a_chat_keeps_its_memory(ensemble):
+def test_a_chat_engine_has_memory(ensemble):
     chat = CondensePlusContextChatEngine.from_defaults(
         retriever=ensemble, llm=MockLLM(), memory=ChatMemoryBuffer.from_defaults(token_limit=3000)
     )

@@ -1,4 +1,4 @@
-"""M3Reranker."""
+"""The reranker, with and without an index."""
 
 import json
 
@@ -44,7 +44,7 @@ def test_it_is_a_postprocessor():
 @pytest.mark.parametrize(
     ("mode", "column"), [("colbert", "colbert"), ("all", "colbert+sparse+dense")]
 )
-def test_order_and_scores_are_the_models(tiny, found, mode, column):
+def test_order_and_scores_equal_those_of_the_model(tiny, found, mode, column):
     expected = scores_of(column, tiny)
     best = M3Reranker(model=tiny, mode=mode, top_n=8).postprocess_nodes(found, query_str=QUERY)
     assert [one.node_id for one in best] == sorted(expected, key=expected.get, reverse=True)
@@ -53,14 +53,14 @@ def test_order_and_scores_are_the_models(tiny, found, mode, column):
         assert type(one.score) is float
 
 
-def test_the_score_of_each_channel_comes_along(tiny, found):
+def test_each_node_has_the_scores_of_its_channels(tiny, found):
     reranker = M3Reranker(model=tiny, mode="all", weights={"dense": 1, "colbert": 1})
     for one in reranker.postprocess_nodes(found, query_str=QUERY):
         assert set(one.scores) == {"dense", "colbert"}
         assert one.score == pytest.approx(sum(one.scores.values()) / 2, abs=1e-6)
 
 
-def test_scores_from_before_stay(tiny, nodes):
+def test_earlier_scores_are_kept(tiny, nodes):
     retriever = M3EnsembleRetriever.from_nodes(nodes, model=tiny, weights={"dense": 1})
     (best,) = M3Reranker(model=tiny, top_n=1).postprocess_nodes(
         retriever.retrieve(QUERY), query_str=QUERY
@@ -69,12 +69,12 @@ def test_scores_from_before_stay(tiny, nodes):
 
 
 @pytest.mark.parametrize("n", [1, 3, 100])
-def test_top_n_counts(tiny, found, n):
+def test_top_n(tiny, found, n):
     best = M3Reranker(model=tiny, top_n=n).postprocess_nodes(found, query_str=QUERY)
     assert len(best) == min(n, len(found))
 
 
-def test_what_comes_in_is_left_alone(tiny, found):
+def test_inputs_are_not_changed(tiny, found):
     M3Reranker(model=tiny).postprocess_nodes(found, query_str=QUERY)
     assert [one.node for one in found] == make_nodes()
     assert [one.score for one in found] == [0.1 * i for i in range(len(found))]
@@ -86,20 +86,20 @@ def test_equal_scores_keep_their_order(tiny):
     assert [one.node_id for one in best] == ["b", "a", "c"]
 
 
-async def test_async_gives_what_sync_gives(tiny, found):
+async def test_async_equals_sync(tiny, found):
     reranker = M3Reranker(model=tiny)
     assert await reranker.apostprocess_nodes(found, query_str=QUERY) == reranker.postprocess_nodes(
         found, query_str=QUERY
     )
 
 
-async def test_the_event_loop_goes_on_while_it_reranks(fresh, found, monkeypatch):
+async def test_reranking_does_not_block_the_event_loop(fresh, found, monkeypatch):
     passes_need_the_loop(fresh, monkeypatch)
     assert await M3Reranker(model=fresh).apostprocess_nodes(found, query_str=QUERY)
     assert fresh.passes
 
 
-def test_stored_vectors_are_used_again(index, fresh, found):
+def test_stored_vectors_are_used(index, fresh, found):
     before = fresh.encoded
     best = M3Reranker(index=index).postprocess_nodes(found, query_str=QUERY)
     assert fresh.encoded == before + 1  # the query
@@ -108,7 +108,7 @@ def test_stored_vectors_are_used_again(index, fresh, found):
         assert one.score == pytest.approx(expected[one.node_id], abs=5e-3)
 
 
-def test_only_what_is_missing_is_encoded(index, fresh, found):
+def test_only_unknown_texts_are_encoded(index, fresh, found):
     found[0] = NodeWithScore(node=TextNode(id_="new", text="A node from elsewhere."))
     before = fresh.encoded
     best = M3Reranker(index=index, top_n=8).postprocess_nodes(found, query_str=QUERY)
@@ -116,7 +116,7 @@ def test_only_what_is_missing_is_encoded(index, fresh, found):
     assert {one.node_id for one in best} == {one.node_id for one in found}
 
 
-def test_a_text_that_was_changed_is_encoded_again(index, fresh, found):
+def test_a_changed_text_is_encoded_again(index, fresh, found):
     found[0].node.text = "How do I measure soil moisture?"
     before = fresh.encoded
     best = M3Reranker(index=index).postprocess_nodes(found, query_str=QUERY)
@@ -125,24 +125,24 @@ def test_a_text_that_was_changed_is_encoded_again(index, fresh, found):
     assert best[0].score == pytest.approx(1, abs=1e-4)
 
 
-def test_the_model_is_the_indexs(index, fresh):
+def test_the_default_model_is_that_of_the_index(index, fresh):
     assert M3Reranker(index=index).model is fresh
 
 
-def test_retrieving_and_reranking_costs_one_pass_a_query(fresh, nodes):
+def test_retrieving_and_reranking_needs_one_pass_per_query(fresh, nodes):
     retriever = M3EnsembleRetriever.from_nodes(nodes, model=fresh)
     reranker = M3Reranker(index=retriever.index)
     reranker.postprocess_nodes(retriever.retrieve(QUERY), query_str=QUERY)
     assert fresh.encoded == len(nodes) + 1
 
 
-def test_retrieving_and_reranking_without_the_index_costs_no_second_pass(fresh, nodes):
+def test_reranking_without_the_index_needs_no_second_pass(fresh, nodes):
     retriever = M3EnsembleRetriever.from_nodes(nodes, model=fresh)
     M3Reranker(model=fresh).postprocess_nodes(retriever.retrieve(QUERY), query_str=QUERY)
     assert fresh.encoded == len(nodes) + 1  # the memo
 
 
-def test_it_tells_what_it_reranks(tiny, found, listener):
+def test_reranking_sends_events(tiny, found, listener):
     best = M3Reranker(model=tiny, top_n=2).postprocess_nodes(found, query_str=QUERY)
     (start,), (end,) = listener.of(ReRankStartEvent), listener.of(ReRankEndEvent)
     assert (start.top_n, start.model_name) == (2, "tiny")
@@ -151,23 +151,23 @@ def test_it_tells_what_it_reranks(tiny, found, listener):
     assert [one.node_id for one in end.nodes] == [one.node_id for one in best]
 
 
-def test_it_tells_callbacks_too(tiny, found):
+def test_reranking_calls_callbacks(tiny, found):
     handler = LlamaDebugHandler(print_trace_on_end=False)
     reranker = M3Reranker(model=tiny, callback_manager=CallbackManager([handler]))
     reranker.postprocess_nodes(found, query_str=QUERY)
     assert len(handler.get_event_pairs(CBEventType.RERANKING)) == 1
 
 
-def test_nothing_gives_nothing(tiny):
+def test_no_nodes(tiny):
     assert M3Reranker(model=tiny).postprocess_nodes([], query_str=QUERY) == []
 
 
-def test_without_a_query_it_says_so(tiny, found):
+def test_a_query_is_required(tiny, found):
     with pytest.raises(InputError, match="needs a query"):
         M3Reranker(model=tiny).postprocess_nodes(found)
 
 
-def test_bm25_cannot_rerank(tiny, found):
+def test_bm25_is_not_supported(tiny, found):
     reranker = M3Reranker(model=tiny, mode="all", weights={"bm25": 1})
     with pytest.raises(InputError, match="dense, sparse and colbert"):
         reranker.postprocess_nodes(found, query_str=QUERY)
@@ -181,11 +181,11 @@ def test_an_index_of_another_model_is_an_error(tiny, tiny_folder, found, monkeyp
             reranker.postprocess_nodes(found, query_str=QUERY)
 
 
-def test_results_become_json(tiny, found):
+def test_results_can_be_saved_as_json(tiny, found):
     for one in M3Reranker(model=tiny).postprocess_nodes(found, QueryBundle(QUERY)):
         assert json.loads(one.model_dump_json())["scores"] == one.scores
 
 
-def test_fields_alone_make_it_again(tiny):
+def test_fields_restore_the_component(tiny):
     reranker = M3Reranker(model=tiny, top_n=3, mode="all", weights=[1.0, 0.5, 0.2])
     assert M3Reranker.from_dict(reranker.to_dict()).to_dict() == reranker.to_dict()

@@ -1,4 +1,4 @@
-"""M3EnsembleRetriever and M3SparseRetriever."""
+"""The two retrievers: nodes, scores, settings and passes."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ from m3rag.llama_index import (
     M3SparseRetriever,
 )
 from tests.conftest import passes_need_the_loop
-from tests.llama_index.conftest import QUESTIONS, make_nodes
+from tests.llama_index.conftest import QUERIES, make_nodes
 
 BOTH = [M3EnsembleRetriever, M3SparseRetriever]
 ENGLISH = MetadataFilters(filters=[MetadataFilter(key="lang", value="en")])
@@ -39,30 +39,30 @@ def test_it_is_a_retriever(kind):
     assert issubclass(kind, BaseRetriever)
 
 
-@pytest.mark.parametrize("question", QUESTIONS)
-def test_it_gives_the_hits_of_the_index(ensemble, question):
-    hits = ensemble.index.search(question, 4)
-    found = ensemble.retrieve(question)
+@pytest.mark.parametrize("query", QUERIES)
+def test_nodes_and_scores_equal_the_hits_of_the_index(ensemble, query):
+    hits = ensemble.index.search(query, 4)
+    found = ensemble.retrieve(query)
     assert ids(found) == [hit.passage.id for hit in hits]
     assert [one.score for one in found] == [hit.score for hit in hits]
 
 
 @pytest.mark.parametrize("kind", BOTH)
-async def test_async_gives_what_sync_gives(tiny, nodes, kind):
+async def test_async_equals_sync(tiny, nodes, kind):
     retriever = kind.from_nodes(nodes, model=tiny)
-    for question in QUESTIONS:
-        assert await retriever.aretrieve(question) == retriever.retrieve(question)
+    for query in QUERIES:
+        assert await retriever.aretrieve(query) == retriever.retrieve(query)
 
 
 @pytest.mark.parametrize("kind", BOTH)
 @pytest.mark.parametrize("k", [1, 3])
-async def test_similarity_top_k_counts_both_ways(tiny, nodes, kind, k):
+async def test_similarity_top_k(tiny, nodes, kind, k):
     retriever = kind.from_nodes(nodes, model=tiny, similarity_top_k=k)
     assert len(retriever.retrieve("the soil and the plants")) == k
     assert len(await retriever.aretrieve("the soil and the plants")) == k
 
 
-def test_all_scores_come_along_as_floats(ensemble):
+def test_each_node_has_all_scores_as_floats(ensemble):
     for found in ensemble.retrieve("soil moisture sensor"):
         assert isinstance(found, M3NodeWithScore)
         assert list(found.scores) == ["dense", "sparse", "colbert"]
@@ -77,8 +77,8 @@ def test_the_fused_score_is_the_weighted_mean_of_the_others(tiny, nodes):
         assert found.score == pytest.approx(expected, abs=1e-6)
 
 
-def test_weights_count_under_rrf(tiny, nodes):
-    """LlamaIndex's own fusion ignores them."""
+def test_rrf_uses_the_weights(tiny, nodes):
+    """LlamaIndex's own fusion ignores the weights."""
 
     def order(weights, fusion="rrf"):
         retriever = M3EnsembleRetriever.from_nodes(
@@ -92,7 +92,7 @@ def test_weights_count_under_rrf(tiny, nodes):
     assert order({"dense": 0.001, "colbert": 1000}) == by_colbert
 
 
-def test_rrf_scores_are_those_of_the_formula(tiny, nodes):
+def test_rrf_scores_follow_the_formula(tiny, nodes):
     retriever = M3EnsembleRetriever.from_nodes(
         nodes, model=tiny, weights={"dense": 2, "colbert": 1}, fusion="rrf", similarity_top_k=8
     )
@@ -111,7 +111,7 @@ def test_a_preset_of_weights(tiny, nodes):
     assert "sombra" in ids(retriever.retrieve("Los helechos y la sombra"))
 
 
-def test_bm25_can_join(tiny, nodes):
+def test_bm25_as_a_channel(tiny, nodes):
     retriever = M3EnsembleRetriever.from_nodes(
         nodes, model=tiny, channels=["dense", "bm25"], weights={"dense": 1}
     )
@@ -119,7 +119,7 @@ def test_bm25_can_join(tiny, nodes):
 
 
 @pytest.mark.parametrize("kind", BOTH)
-def test_filters_count(tiny, nodes, kind):
+def test_filters(tiny, nodes, kind):
     retriever = kind.from_nodes(nodes, model=tiny, filters=ENGLISH, similarity_top_k=8)
     assert {found.metadata["lang"] for found in retriever.retrieve("soil Sensor")} == {"en"}
 
@@ -128,21 +128,19 @@ def test_filters_count(tiny, nodes, kind):
     ("settings", "message"),
     [
         ({"candidates": 2}, "candidates=2 cannot give k=4"),
-        ({"balance": "lang", "fusion": "rrf"}, "ranks do not see"),
-        ({"similarity_top_k": 0}, "k must be a whole number"),
-        ({"weights": "best"}, "No weights are called 'best'"),
-        ({"fusion": "sum"}, "No fusion is called 'sum'"),
+        ({"balance": "lang", "fusion": "rrf"}, "uses ranks only"),
+        ({"similarity_top_k": 0}, "`k` must be an integer"),
+        ({"weights": "best"}, "Unknown weights 'best'"),
+        ({"fusion": "sum"}, "got 'sum'"),
     ],
 )
-def test_settings_that_cannot_be_served_are_refused_before_anything_is_encoded(
-    fresh, nodes, settings, message
-):
+def test_invalid_settings_are_refused_before_encoding(fresh, nodes, settings, message):
     with pytest.raises(InputError, match=message):
         M3EnsembleRetriever.from_nodes(nodes, model=fresh, **settings)
     assert fresh.encoded == 0
 
 
-def test_nodes_come_back_as_they_were_with_the_same_hash(ensemble):
+def test_nodes_are_returned_as_they_were_added(ensemble):
     originals = {node.node_id: node for node in make_nodes()}
     for found in ensemble.retrieve("soil moisture sensor"):
         assert found.node == originals[found.node_id]
@@ -150,13 +148,13 @@ def test_nodes_come_back_as_they_were_with_the_same_hash(ensemble):
 
 
 @pytest.mark.parametrize("kind", BOTH)
-def test_nodes_that_go_in_are_left_alone(tiny, nodes, kind):
+def test_added_nodes_are_not_changed(tiny, nodes, kind):
     kind.from_nodes(nodes, model=tiny).retrieve("soil")
     assert nodes == make_nodes()
 
 
-async def test_equal_texts_with_different_ids_stay_two(tiny):
-    """LlamaIndex's fusion merges them by their hash, LangChain's by their text."""
+async def test_equal_texts_with_different_ids_are_two_nodes(tiny):
+    """LlamaIndex's own fusion merges nodes by their hash, LangChain's by their text."""
     twins = [TextNode(id_=i, text="Ferns like shade.") for i in ("a", "b")]
     retriever = M3EnsembleRetriever.from_nodes(twins, model=tiny)
     found = retriever.retrieve("Who likes shade?")
@@ -168,56 +166,56 @@ def test_scores_below_zero_keep_their_order(tiny, nodes):
     retriever = M3EnsembleRetriever.from_nodes(
         nodes, model=tiny, weights={"dense": 1}, similarity_top_k=8
     )
-    scores = [found.score for found in retriever.retrieve("Hub")]
+    scores = [found.get_score() for found in retriever.retrieve("Hub")]
     assert min(scores) < 0
     assert scores == sorted(scores, reverse=True)
 
 
 @pytest.mark.parametrize("kind", BOTH)
-def test_results_become_json(tiny, nodes, kind):
+def test_results_can_be_saved_as_json(tiny, nodes, kind):
     for found in kind.from_nodes(nodes, model=tiny).retrieve("soil moisture sensor"):
         saved = json.loads(found.model_dump_json())
         assert saved["score"] == found.score
         assert saved["scores"] == found.scores
 
 
-def test_one_pass_a_text_and_one_a_query(fresh, nodes):
+def test_one_pass_per_text_and_query(fresh, nodes):
     retriever = M3EnsembleRetriever.from_nodes(nodes, model=fresh)
     assert fresh.encoded == len(nodes)
     retriever.retrieve("soil moisture sensor")
     assert fresh.encoded == len(nodes) + 1
 
 
-async def test_queries_that_wait_together_share_passes(fresh, nodes):
+async def test_concurrent_queries_share_passes(fresh, nodes):
     retriever = M3EnsembleRetriever.from_nodes(nodes, model=fresh)
     before = fresh.passes
-    await asyncio.gather(*(retriever.aretrieve(f"question {i}") for i in range(20)))
+    await asyncio.gather(*(retriever.aretrieve(f"query {i}") for i in range(20)))
     assert fresh.passes - before < 20
 
 
 @pytest.mark.parametrize("kind", BOTH)
-async def test_the_event_loop_goes_on_while_it_retrieves(fresh, nodes, kind, monkeypatch):
+async def test_retrieving_does_not_block_the_event_loop(fresh, nodes, kind, monkeypatch):
     retriever = kind.from_nodes(nodes, model=fresh)
     before = fresh.passes
     passes_need_the_loop(fresh, monkeypatch)
-    assert all(await asyncio.gather(*(retriever.aretrieve(question) for question in QUESTIONS)))
+    assert all(await asyncio.gather(*(retriever.aretrieve(query) for query in QUERIES)))
     assert fresh.passes > before
 
 
-def test_threads_get_what_one_thread_gets(ensemble):
-    expected = [ensemble.retrieve(question) for question in QUESTIONS * 5]
+def test_threads_get_the_same_nodes(ensemble):
+    expected = [ensemble.retrieve(query) for query in QUERIES * 5]
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(ensemble.retrieve, QUESTIONS * 5)) == expected
+        assert list(pool.map(ensemble.retrieve, QUERIES * 5)) == expected
 
 
-def test_it_tells_what_it_retrieves(ensemble, listener):
+def test_retrieving_sends_events(ensemble, listener):
     found = ensemble.retrieve("soil")
     (event,) = listener.of(RetrievalEndEvent)
     assert ids(event.nodes) == ids(found)
     assert event.nodes[0].scores == found[0].scores
 
 
-def test_a_query_bundle_will_do(ensemble):
+def test_a_query_bundle(ensemble):
     assert ensemble.retrieve(QueryBundle("soil")) == ensemble.retrieve("soil")
 
 
@@ -228,14 +226,14 @@ def test_an_index_node_leads_to_its_object(tiny):
     assert ids(retriever.retrieve("soil")) == ["inner"]
 
 
-def test_over_an_index_that_exists(tiny):
+def test_an_existing_index(tiny):
     index = M3Index.open(model=tiny)
     index.add(["Ferns like shade.", "A cactus needs sun."])
     (found,) = M3EnsembleRetriever(index, similarity_top_k=1).retrieve("Who likes shade?")
     assert found.text == "Ferns like shade."
 
 
-def test_in_a_folder_it_lasts(tiny, nodes, tmp_path):
+def test_an_index_in_a_folder_persists(tiny, nodes, tmp_path):
     first = M3EnsembleRetriever.from_nodes(nodes, model=tiny, path=tmp_path / "kb")
     expected = first.retrieve("soil moisture sensor")
     first.index.close()
@@ -260,12 +258,12 @@ def test_from_documents_splits_them(tiny):
     assert text[found.node.start_char_idx : found.node.end_char_idx] == found.text
 
 
-def test_without_a_model_it_is_the_processs_shared_one(monkeypatch, tiny, nodes):
+def test_the_default_is_the_shared_model(monkeypatch, tiny, nodes):
     monkeypatch.setattr("m3rag.model.shared.shared_model", lambda *name: tiny)
     assert M3EnsembleRetriever.from_nodes(nodes).index.model is tiny
 
 
-def test_sparse_finds_what_shares_a_token_only(tiny, nodes):
+def test_sparse_finds_only_nodes_that_share_a_token(tiny, nodes):
     retriever = M3SparseRetriever.from_nodes(nodes, model=tiny, similarity_top_k=8)
     found = retriever.retrieve("moisture")
     assert ids(found)[0] == "sensor"
@@ -273,10 +271,10 @@ def test_sparse_finds_what_shares_a_token_only(tiny, nodes):
     assert all(one.scores == {"sparse": one.score} and one.score > 0 for one in found)
 
 
-def test_sparse_keeps_no_colbert_vectors(tiny, nodes):
+def test_sparse_stores_no_colbert_vectors(tiny, nodes):
     assert M3SparseRetriever.from_nodes(nodes, model=tiny).index.manifest.colbert == "off"
 
 
-def test_an_empty_question_is_an_error(ensemble):
+def test_an_empty_query_is_an_error(ensemble):
     with pytest.raises(InputError, match="The query is empty"):
         ensemble.retrieve(" ")

@@ -1,4 +1,4 @@
-"""A model folder is loaded whole and sound, or not at all."""
+"""A model folder is loaded only if it is complete and valid."""
 
 import json
 import shutil
@@ -36,13 +36,13 @@ def test_a_folder_that_is_not_a_model(tmp_path):
     load_error(tmp_path, r"no config\.json: it is not a model folder")
 
 
-def test_a_name_that_the_hub_cannot_provide(monkeypatch, tmp_path):
+def test_an_unknown_name_on_the_hub(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     load_error("nobody/no-such-model", "hub cannot provide 'nobody/no-such-model'")
 
 
-def test_a_warm_cache_serves_offline(monkeypatch, tmp_path, tiny_folder):
+def test_a_cached_model_loads_offline(monkeypatch, tmp_path, tiny_folder):
     snapshot = tmp_path / "models--somebody--m3" / "snapshots" / "0123456789abcdef"
     shutil.copytree(tiny_folder, snapshot)
     refs = tmp_path / "models--somebody--m3" / "refs"
@@ -72,7 +72,7 @@ def test_a_missing_head_is_never_random(folder, name):
 
 def test_a_head_of_the_wrong_shape(folder):
     torch.save({"weight": torch.zeros(1, 99), "bias": torch.zeros(1)}, folder / "sparse_linear.pt")
-    load_error(folder, r"weight \(1, 99\).*needs \(1, 256\)")
+    load_error(folder, r"weight of shape \(1, 99\).*needs \(1, 256\)")
 
 
 def test_a_head_with_other_tensors(folder):
@@ -99,7 +99,7 @@ def test_a_truncated_file(folder, name):
 
 def test_no_weights(folder):
     (folder / "model.safetensors").unlink()
-    load_error(folder, r"no weights: neither model\.safetensors nor pytorch_model\.bin")
+    load_error(folder, r"no weights: neither model\.safetensors nor pytorch_model\.bin exists")
 
 
 def test_a_missing_tensor(folder):
@@ -115,7 +115,7 @@ def test_a_config_of_other_sizes(folder):
     (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": layers + 1}))
     load_error(folder, rf"16 differences.*layer\.{layers}\..* is missing")
     (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": width + 8}))
-    load_error(folder, rf"is \({width},\), not \({width + 8},\)")
+    load_error(folder, rf"has the shape \({width},\), expected \({width + 8},\)")
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -123,7 +123,7 @@ def test_nan_in_the_weights(folder, bad):
     tensors = safetensors.torch.load_file(folder / "model.safetensors")
     tensors["encoder.layer.1.output.dense.weight"][3, 5] = bad
     safetensors.torch.save_file(tensors, folder / "model.safetensors")
-    load_error(folder, r"layer\.1\.output\.dense\.weight holds NaN or infinity")
+    load_error(folder, r"layer\.1\.output\.dense\.weight contains NaN or infinity")
 
 
 def test_nan_in_a_head(folder):
@@ -131,7 +131,7 @@ def test_nan_in_a_head(folder):
         {"weight": torch.full((1, 256), float("nan")), "bias": torch.zeros(1)},
         folder / "sparse_linear.pt",
     )
-    load_error(folder, r"sparse_linear\.weight holds NaN")
+    load_error(folder, r"sparse_linear\.weight contains NaN")
 
 
 def test_a_tokenizer_of_a_larger_model(folder):
@@ -145,30 +145,32 @@ def test_a_tokenizer_of_a_larger_model(folder):
 def test_bin_weights_and_shards_are_the_same_model(folder, tiny):
     tensors = safetensors.torch.load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
-    tensors["pooler.dense.weight"] = torch.zeros(256, 256)  # exports have it, M3 does not use it
+    tensors["pooler.dense.weight"] = torch.zeros(256, 256)  # in some exports; M3 does not use it
     torch.save(tensors, folder / "pytorch_model.bin")
     with M3Model.load(folder, dtype="float32") as model:
         assert model.fingerprint == tiny.fingerprint
-        same = model.encode(["soil"]).dense
-    assert np.allclose(same, tiny.encode(["soil"]).dense, atol=1e-6)  # memory may lie otherwise
+        dense = model.encode(["soil"]).dense
+    # Memory may be aligned differently.
+    assert np.allclose(dense, tiny.encode(["soil"]).dense, atol=1e-6)
 
     names = sorted(tensors)
     shards = {name: f"model-0000{i % 2 + 1}-of-00002.safetensors" for i, name in enumerate(names)}
     (folder / "pytorch_model.bin").unlink()
     for shard in set(shards.values()):
-        part = {n: tensors[n] for n in names if shards[n] == shard}
+        part = {name: tensors[name] for name in names if shards[name] == shard}
         safetensors.torch.save_file(part, folder / shard)
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
     with M3Model.load(folder, dtype="float32") as model:
         assert model.fingerprint == tiny.fingerprint
 
 
-def test_written_and_read_again(tmp_path, tiny_folder, tiny):
+def test_a_written_checkpoint_can_be_read(tmp_path, tiny_folder, tiny):
     checkpoint.write(checkpoint.read(tiny_folder), tmp_path / "copy")
     with M3Model.load(tmp_path / "copy", dtype="float32") as model:
         assert model.fingerprint == tiny.fingerprint
-        same = model.encode(["soil"]).dense
-    assert np.allclose(same, tiny.encode(["soil"]).dense, atol=1e-6)  # memory may lie otherwise
+        dense = model.encode(["soil"]).dense
+    # Memory may be aligned differently.
+    assert np.allclose(dense, tiny.encode(["soil"]).dense, atol=1e-6)
 
 
 def test_other_weights_have_another_fingerprint(folder, tiny):
@@ -181,7 +183,7 @@ def test_tiny_is_small_enough_to_bundle(tiny_folder):
     assert sum(f.stat().st_size for f in tiny_folder.rglob("*") if f.is_file()) <= 25_000_000
 
 
-def test_a_model_may_bring_weights_of_its_own(folder, tmp_path):
+def test_a_checkpoint_can_have_its_own_presets(folder, tmp_path):
     weights = {"default": {"dense": 0.1, "sparse": 0.3, "colbert": 1.0}}
     (folder / "presets.json").write_text(json.dumps(weights))
     with M3Model.load(folder) as model:
@@ -190,6 +192,6 @@ def test_a_model_may_bring_weights_of_its_own(folder, tmp_path):
     assert checkpoint.read(tmp_path / "copy").presets == weights
 
 
-def test_weights_that_are_none(folder):
+def test_invalid_presets(folder):
     (folder / "presets.json").write_text('{"default": [1, 0.3, 1]}')
     load_error(folder, "not a JSON object of weights such as")

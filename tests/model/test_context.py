@@ -1,4 +1,4 @@
-"""Long texts: several `<s>` in one text (MCLS), and passages that are read together."""
+"""Long texts: several `<s>` in one text (MCLS), and passages that are encoded together."""
 
 import itertools
 from pathlib import Path
@@ -29,7 +29,7 @@ def split_into(text, n):
 
 @pytest.fixture(scope="module")
 def reference(tiny, tiny_folder):
-    """A plain forward of transformers over token ids: hidden states, term weights, ColBERT rows."""
+    """A forward pass of transformers: token ids -> hidden states, term weights, ColBERT vectors."""
     encoder = XLMRobertaModel.from_pretrained(
         tiny_folder, add_pooling_layer=False, dtype=torch.float32, attn_implementation="eager"
     ).eval()
@@ -45,42 +45,42 @@ def reference(tiny, tiny_folder):
     return forward
 
 
-def check(tiny, one, ids, weights, vectors, rows):
-    """The lexical and ColBERT views of one text are those of these rows of a plain forward."""
-    expected = {}
+def check(tiny, encoding, ids, weights, vectors, rows):
+    """Compare the sparse and ColBERT views of one text with rows of a transformers pass."""
+    expected: dict[int, float] = {}
     for id_, weight in zip(np.array(ids)[rows].tolist(), weights[rows].tolist(), strict=True):
         if id_ not in tiny.tokenizer.unweighted and weight > 0:
             expected[id_] = max(weight, expected.get(id_, 0.0))
-    assert one.sparse[0].keys() == expected.keys()
+    assert encoding.sparse[0].keys() == expected.keys()
     for id_, weight in expected.items():
-        assert one.sparse[0][id_] == pytest.approx(weight, abs=2e-5)
-    np.testing.assert_allclose(one.colbert[0], vectors[rows], atol=2e-5)
+        assert encoding.sparse[0][id_] == pytest.approx(weight, abs=2e-5)
+    np.testing.assert_allclose(encoding.colbert[0], vectors[rows], atol=2e-5)
 
 
 @pytest.mark.parametrize("step", [7, 256])
-def test_mcls_is_a_plain_forward_with_cls_put_in_by_hand(tiny, reference, step):
+def test_mcls_equals_transformers_with_cls_inserted_by_hand(tiny, reference, step):
     content = tiny.token_ids([LONG])[0][:1500]
-    (text,) = [LONG]
     bos, eos = tiny.tokenizer.bos, tiny.tokenizer.eos
-    ids, heads = [], []
+    ids: list[int] = []
+    cls: list[int] = []
     for start in range(0, len(content), step):
-        heads.append(len(ids))
+        cls.append(len(ids))
         ids += [bos, *content[start : start + step]]
     ids.append(eos)
     hidden, weights, vectors = reference(ids)
     with pytest.warns(TruncationWarning):
-        enc = tiny.encode([text], mcls=step, max_length=len(ids))
+        enc = tiny.encode([LONG], mcls=step, max_length=len(ids))
     assert enc.n_tokens[0] == len(ids)
-    dense = F.normalize(hidden[heads].mean(0), dim=-1)
+    dense = F.normalize(hidden[cls].mean(0), dim=-1)
     np.testing.assert_allclose(enc.dense[0], dense.numpy(), atol=2e-5)
-    check(tiny, enc, ids, weights, vectors, np.delete(np.arange(len(ids)), heads))
+    check(tiny, enc, ids, weights, vectors, np.delete(np.arange(len(ids)), cls))
 
 
-def test_mcls_leaves_texts_within_a_step_as_they_are(tiny):
+def test_mcls_does_not_change_texts_within_one_step(tiny):
     texts = [*PARTS, "the " * 16]
-    plain, same = tiny.encode(texts), tiny.encode(texts, mcls=16)
-    np.testing.assert_allclose(plain.dense, same.dense, atol=2e-6)
-    np.testing.assert_array_equal(plain.n_tokens, same.n_tokens)
+    plain, with_mcls = tiny.encode(texts), tiny.encode(texts, mcls=16)
+    np.testing.assert_allclose(plain.dense, with_mcls.dense, atol=2e-6)
+    np.testing.assert_array_equal(plain.n_tokens, with_mcls.n_tokens)
     longer = tiny.encode(["the " * 17], mcls=16)
     assert longer.n_tokens[0] == 17 + 2 + 1
     assert len(longer.colbert[0]) == 17 + 1
@@ -99,24 +99,24 @@ def test_mcls_keeps_the_limit(tiny, limit, step):
     assert cut.ids[-2] != tiny.tokenizer.bos
 
 
-def test_the_memo_tells_the_ways_of_reading_apart(fresh):
+def test_the_memo_distinguishes_mcls_max_length_and_documents(fresh):
     text = "soil moisture " * 20
-    ways = [{}, {"mcls": 8}, {"mcls": 16}, {"max_length": 30}]
+    options: list[dict[str, int]] = [{}, {"mcls": 8}, {"mcls": 16}, {"max_length": 30}]
     with pytest.warns(TruncationWarning):
-        dense = [fresh.encode([text], **way).dense for way in ways]
+        dense = [fresh.encode([text], **option).dense for option in options]
     alone = fresh.encode(PARTS)
     together = fresh.encode(PARTS, documents=["a"] * 5)
-    passed = fresh.passes
+    passes_so_far = fresh.passes
     for first, second in itertools.combinations(dense, 2):
         assert np.abs(first - second).max() > 1e-4
     assert np.abs(alone.dense - together.dense).max() > 1e-3
     np.testing.assert_array_equal(fresh.encode([text], mcls=8).dense, dense[1])
     again = fresh.encode(PARTS, documents=["b"] * 5)
     np.testing.assert_array_equal(again.dense, together.dense)
-    assert fresh.passes == passed, "all of it is known"
+    assert fresh.passes == passes_so_far, "everything was in the memo"
 
 
-def test_passages_are_read_together_as_in_a_plain_forward(tiny, reference):
+def test_passages_encoded_together_equal_one_transformers_pass(tiny, reference):
     bos, eos = tiny.tokenizer.bos, tiny.tokenizer.eos
     texts = [[bos, *ids, eos] for ids in tiny.token_ids(PARTS)]
     ids = [id_ for text in texts for id_ in text]
@@ -133,7 +133,7 @@ def test_passages_are_read_together_as_in_a_plain_forward(tiny, reference):
         start += len(text)
 
 
-def test_a_text_alone_in_its_document_is_as_it_was(tiny):
+def test_a_document_of_one_text_changes_nothing(tiny):
     texts = [*PARTS, LONG[:3000]]
     plain = tiny.encode(texts)
     for documents in ([None] * 6, list("abcdef"), [None, "a", None, "b", "c", None]):
@@ -143,7 +143,7 @@ def test_a_text_alone_in_its_document_is_as_it_was(tiny):
         assert alone.n_tokens.tolist() == plain.n_tokens.tolist()
 
 
-def test_long_documents_are_read_in_even_passes(fresh):
+def test_long_documents_are_split_into_even_passes(fresh):
     pieces = split_into(LONG, 12)
     lengths = [len(ids) + 2 for ids in fresh.token_ids(pieces)]
     limit = sum(lengths) * 2 // 5
@@ -169,27 +169,28 @@ def test_every_text_is_in_one_pass_that_fits(lengths):
 
 def test_progress_counts_texts_not_passes(tiny):
     reports = []
-    documents = ["told"] * 5 + [None]
-    tiny.encode([*PARTS, "new"], documents=documents, progress=lambda *one: reports.append(one))
+    documents = ["shared"] * 5 + [None]
+    tiny.encode(
+        [*PARTS, "new"], documents=documents, progress=lambda *report: reports.append(report)
+    )
     assert reports[-1] == ("encoding", 6, 6)
 
 
-async def test_both_without_blocking(tiny):
+async def test_aencode_equals_encode(tiny):
     enc = await tiny.aencode(PARTS, documents=["fern"] * 5, mcls=4)
-    np.testing.assert_array_equal(
-        enc.dense, tiny.encode(PARTS, documents=["fern"] * 5, mcls=4).dense
-    )
+    expected = tiny.encode(PARTS, documents=["fern"] * 5, mcls=4)
+    np.testing.assert_array_equal(enc.dense, expected.dense)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"mcls": 0}, "mcls is a number of tokens from 1, such as 256, got 0"),
+        ({"mcls": 0}, "`mcls` must be an integer of at least 1, such as 256, got 0"),
         ({"mcls": True}, "got True"),
         ({"documents": ["a"]}, "one document, or None, for each of the 2 texts"),
         ({"documents": "ab"}, "got 'ab'"),
     ],
 )
-def test_what_cannot_be(tiny, arguments, message):
+def test_invalid_arguments(tiny, arguments, message):
     with pytest.raises(InputError, match=message):
         tiny.encode(["soil", "water"], **arguments)

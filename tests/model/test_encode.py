@@ -1,4 +1,4 @@
-"""One call, one pass, three views; bad input has an error of its own."""
+"""One call gives three views in one pass; invalid input raises a specific error."""
 
 import asyncio
 import gc
@@ -56,7 +56,7 @@ def test_indexing_and_slicing(tiny):
     chosen = enc[[4, 1]]
     np.testing.assert_array_equal(chosen.dense, enc.dense[[4, 1]])
     assert sum(len(e) for e in enc) == len(enc)
-    with pytest.raises(IndexError, match="text 99 of an encoding of 18"):
+    with pytest.raises(IndexError, match="Text 99 is out of range for an encoding of 18 texts"):
         enc[99]
 
 
@@ -68,14 +68,14 @@ def test_no_texts(tiny):
     assert len(enc.sparse) == len(enc.colbert) == 0
 
 
-def test_a_view_not_asked_for(tiny):
+def test_a_view_that_was_not_requested(tiny):
     enc = tiny.encode(["soil"], colbert=False)
     assert enc.channels == ("dense", "sparse")
     with pytest.raises(InputError, match="no colbert view"):
         _ = enc.colbert
 
 
-def test_one_pass_for_all_views_and_none_for_known_texts(fresh):
+def test_one_pass_for_all_views_and_none_for_texts_in_the_memo(fresh):
     fresh.encode(["soil", "water"])
     assert (fresh.passes, fresh.encoded) == (1, 2)
     fresh.encode(["water", "soil"], dense=True, sparse=False, colbert=False)
@@ -83,7 +83,7 @@ def test_one_pass_for_all_views_and_none_for_known_texts(fresh):
     assert (fresh.passes, fresh.encoded) == (1, 2)
 
 
-def test_colbert_later_needs_a_pass(fresh):
+def test_requesting_colbert_later_needs_a_pass(fresh):
     fresh.encode(["soil"], colbert=False)
     assert len(fresh.encode(["soil"]).colbert[0]) > 1
     assert fresh.passes == 2
@@ -103,14 +103,14 @@ def test_memo_is_bounded_in_bytes():
         assert 0 < len(memo) < 300
 
 
-def test_memo_can_be_switched_off():
+def test_memo_can_be_turned_off():
     with M3Model.load("tiny", dtype="float32", memo_bytes=0) as model:
         model.encode(["soil"])
         model.encode(["soil"])
         assert model.passes == 2
 
 
-def test_truncation_is_loud(tiny):
+def test_truncation_gives_a_warning(tiny):
     with pytest.warns(
         TruncationWarning, match=r"1 of 2 texts cut to 16 tokens.*text 1, has 1,400"
     ) as w:
@@ -120,12 +120,12 @@ def test_truncation_is_loud(tiny):
     assert enc.n_tokens.tolist() == [len(tiny.token_ids(["short"])[0]) + 2, 16]
 
 
-def test_a_cut_text_keeps_its_end_of_sentence(tiny):
+def test_a_cut_text_keeps_its_end_of_sentence_token(tiny):
     [cut] = tiny.tokenizer.cut(["soil moisture " * 100], 16)
     assert (cut.ids[0], cut.ids[-1], len(cut.ids)) == (tiny.tokenizer.bos, tiny.tokenizer.eos, 16)
 
 
-def test_ten_megabytes_of_text_cost_no_more_than_the_limit(tiny):
+def test_only_the_start_of_ten_megabytes_is_encoded(tiny):
     text = "soil moisture sensors measure water. " * 280_000
     with pytest.warns(TruncationWarning, match=r"cut to 8,192 tokens.*10,360,000 characters"):
         enc = tiny.encode([text], colbert=False)
@@ -138,7 +138,7 @@ def test_progress_counts_every_text(tiny):
     assert reports == [("encoding", i + 1, 300) for i in range(300)]
 
 
-def test_a_failing_progress_is_the_callers_error_only(fresh):
+def test_an_error_of_the_progress_callback_reaches_only_its_caller(fresh):
     def fail(stage, done, total):
         raise ZeroDivisionError
 
@@ -150,10 +150,10 @@ def test_a_failing_progress_is_the_callers_error_only(fresh):
 @pytest.mark.parametrize(
     ("texts", "match"),
     [
-        ("one string", "texts is one string"),
-        ([1], r"texts\[0\] is int"),
-        (["fine", None], r"texts\[1\] is NoneType"),
-        ([b"bytes"], r"texts\[0\] is bytes"),
+        ("one string", "`texts` must be a list, got one string"),
+        ([1], r"texts\[0\] must be a str, got int"),
+        (["fine", None], r"texts\[1\] must be a str, got NoneType"),
+        ([b"bytes"], r"texts\[0\] must be a str, got bytes"),
         (["lone \ud800 surrogate"], r"lone surrogate at character 5"),
     ],
 )
@@ -170,11 +170,11 @@ def test_max_length_out_of_range(tiny, limit):
 
 @pytest.mark.parametrize("limit", [5.0, "5", True])
 def test_max_length_of_the_wrong_type(tiny, limit):
-    with pytest.raises(InputError, match="must be an int"):
+    with pytest.raises(InputError, match="`max_length` must be an integer, got"):
         tiny.encode(["soil"], max_length=limit)
 
 
-def test_nothing_asked_for(tiny):
+def test_no_view_requested(tiny):
     with pytest.raises(InputError, match="all False"):
         tiny.encode(["soil"], dense=False, sparse=False, colbert=False)
 
@@ -182,12 +182,12 @@ def test_nothing_asked_for(tiny):
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"dtype": "float64"}, "choose"),
+        ({"dtype": "float64"}, '"bfloat16" or "float16", got \'float64\''),
         ({"dtype": "float16", "device": "cpu"}, "emulated"),
         ({"device": "abacus"}, "no device"),
     ],
 )
-def test_impossible_settings(options, match):
+def test_invalid_settings(options, match):
     with pytest.raises(InputError, match=match):
         M3Model.load("tiny", **options)
 
@@ -207,39 +207,39 @@ def test_a_closed_model(tiny_folder):
         model.encode(["soil"])
 
 
-def test_a_forgotten_model_ends_its_thread(tiny_folder):
+def test_collecting_a_model_ends_its_thread(tiny_folder):
     model = M3Model.load(tiny_folder)
-    thread, gone = model._worker._thread, weakref.ref(model)
+    thread, reference = model._worker._thread, weakref.ref(model)
     del model
     gc.collect()
-    assert gone() is None
+    assert reference() is None
     thread.join(5)
     assert not thread.is_alive()
 
 
-def test_closing_answers_those_who_wait(tiny_folder):
+def test_closing_fails_waiting_requests(tiny_folder):
     model = M3Model.load(tiny_folder, dtype="float32")
     errors = []
 
-    def ask():
+    def encode():
         try:
             model.encode([f"a long request, text {i} " * 30 for i in range(2000)])
         except InputError as error:
             errors.append(error)
 
-    thread = threading.Thread(target=ask)
+    thread = threading.Thread(target=encode)
     thread.start()
     while model.passes == 0:
         time.sleep(0.001)
     model.close()
     thread.join(10)
-    assert "closed before" in str(errors[0])
+    assert "closed before it encoded this text" in str(errors[0])
 
 
 async def test_aencode_equals_encode(tiny):
     enc = await tiny.aencode(TEXTS)
-    exact = tiny.encode(TEXTS)
-    np.testing.assert_array_equal(enc.dense, exact.dense)
+    expected = tiny.encode(TEXTS)
+    np.testing.assert_array_equal(enc.dense, expected.dense)
 
 
 async def test_aencode_leaves_the_event_loop_free(fresh, monkeypatch):
@@ -261,12 +261,12 @@ def test_a_short_request_overtakes_a_long_one(fresh):
     order = []
     started = threading.Event()
 
-    def long():
+    def encode_long():
         texts = [f"passage {i} " * 40 for i in range(600)]
         fresh.encode(texts, progress=lambda *_: started.set())
         order.append("long")
 
-    thread = threading.Thread(target=long)
+    thread = threading.Thread(target=encode_long)
     thread.start()
     started.wait(10)
     fresh.encode(["a question"])
@@ -275,9 +275,9 @@ def test_a_short_request_overtakes_a_long_one(fresh):
     assert order == ["short", "long"]
 
 
-def test_what_waits_together_is_encoded_together(fresh):
+def test_waiting_requests_are_encoded_together(fresh):
     gate = threading.Event()
-    # The progress of the first request holds the model's thread until the others wait.
+    # The progress callback of the first request blocks the model's thread until the others wait.
     first = threading.Thread(
         target=fresh.encode, args=(["first"],), kwargs={"progress": lambda *_: gate.wait(10)}
     )

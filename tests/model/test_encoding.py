@@ -1,4 +1,4 @@
-"""ColBERT vectors that are gathered one text after the other."""
+"""ColBERT vectors that are appended text by text."""
 
 import tracemalloc
 
@@ -12,29 +12,29 @@ from m3rag.errors import InputError
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 @pytest.mark.parametrize("texts", [1, 2, 500])
-def test_gathered_one_by_one_is_what_is_stacked_at_once(texts, dtype):
+def test_appending_one_by_one_equals_stacking_at_once(texts, dtype):
     rng = np.random.default_rng(texts)
     rows = [rng.normal(size=(rng.integers(1, 40), 8)).astype(dtype) for _ in range(texts)]
     growing = GrowingMultiVectors()
-    for one in rows:
-        growing.append(one)
-    found, expected = growing.complete(), MultiVectors.from_rows(rows)
-    np.testing.assert_array_equal(found.offsets, expected.offsets)
-    np.testing.assert_array_equal(found.vectors, expected.vectors)
-    assert found.vectors.dtype == dtype
-    assert found.vectors.flags.owndata
-    assert found.vectors.flags.c_contiguous
+    for matrix in rows:
+        growing.append(matrix)
+    actual, expected = growing.complete(), MultiVectors.from_rows(rows)
+    np.testing.assert_array_equal(actual.offsets, expected.offsets)
+    np.testing.assert_array_equal(actual.vectors, expected.vectors)
+    assert actual.vectors.dtype == dtype
+    assert actual.vectors.flags.owndata
+    assert actual.vectors.flags.c_contiguous
 
 
-def test_what_was_appended_may_change_afterwards():
+def test_appended_vectors_are_copied():
     growing, first = GrowingMultiVectors(), np.ones((2, 4), np.float32)
     growing.append(first)
     first[:] = 7
     assert growing.complete().vectors.max() == 1
 
 
-def test_nothing_gathered_is_an_error():
-    with pytest.raises(InputError, match="No ColBERT vectors"):
+def test_nothing_appended_is_an_error():
+    with pytest.raises(InputError, match="No ColBERT vectors were appended"):
         GrowingMultiVectors().complete()
 
 
@@ -50,7 +50,7 @@ def test_encoding_many_texts_never_holds_their_vectors_twice():
     assert peak < 1.5 * vectors.nbytes
 
 
-def test_colbert_vectors_of_bulk_work_push_nothing_out_of_the_memo():
+def test_colbert_vectors_of_long_requests_displace_nothing_in_the_memo():
     texts = [f"passage {i}" for i in range(1100)]
     with M3Model.load("tiny", dtype="float32", memo_bytes=4_000_000) as model:
         model.encode(["a question"])

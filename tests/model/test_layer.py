@@ -1,4 +1,4 @@
-"""A packed layer is the layer of transformers that it was made of."""
+"""A packed layer computes the same as the transformers layer that it is made from."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from m3rag.model.kernels.attention import PACKED
 from m3rag.model.kernels.layer import PackedLayer
 from m3rag.model.kernels.onednn import packable
 
-pytestmark = pytest.mark.skipif(not packable(torch.float32), reason="oneDNN is not here")
+pytestmark = pytest.mark.skipif(not packable(torch.float32), reason="needs oneDNN")
 
 
 @pytest.mark.parametrize("activation", ["gelu", "relu", "gelu_new"])
@@ -29,6 +29,6 @@ def test_the_same_hidden_states(activation, runs):
         torch.nn.init.normal_(parameter, std=0.5)
     hidden = torch.randn(1, sum(texts * length for texts, length in runs), 32)
     with torch.inference_mode():
-        right = layer(hidden, None, runs=runs)
-        found = PackedLayer(layer)(hidden.clone(), None, runs=runs)
-    torch.testing.assert_close(found, right, atol=1e-5, rtol=1e-5)
+        expected = layer(hidden, None, runs=runs)
+        actual = PackedLayer(layer)(hidden.clone(), None, runs=runs)
+    torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-5)

@@ -1,4 +1,4 @@
-"""oneDNN's products equal torch's and numpy's; "auto" is what the CPU multiplies in hardware."""
+"""oneDNN's products equal torch's and NumPy's; "auto" is a dtype that the CPU has in hardware."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from m3rag.model.kernels.onednn import PackedLinear, inner_products, packable
 from tests.conftest import TEXTS
 
 CPU = torch.device("cpu")
-needs_packing = pytest.mark.skipif(not packable(torch.float32), reason="oneDNN is not here")
+needs_packing = pytest.mark.skipif(not packable(torch.float32), reason="needs oneDNN")
 
 
 @needs_packing
@@ -27,30 +27,30 @@ def test_the_same_products(rows):
 
 @needs_packing
 @pytest.mark.parametrize("rows", [1, 16, 129])
-def test_products_side_by_side_and_their_gelu(rows):
+def test_concatenated_products_with_gelu(rows):
     torch.manual_seed(rows)
     first, second, x = nn.Linear(96, 48), nn.Linear(96, 32), torch.randn(rows, 96)
     with torch.inference_mode():
-        right = nn.functional.gelu(torch.cat([first(x), second(x)], -1))
-        found = PackedLinear(first, second, gelu=True)(x)
-    torch.testing.assert_close(found, right, atol=1e-5, rtol=1e-5)
+        expected = nn.functional.gelu(torch.cat([first(x), second(x)], -1))
+        actual = PackedLinear(first, second, gelu=True)(x)
+    torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_without_onednn_layers_stay(monkeypatch, tiny):
-    monkeypatch.setattr(network, "packable", lambda _: False)
+def test_without_onednn_layers_are_not_packed(monkeypatch, tiny):
+    monkeypatch.setattr(network, "packs_weights", lambda *_: False)
     with M3Model.load("tiny", dtype="float32") as plain:
         assert not any(isinstance(m, PackedLinear) for m in plain._worker._network.modules())
         difference = abs(plain.encode(TEXTS).dense - tiny.encode(TEXTS).dense).max()
     assert difference < 1e-5
 
 
-def test_no_bfloat16_packing_where_onednn_has_none(monkeypatch):
+def test_no_bfloat16_packing_if_onednn_does_not_support_it(monkeypatch):
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
     assert not packable(torch.bfloat16)
 
 
 @pytest.mark.parametrize(
-    ("amx", "avx512", "held", "dtype"),
+    ("amx", "avx512", "max_isa", "dtype"),
     [
         (False, False, "", torch.float32),
         (True, False, "", torch.bfloat16),
@@ -60,19 +60,19 @@ def test_no_bfloat16_packing_where_onednn_has_none(monkeypatch):
         (True, True, "AVX512_CORE_BF16", torch.bfloat16),
     ],
 )
-def test_auto_is_bfloat16_only_in_hardware(monkeypatch, amx, avx512, held, dtype):
+def test_auto_is_bfloat16_only_in_hardware(monkeypatch, amx, avx512, max_isa, dtype):
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
-    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", held)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", max_isa)
     assert choose_dtype("auto", CPU) == dtype
 
 
 @pytest.mark.parametrize(
-    ("held", "amx"), [("", True), ("ALL", True), ("AVX512_CORE_AMX", True), ("AVX2", False)]
+    ("max_isa", "amx"), [("", True), ("ALL", True), ("AVX512_CORE_AMX", True), ("AVX2", False)]
 )
-def test_amx_unless_onednn_is_held_to_less(monkeypatch, held, amx):
+def test_amx_unless_onednn_is_limited_to_less(monkeypatch, max_isa, amx):
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
-    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", held)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", max_isa)
     assert device.has_amx() == amx
 
 
@@ -83,7 +83,7 @@ def vectors(n, dtype=np.float32):
 @pytest.mark.parametrize("rows", [0, 1, 63, 64, 65, 1023, 1024, 1025, 2100])
 @pytest.mark.parametrize("columns", [1, 15, 16, 17, 33])
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
-def test_inner_products_are_numpys(rows, columns, dtype):
+def test_inner_products_equal_numpys(rows, columns, dtype):
     x, y = vectors(rows, dtype), vectors(5000)[:columns]
     products = inner_products(x, y)
     assert products.dtype == np.float32
@@ -93,13 +93,13 @@ def test_inner_products_are_numpys(rows, columns, dtype):
 
 def test_inner_products_of_read_only_arrays():
     x, y = vectors(70, np.float16), vectors(3)
-    kept = x.copy(), y.copy()
+    copies = x.copy(), y.copy()
     for array in (x, y):
         array.flags.writeable = False
     products = inner_products(x, y)
     np.testing.assert_allclose(products, x.astype(np.float32) @ y.T, atol=2e-5, rtol=1e-5)
-    np.testing.assert_array_equal(x, kept[0])
-    np.testing.assert_array_equal(y, kept[1])
+    np.testing.assert_array_equal(x, copies[0])
+    np.testing.assert_array_equal(y, copies[1])
 
 
 def test_inner_products_without_onednn(monkeypatch):

@@ -1,4 +1,4 @@
-"""The packed pass equals plain transformers, one text at a time, in float32."""
+"""A packed pass equals transformers with one text at a time, in float32."""
 
 import numpy as np
 import pytest
@@ -12,8 +12,8 @@ BUDGET = 256
 
 
 @pytest.mark.parametrize("words", [1, 5, 30, 120, 240, 900])
-def test_each_length_beside_one_token_and_longer_than_a_pass(words):
-    plain = XLMRobertaModel.from_pretrained(BUNDLED["tiny"], add_pooling_layer=False).eval()
+def test_texts_of_any_length_beside_texts_of_one_token(words):
+    reference = XLMRobertaModel.from_pretrained(BUNDLED["tiny"], add_pooling_layer=False).eval()
     texts = ["x", "plant " * words, "y", "water the fern " * (words // 3 + 1), "z"]
     with M3Model.load("tiny", dtype="float32", batch_tokens=BUDGET) as model:
         ours = model.encode(texts)
@@ -22,8 +22,8 @@ def test_each_length_beside_one_token_and_longer_than_a_pass(words):
     head = torch.load(BUNDLED["tiny"] / "colbert_linear.pt", weights_only=True)
     for i, tokens in enumerate(ids):
         with torch.inference_mode():
-            hidden = plain(torch.tensor([tokens])).last_hidden_state[0]
+            hidden = reference(torch.tensor([tokens])).last_hidden_state[0]
             vectors = hidden[1:] @ head["weight"].float().T + head["bias"].float()
-        for found, exact in ((ours.dense[i], hidden[0]), (ours.colbert[i], vectors)):
-            expected = torch.nn.functional.normalize(exact, dim=-1).numpy()
-            np.testing.assert_allclose(found, expected, atol=1e-5)
+        for actual, vector in ((ours.dense[i], hidden[0]), (ours.colbert[i], vectors)):
+            expected = torch.nn.functional.normalize(vector, dim=-1).numpy()
+            np.testing.assert_allclose(actual, expected, atol=1e-5)

@@ -1,4 +1,4 @@
-"""The numbers of FlagEmbedding 1.4.2 and sentence-transformers, measured against themselves."""
+"""The numbers equal those of FlagEmbedding 1.4.2 and sentence-transformers."""
 
 import os
 import warnings
@@ -12,19 +12,19 @@ from m3rag.model import checkpoint
 from m3rag.model.lookup import BUNDLED
 from tests.conftest import TEXTS
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # theirs
+pytestmark = pytest.mark.filterwarnings("ignore")  # warnings of the other libraries
 
 LONG = "Cross-lingual retrieval over long documents 长文档 检索 المستندات. " * 900
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """The bundled encoder with random heads: nothing may depend on the trained values."""
+    """The bundled encoder with random heads, so that nothing depends on the trained values."""
     read = checkpoint.read(BUNDLED["tiny"])
     rng = torch.Generator().manual_seed(3)
     heads = {
         "sparse_linear": {
-            # Weights of about 1, as trained ones are: 1e-5 is meant in that scale.
+            # Term weights of about 1, as with trained heads: the tolerance of 1e-5 assumes it.
             "weight": torch.randn(1, 256, generator=rng) / 32,
             "bias": torch.randn(1, generator=rng) / 32,
         },
@@ -40,7 +40,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=["tiny", "random heads"])
 def pair(request, folder):
-    """(FlagEmbedding's model, ours) on the same checkpoint in float32."""
+    """FlagEmbedding's model and ours, with the same checkpoint in float32."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from FlagEmbedding import BGEM3FlagModel
@@ -63,11 +63,11 @@ def flag_encode(model, texts, max_length, batch_size=6):
 
 
 def assert_equal(flag, ours, n):
-    """Dense and ColBERT within 1e-5; sparse the same ids, weights within 1e-5."""
+    """Check that dense, ColBERT and sparse values differ by at most 1e-5, with the same ids."""
     np.testing.assert_allclose(ours.dense, flag["dense_vecs"], atol=1e-5)
     for i in range(n):
         theirs = {int(k): float(w) for k, w in flag["lexical_weights"][i].items()}
-        # An id whose weight is below the tolerance may round to zero on one side.
+        # A weight below the tolerance may be zero in one of them.
         for token in theirs.keys() ^ ours.sparse[i].keys():
             assert max(theirs.get(token, 0), ours.sparse[i].get(token, 0)) < 1e-5
         for token in theirs.keys() & ours.sparse[i].keys():
@@ -89,7 +89,7 @@ def test_mixed_batches_in_every_script(pair, max_length):
 def test_long_documents_beside_short_ones(pair, max_length):
     theirs, ours = pair
     texts = [LONG, "short", LONG[: len(LONG) // 3]]
-    flag = flag_encode(theirs, texts, max_length, batch_size=1)  # else it pads all to the longest
+    flag = flag_encode(theirs, texts, max_length, batch_size=1)  # no padding
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         encoding = ours.encode(texts, max_length=max_length)
@@ -101,7 +101,7 @@ def test_the_five_scores(pair):
     theirs, ours = pair
     pairs = [(TEXTS[i], TEXTS[j]) for i in range(8) for j in (1, 3, 5, 16)]
     weights = [0.4, 0.2, 0.4]
-    # One pair at a time: in a batch FlagEmbedding's padding floors its MaxSim at 0.
+    # One pair at a time: in a batch, FlagEmbedding's padding raises its MaxSim to at least 0.
     flag = [
         theirs.compute_score([p], max_passage_length=128, weights_for_different_modes=weights)
         for p in pairs
@@ -111,7 +111,7 @@ def test_the_five_scores(pair):
         scores = compute_score(ours, pairs, weights=weights, max_passage_length=128)
     assert set(scores) == set(flag[0])
     for name, values in scores.items():
-        expected = [np.ravel(scores_of_pair[name])[0] for scores_of_pair in flag]
+        expected = [np.ravel(pair_scores[name])[0] for pair_scores in flag]
         np.testing.assert_allclose(values, expected, atol=1e-5, err_msg=name)
 
 
@@ -135,9 +135,9 @@ def test_token_ids_equal_transformers():
 
 
 @pytest.mark.real_model
-@pytest.mark.skipif("M3RAG_REAL_MODEL" not in os.environ, reason="M3RAG_REAL_MODEL names no folder")
+@pytest.mark.skipif("M3RAG_REAL_MODEL" not in os.environ, reason="M3RAG_REAL_MODEL is not set")
 def test_the_published_scores_of_bge_m3():
-    """BAAI/bge-m3's README, float16 on a GPU: hence the tolerance (contract §1.4)."""
+    """The scores of BAAI/bge-m3's README are from float16 on a GPU, hence the tolerance."""
     model = M3Model.load(os.environ["M3RAG_REAL_MODEL"], dtype="float32")
     queries = ["What is BGE M3?", "Defination of BM25"]
     passages = [

@@ -1,4 +1,4 @@
-"""The process's shared models."""
+"""Shared models of a process."""
 
 import multiprocessing
 import threading
@@ -13,14 +13,14 @@ def test_the_same_arguments_give_the_same_model():
     assert shared_model("tiny", dtype="float32") is not shared_model("tiny", dtype="bfloat16")
 
 
-def test_threads_that_ask_together_load_once():
+def test_concurrent_threads_load_a_model_once():
     models, barrier = [], threading.Barrier(8)
 
-    def ask():
+    def load():
         barrier.wait()
         models.append(shared_model("tiny", dtype="float32", max_length=77))
 
-    threads = [threading.Thread(target=ask) for _ in range(8)]
+    threads = [threading.Thread(target=load) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -32,8 +32,8 @@ def _encode_in_child(connection):
     connection.send(shared_model("tiny", dtype="float32").encode(["soil"]).dense.tolist())
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # fork in a threaded process: the point
-def test_a_forked_process_loads_its_own():
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the test forks a process with threads
+def test_a_forked_process_loads_its_own_model():
     expected = shared_model("tiny", dtype="float32").encode(["soil"]).dense.tolist()
     fork = multiprocessing.get_context("fork")
     ours, theirs = fork.Pipe()

@@ -1,8 +1,8 @@
-"""The description of a model that other processes load it from."""
+"""The description from which other processes load a model."""
 
-import pickle  # noqa: TID251 (specs are made to be pickled)
 import subprocess
 import sys
+from multiprocessing.reduction import ForkingPickler
 
 import pytest
 
@@ -27,23 +27,25 @@ def test_another_process_loads_an_equal_model(tiny):
         "model = model_of(pickle.loads(sys.stdin.buffer.read()));"
         "print(model.fingerprint, model.dtype, model.max_length)"
     )
-    sent = pickle.dumps(tiny.spec)
-    done = subprocess.run([sys.executable, "-c", code], input=sent, capture_output=True, check=True)
+    pickled = bytes(ForkingPickler.dumps(tiny.spec))  # as multiprocessing sends it
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=pickled, capture_output=True, check=True
+    )
     assert done.stdout.decode().split() == [tiny.fingerprint, "float32", "8192"]
 
 
-def test_a_spec_is_the_processs_shared_model():
+def test_equal_specs_give_the_same_shared_model():
     spec = ModelSpec("tiny", dtype="float32", max_length=128)
     assert model_of(spec) is model_of(spec)
     assert model_of(spec).max_length == 128
 
 
-def test_other_weights_under_the_same_name_are_refused():
+def test_other_weights_with_the_same_name_are_an_error():
     with pytest.raises(ModelMismatchError, match=r"'tiny' has the fingerprint \w+ here, and 0123"):
         model_of(ModelSpec("tiny", dtype="float32", fingerprint="0123"))
 
 
-def test_importing_the_spec_needs_no_torch():
+def test_importing_the_spec_does_not_import_torch():
     code = "import m3rag.model, sys; m3rag.model.ModelSpec('tiny'); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -1,6 +1,6 @@
-"""What is computed beside a model starts no OpenMP threads, and changes nobody's number of them.
+"""The pool starts no OpenMP threads and does not change their number in other threads.
 
-Threads that compute have long time slices: those who wait for them run as soon as they wake.
+Computing threads have long time slices, so that threads that wait for them run when they wake up.
 """
 
 import ctypes
@@ -18,13 +18,13 @@ import torch
 from m3rag.threads import give_way, in_parts
 
 
-def numbers(_: int) -> tuple[int, int]:
+def thread_and_number(_: int) -> tuple[int, int]:
     return threading.get_ident(), torch.get_num_threads()
 
 
-def test_each_part_in_a_thread_that_computes_alone():
+def test_each_part_runs_in_a_thread_without_openmp_threads():
     before = torch.get_num_threads()
-    for thread, number in in_parts(numbers, range(8)):
+    for thread, number in in_parts(thread_and_number, range(8)):
         assert thread != threading.get_ident()
         assert number == 1
     assert torch.get_num_threads() == before
@@ -32,14 +32,14 @@ def test_each_part_in_a_thread_that_computes_alone():
         assert new.submit(torch.get_num_threads).result() == before
 
 
-def test_parts_keep_their_order_and_an_error_comes_back():
+def test_parts_keep_their_order_and_errors_are_raised():
     assert in_parts(abs, range(-20, 0)) == list(range(20, 0, -1))
     assert in_parts(abs, []) == []
     with pytest.raises(ZeroDivisionError):
         in_parts(lambda part: 1 // part, [1, 0])
 
 
-def test_a_forked_process_has_threads_of_its_own():
+def test_a_forked_process_has_its_own_threads():
     in_parts(abs, [1])
     child = multiprocessing.get_context("fork").Process(target=in_parts, args=(abs, [1]))
     child.start()
@@ -48,20 +48,20 @@ def test_a_forked_process_has_threads_of_its_own():
 
 
 def attributes(thread: int) -> tuple[int, int]:
-    """A thread's nice and the nanoseconds of its time slice, 0 where Linux tells none."""
-    found = ctypes.create_string_buffer(48)
+    """Return a thread's `nice` and its time slice in nanoseconds, 0 if Linux reports none."""
+    buffer = ctypes.create_string_buffer(48)
     number = {"x86_64": 315, "aarch64": 275}[platform.machine()]
-    assert ctypes.CDLL(None).syscall(number, thread, found, 48, 0) == 0
-    _, _, _, nice, _, runtime, _, _ = struct.unpack("=IIQiIQQQ", found.raw)
+    assert ctypes.CDLL(None).syscall(number, thread, buffer, 48, 0) == 0
+    _, _, _, nice, _, runtime, _, _ = struct.unpack("=IIQiIQQQ", buffer.raw)
     return nice, runtime
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="a system call of Linux")
-def test_threads_that_compute_give_way_and_are_as_nice_as_before(fresh):
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+def test_computing_threads_have_long_slices_and_keep_their_nice(fresh):
     nice, before = attributes(0)
     with ThreadPoolExecutor(1) as other:
         if not before or not other.submit(give_way).result():
-            pytest.skip("this Linux has no time slices to set")
+            pytest.skip("this version of Linux cannot set time slices")
     for thread in [fresh._worker._thread.native_id, *in_parts(native_id, range(8))]:
         assert attributes(thread) == (nice, 20_000_000)
     assert attributes(0) == (nice, before)

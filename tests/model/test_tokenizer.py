@@ -1,4 +1,4 @@
-"""Ids, spans and pieces, without state and without surprises on long texts."""
+"""Ids, spans and pieces of short and long texts, from any number of threads."""
 
 import threading
 
@@ -8,7 +8,7 @@ from tests.conftest import TEXTS
 
 
 @pytest.mark.parametrize("text", [t for t in TEXTS if t.strip()])
-def test_spans_point_into_the_text_as_given(tiny, text):
+def test_spans_are_positions_in_the_original_text(tiny, text):
     [spans] = tiny.tokenizer.spans([text])
     assert len(spans) == len(tiny.token_ids([text])[0])
     assert all(0 <= a <= b <= len(text) for a, b in spans)
@@ -24,11 +24,11 @@ def test_a_long_text_is_segmented_like_its_words(tiny):
     assert whole == [i for ids in tiny.token_ids(words) for i in ids]
     [spans] = tiny.tokenizer.spans([text])
     pieces = tiny.tokens(whole)
-    named = [(text[a:b], p) for (a, b), p in zip(spans, pieces, strict=True) if p != "▁"]
-    assert all(surface.strip() == piece.strip("▁") for surface, piece in named)
+    pairs = [(text[a:b], p) for (a, b), p in zip(spans, pieces, strict=True) if p != "▁"]
+    assert all(surface.strip() == piece.strip("▁") for surface, piece in pairs)
 
 
-def test_a_word_longer_than_a_block_is_still_read(tiny):
+def test_a_word_longer_than_a_block(tiny):
     [ids] = tiny.token_ids(["x" * 200_000])
     assert "".join(tiny.tokens(ids)).replace("▁", "") == "x" * 200_000
 
@@ -50,6 +50,6 @@ def test_threads_do_not_disturb_each_other(tiny):
     assert wrong == []
 
 
-def test_tokens_are_the_vocabularys_pieces(tiny):
+def test_tokens_are_pieces_of_the_vocabulary(tiny):
     [ids] = tiny.token_ids(["soil moisture"])
     assert "".join(tiny.tokens(ids)) == "▁soil▁moisture"

@@ -1,3 +1,5 @@
+"""Balancing the scores of groups."""
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,7 @@ def test_each_row_is_balanced_on_its_own():
     np.testing.assert_allclose(balanced(rows, GROUPS)[1], balanced(SCORES[::-1], GROUPS))
 
 
-def test_one_group_is_left_alone():
+def test_a_single_group_keeps_its_scores():
     np.testing.assert_array_equal(balanced(SCORES, np.array(["null"] * 10)), SCORES)
 
 

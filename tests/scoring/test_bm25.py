@@ -1,4 +1,4 @@
-"""BM25 against rank-bm25, whose idf differs, and by hand."""
+"""BM25 compared with its formula and with rank-bm25, whose idf differs."""
 
 import math
 
@@ -24,7 +24,7 @@ def stored(average):
     return BM25(average_length=average).passages(CORPUS)
 
 
-def test_the_stored_weight_by_hand():
+def test_the_stored_weight_follows_the_formula():
     weights = BM25(k1=1.2, b=0.75, average_length=10).passages([[7, 7, 7, 9]])[0]
     length = 1.2 * (1 - 0.75 + 0.75 * 4 / 10)
     expected = {7: 3 * 2.2 / (3 + length), 9: 1 * 2.2 / (1 + length)}
@@ -37,29 +37,29 @@ def test_idf_is_lucenes():
     )
 
 
-def test_with_rank_bm25s_idf_the_scores_are_rank_bm25s():
-    """Everything but the idf is the same, exactly."""
+def test_scores_equal_rank_bm25s_with_its_idf():
+    """Only the idf differs."""
     theirs = okapi()
     passages = stored(theirs.avgdl)
     for query in QUERIES:
-        asked = BM25().queries([query])
-        lifted = np.array([theirs.idf.get(int(t), 0.0) for t in asked.indices])
-        asked = SparseVectors(asked.indptr, asked.indices, (asked.values * lifted).astype("f4"))
-        scores = sparse_scores(asked, passages)[0]
+        vector = BM25().queries([query])
+        lifted = np.array([theirs.idf.get(int(t), 0.0) for t in vector.indices])
+        vector = SparseVectors(vector.indptr, vector.indices, (vector.values * lifted).astype("f4"))
+        scores = sparse_scores(vector, passages)[0]
         np.testing.assert_allclose(scores, theirs.get_scores(query), rtol=1e-5, atol=1e-5)
 
 
-def test_rankings_agree_with_rank_bm25_on_tokens_that_are_rare_enough():
-    """rank-bm25's idf is negative for a token in more than half of the passages, ours is not."""
+def test_rankings_agree_with_rank_bm25_on_rare_tokens():
+    """The idf of rank-bm25 is negative for a token in more than half of the passages."""
     theirs = okapi()
     passages = stored(theirs.avgdl)
     frequencies = {t: sum(t in text for text in CORPUS) for text in CORPUS for t in text}
     rare = [t for t, n in frequencies.items() if n < 10]
     for token in rare[:40]:
-        asked = BM25().queries([[token]])
+        vector = BM25().queries([[token]])
         weight = idf(len(CORPUS), np.array([frequencies[token]]))
-        asked = SparseVectors(asked.indptr, asked.indices, weight.astype(np.float32))
-        ours, reference = sparse_scores(asked, passages)[0], theirs.get_scores([token])
+        vector = SparseVectors(vector.indptr, vector.indices, weight.astype(np.float32))
+        ours, reference = sparse_scores(vector, passages)[0], theirs.get_scores([token])
         by_ours = np.lexsort((np.arange(len(CORPUS)), -ours.round(4)))
         scale = weight[0] / theirs.idf[token]
         by_reference = np.lexsort((np.arange(len(CORPUS)), -(reference * scale).round(4)))
@@ -75,7 +75,7 @@ def test_empty_texts_have_no_tokens():
     assert BM25().queries([[]])[0] == {}
 
 
-def test_longer_passages_are_held_back_unless_b_is_zero():
+def test_longer_passages_score_lower_unless_b_is_zero():
     texts = [[1] + [2] * 10, [1] + [2] * 500]
     short, long = (w[1] for w in BM25().passages(texts))
     assert short > long

@@ -1,4 +1,4 @@
-"""FlagEmbedding's five numbers, on the tiny model."""
+"""FlagEmbedding's five scores, with the bundled model."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ PAIRS = [
 ]
 
 
-def test_scores_follow_the_contract(tiny):
+def test_scores_follow_the_formulas(tiny):
     weights = (0.4, 0.2, 0.5)
     scores = compute_score(tiny, PAIRS, weights=weights)
     for i, (query, passage) in enumerate(PAIRS):
@@ -46,7 +46,7 @@ def test_weights_that_sum_to_zero_give_zero_not_nan(tiny):
     assert compute_score(tiny, PAIRS, weights=(0, 0, 0))["colbert+sparse+dense"] == [0.0] * 3
 
 
-def test_more_pairs_than_are_encoded_at_a_time(tiny, monkeypatch):
+def test_more_pairs_than_one_batch(tiny, monkeypatch):
     whole = compute_score(tiny, PAIRS)
     monkeypatch.setattr("m3rag.scoring.scores._PAIRS", 2)
     for name, column in compute_score(tiny, PAIRS).items():
@@ -54,7 +54,7 @@ def test_more_pairs_than_are_encoded_at_a_time(tiny, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore::m3rag.errors.TruncationWarning")
-def test_queries_and_passages_have_lengths_of_their_own(tiny):
+def test_queries_and_passages_have_separate_lengths(tiny):
     long = " ".join(["fern"] * 50)
     short = compute_score(tiny, [(long, long)], max_query_length=5)["colbert"][0]
     q, p = tiny.encode([long], max_length=5), tiny.encode([long])
@@ -64,7 +64,7 @@ def test_queries_and_passages_have_lengths_of_their_own(tiny):
 
 def test_a_single_pair_must_be_in_a_list(tiny):
     with pytest.raises(InputError, match=r"pairs\[0\].*\[\(query, passage\)\]"):
-        compute_score(tiny, ("a question", "a passage"))
+        compute_score(tiny, ("a query", "a passage"))
 
 
 @pytest.mark.parametrize("weights", [(1, 1), (1, -1, 1), (1, float("nan"), 1)])

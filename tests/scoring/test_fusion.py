@@ -1,4 +1,4 @@
-"""Weighted sum, reciprocal rank fusion, and the forms that weights may take."""
+"""Weighted sum, reciprocal rank fusion, and the forms of weights."""
 
 import numpy as np
 import pytest
@@ -53,7 +53,7 @@ def test_rrf_does_not_depend_on_the_order_of_passages():
     np.testing.assert_array_equal(reciprocal_rank_fusion(shuffled, weights), whole[order])
 
 
-def test_rrf_gives_nothing_for_no_common_token():
+def test_rrf_adds_nothing_without_a_common_token():
     fused = reciprocal_rank_fusion({"sparse": column(0.0, 0.2, 0.0)}, {"sparse": 1.0})
     assert fused == pytest.approx([0, 1 / 61, 0])
 
@@ -63,12 +63,12 @@ def test_rrf_ranks_a_dense_score_of_zero():
     assert fused == pytest.approx([1 / 61, 1 / 62])
 
 
-def test_rrf_takes_another_k():
+def test_rrf_with_another_k():
     fused = reciprocal_rank_fusion({"dense": column(0.5, 0.9)}, {"dense": 1.0}, k=1)
     assert fused == pytest.approx([1 / 3, 1 / 2])
 
 
-def test_nothing_fuses_to_nothing():
+def test_fusion_of_no_passages():
     assert weighted_sum({"dense": column()}, {"dense": 1.0}).shape == (0,)
     assert reciprocal_rank_fusion({"dense": column()}, {"dense": 1.0}).shape == (0,)
 
@@ -111,6 +111,6 @@ def test_a_parsed_preset_can_be_changed_without_changing_the_preset():
         ((1, True, 1), "weight of sparse must be a number"),
     ],
 )
-def test_bad_weights_are_refused_with_what_there_is(given, message):
+def test_invalid_weights(given, message):
     with pytest.raises(InputError, match=message):
         parse_weights(given)

@@ -1,4 +1,4 @@
-"""Inverted lists give what a scan of all entries gives."""
+"""Inverted lists give the same scores as a scan of all entries."""
 
 import numpy as np
 import pytest
@@ -9,8 +9,8 @@ from m3rag.scoring import InvertedLists, sparse_scores
 VOCABULARY = 30
 
 
-def drawn(rng, n, most):
-    """Passages of up to `most` distinct tokens; the first, the last and every fifth are empty."""
+def random_rows(rng, n, most):
+    """Return n passages of fewer than `most` tokens; every fifth and the last are empty."""
     rows = []
     for i in range(n):
         size = 0 if i % 5 == 0 or i == n - 1 else int(rng.integers(most))
@@ -22,9 +22,9 @@ def drawn(rng, n, most):
 @pytest.mark.parametrize("seed", range(5))
 def test_scores_equal_those_of_a_scan(seed):
     rng = np.random.default_rng(seed)
-    passages = SparseVectors.from_dicts(drawn(rng, 60, 12))
+    passages = SparseVectors.from_dicts(random_rows(rng, 60, 12))
     unknown = {VOCABULARY: 3.0, 2**31 - 1: 5.0}
-    queries = SparseVectors.from_dicts([*drawn(rng, 12, 8), unknown, {4: 2.0, **unknown}])
+    queries = SparseVectors.from_dicts([*random_rows(rng, 12, 8), unknown, {4: 2.0, **unknown}])
     lists, expected = InvertedLists(passages), sparse_scores(queries, passages)
     assert expected.any()
     for i in range(len(queries)):
@@ -33,14 +33,14 @@ def test_scores_equal_those_of_a_scan(seed):
         np.testing.assert_allclose(scores, expected[i], rtol=1e-7)
 
 
-def test_scores_by_hand():
+def test_scores_of_known_passages():
     lists = InvertedLists(SparseVectors.from_dicts([{}, {3: 0.5, 7: 2.0}, {7: 1.0}, {}]))
     scores = lists.scores(np.array([7, 9, 3], np.int32), np.array([2, 100, 4], np.float32))
     np.testing.assert_array_equal(scores, [0, 6, 2, 0])
 
 
 @pytest.mark.parametrize("rows", [[], [{}, {}, {}]])
-def test_nothing_to_find(rows):
+def test_passages_without_tokens(rows):
     lists = InvertedLists(SparseVectors.from_dicts(rows))
     tokens = np.array([1, 2], np.int32)
     np.testing.assert_array_equal(lists.scores(tokens, np.ones(2, np.float32)), np.zeros(len(rows)))
@@ -48,7 +48,7 @@ def test_nothing_to_find(rows):
 
 
 def test_counts_are_passages_with_the_token():
-    rows = drawn(np.random.default_rng(9), 80, 12)
+    rows = random_rows(np.random.default_rng(9), 80, 12)
     tokens = np.array([*range(VOCABULARY), VOCABULARY, 2**31 - 1], np.int32)
     counts = InvertedLists(SparseVectors.from_dicts(rows)).counts(tokens)
     assert counts.tolist() == [sum(int(t) in row for row in rows) for t in tokens]

@@ -1,4 +1,4 @@
-"""Which tokens matched."""
+"""The tokens that a query and a passage have in common."""
 
 import pytest
 
@@ -20,5 +20,5 @@ def test_products_add_up_to_the_sparse_score():
     assert sum(q * p for _, q, p in matched_tokens(query, passage)) == pytest.approx(0.375)
 
 
-def test_nothing_in_common_is_nothing():
+def test_no_common_tokens():
     assert matched_tokens({1: 1.0}, {2: 1.0}) == []

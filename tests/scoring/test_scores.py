@@ -1,4 +1,4 @@
-"""The three scores, each against the slowest way to compute it."""
+"""The three scores, each compared with a naive implementation."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def test_sparse_scores_sum_products_over_common_tokens():
     np.testing.assert_allclose(scores, naive, rtol=1e-6)
 
 
-def test_sparse_scores_of_token_ids_beyond_any_table():
+def test_sparse_scores_of_token_ids_beyond_the_table():
     big = 2**31 - 1
     q = SparseVectors.from_dicts([{3: 2.0, big: 5.0}, {}])
     p = SparseVectors.from_dicts([{big: 1.0}, {}, {3: 1.0, 4: 9.0}, {big - 1: 7.0}])
@@ -48,7 +48,7 @@ def test_sparse_scores_of_token_ids_beyond_any_table():
 
 
 def test_sparse_scores_do_not_lose_small_terms():
-    n = 20_000  # summed in float32 one after the other this is off by 1e-4, in float16 by 0.1
+    n = 20_000  # a sum in float32, one by one, is off by 1e-4, in float16 by 0.1
     q = SparseVectors.from_dicts([dict.fromkeys(range(n), 1.0)])
     p = SparseVectors.from_dicts([dict.fromkeys(range(n), 0.1)])
     assert sparse_scores(q, p)[0, 0] == pytest.approx(n * float(np.float32(0.1)), rel=1e-7)
@@ -68,7 +68,7 @@ def test_colbert_scores_are_the_mean_of_the_best_matches(dtype):
     np.testing.assert_allclose(scores, naive, atol=1e-6)
 
 
-def test_colbert_scores_cross_every_chunk_border(monkeypatch):
+def test_colbert_scores_do_not_depend_on_the_chunk_size(monkeypatch):
     q = unit(5, 8)
     p = MultiVectors.from_rows([unit(n, 8) for n in RNG.integers(1, 40, 60)])
     whole = colbert_scores(q, p)
@@ -84,7 +84,7 @@ def test_colbert_scores_have_no_floor_at_zero():
     assert colbert_scores(q, p)[0] == -1.0
 
 
-def test_colbert_scores_refuse_empty_texts():
+def test_colbert_scores_need_vectors():
     with pytest.raises(InputError, match="at least one vector"):
         colbert_scores(unit(2, 4), MultiVectors(np.array([0, 1, 1]), unit(1, 4)))
     with pytest.raises(InputError, match="at least one vector"):

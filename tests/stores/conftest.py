@@ -1,4 +1,4 @@
-"""A store of every kind."""
+"""A fixture for every kind of store."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def rng():
 
 @pytest.fixture(params=FACTORIES)
 def make_store(request, tmp_path):
-    """Opens stores of one kind and closes them again."""
+    """Return a function that opens stores of one kind; they are closed after the test."""
     opened = []
 
     def factory(name="kb"):
@@ -35,7 +35,7 @@ def store(make_store):
 
 @pytest.fixture
 def filled(store, rng):
-    """A store with 120 points, and the oracle that knows them."""
+    """A store with 120 points, and an oracle with the same points."""
     oracle, points = Oracle(), make(rng, named(120))
     store.add(points)
     oracle.add(points)

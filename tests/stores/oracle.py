@@ -1,10 +1,10 @@
-"""What a store should answer, in plain Python, one passage after the other."""
+"""The expected results of a store, computed in plain Python, one passage after the other."""
 
 import math
 
 
 class Oracle:
-    """Remembers points in a dict and scores them the slow way."""
+    """Points in a dict, scored by slow and simple loops."""
 
     def __init__(self):
         self.points = {}
@@ -24,17 +24,15 @@ class Oracle:
             self.points.pop(i, None)
 
     def scores(self, channel, plan):
-        """`{id: score}` of all passages."""
+        """Return `{id: score}` for all passages."""
         method = getattr(self, f"_{channel}")
         return {i: method(plan, *point[1:]) for i, point in self.points.items()}
 
-    def proposed(self, channel, plan, allowed=None):
-        """The ids of the best `plan.candidates` passages."""
+    def retrieved(self, channel, plan):
+        """Return the ids of the best `plan.candidates` passages."""
         scores = self.scores(channel, plan)
         if channel in ("sparse", "bm25"):
             scores = {i: s for i, s in scores.items() if s > 0}
-        if allowed is not None:
-            scores = {i: s for i, s in scores.items() if i in allowed}
         return sorted(scores, key=lambda i: -scores[i])[: plan.candidates]
 
     def _dense(self, plan, dense, sparse, bm25, colbert):

@@ -1,4 +1,4 @@
-"""Every store, and points to put into it. A new store is one more line in FACTORIES."""
+"""Every store, and points to add to it. A new store is one more line in FACTORIES."""
 
 import numpy as np
 
@@ -8,14 +8,14 @@ from m3rag.model import MultiVectors, SparseVectors
 from m3rag.stores.edge.store import EdgeStore
 from m3rag.stores.memory import MemoryStore
 
-DIM, COLBERT_DIM = 48, 32  # not the same, so that nobody takes one for the other
+DIM, COLBERT_DIM = 48, 32  # different, so that swapping them fails
 
 FACTORIES = {
     "memory": lambda folder: MemoryStore(),
     "edge": lambda folder: EdgeStore(folder, dim=DIM, colbert_dim=COLBERT_DIM),
 }
 
-TOLERANCE = {"dense": 1e-5, "sparse": 1e-5, "bm25": 1e-5, "colbert": 5e-3}  # 8 bits a dimension
+TOLERANCE = {"dense": 1e-5, "sparse": 1e-5, "bm25": 1e-5, "colbert": 5e-3}  # 8 bits per dimension
 
 
 def unit(rng, *shape):
@@ -29,7 +29,7 @@ def weights(rng, *, vocabulary=60, most=15):
 
 
 def make(rng, passages, *, dtype=np.float32):
-    """Points with random vectors for passages, or for ids."""
+    """Return points with random vectors for passages, or for ids."""
     passages = [
         p if isinstance(p, Passage) else Passage(id=p, text=f"text of {p}") for p in passages
     ]

@@ -1,4 +1,4 @@
-"""The engine's process: what it is made of, how it dies, and that nothing is lost by it."""
+"""The engine process: its messages, its imports, its end, and that no acknowledged data is lost."""
 
 import io
 import os
@@ -10,9 +10,11 @@ import threading
 import time
 from contextlib import closing
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from m3rag.documents import Passage
 from m3rag.errors import StorageError
@@ -57,10 +59,10 @@ def gone(pid, *, within):
 
 def test_messages_arrive_as_they_were_sent(pipe):
     reader, writer = pipe
-    arrays = [
+    arrays: list[NDArray[Any]] = [
         np.arange(6, dtype=np.int64).reshape(2, 3),
         np.zeros((0, 5), np.float32),
-        np.float32([]),
+        np.array([], np.float32),
         np.arange(12, dtype=np.float16).reshape(3, 4)[:, ::2],
         np.array(7, np.int32),
     ]
@@ -128,7 +130,7 @@ def test_an_engine_killed_amid_an_add_loses_nothing_acknowledged(store, rng):
     assert store.count() == 1000
 
 
-def test_ctrl_c_is_none_of_the_engines_business(store, rng):
+def test_the_engine_ignores_ctrl_c(store, rng):
     store.add(make(rng, named(3)))
     pid = store.process.pid
     os.kill(pid, signal.SIGINT)
@@ -164,7 +166,7 @@ def test_closing_ends_the_process(store):
         store.count()
 
 
-def test_an_index_that_is_not_closed_closes_at_the_end_of_the_program(tmp_path):
+def test_an_open_index_is_closed_at_the_end_of_the_program(tmp_path):
     code = f"""
 import numpy as np
 from pathlib import Path
@@ -233,19 +235,19 @@ def test_a_nearly_full_disk_is_refused_before_anything_is_written(store, rng, mo
 
 
 def add_until_refused(store, rng, batches):
-    """Add batches of passages; the ids of those that were acknowledged, and the error."""
-    acknowledged = set()
+    """Add batches until an error; return the ids that were acknowledged, and the message."""
+    acknowledged: set[str] = set()
     for passages in batches:
         try:
             store.add(make(rng, passages))
         except StorageError as error:
             return acknowledged, str(error)
         acknowledged |= {p.id for p in passages}
-    raise AssertionError("everything was taken")
+    raise AssertionError("every batch was added")
 
 
 def test_an_engine_that_cannot_write_loses_nothing(store, rng):
-    """A limit on the size of files stands for a disk that fills up in spite of the check."""
+    """Limit the size of files, as if the disk filled up despite the check."""
     store.add(make(rng, named(50)))
     limited = store.process.pid
     resource.prlimit(limited, resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))

@@ -1,4 +1,4 @@
-"""What only the store in a folder has: quantised large indexes, messages, bytes."""
+"""Features of the store in a folder only: quantized large indexes, messages, sizes."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -16,7 +16,7 @@ from m3rag.stores.memory import MemoryStore
 from tests.stores.stores import COLBERT_DIM, DIM, make, named, unit
 
 
-def test_a_large_index_is_quantised_and_scores_stay_exact(tmp_path, rng):
+def test_a_large_index_is_quantized_and_scores_stay_exact(tmp_path, rng):
     store = EdgeStore(tmp_path, dim=DIM, colbert_dim=COLBERT_DIM, quantize_from=1500)
     oracle = MemoryStore()
     for prefix in "ab":
@@ -44,7 +44,7 @@ def test_a_large_index_is_quantised_and_scores_stay_exact(tmp_path, rng):
     store.close()
 
 
-def test_points_are_cut_into_messages_by_their_bytes(rng, monkeypatch):
+def test_points_are_split_into_messages_by_their_bytes(rng, monkeypatch):
     points = make(rng, [Passage(f"p{i}", "x" * 1000) for i in range(100)])
     assert len(edge._messages(points)) == 1
     monkeypatch.setattr(edge, "_MESSAGE_BYTES", 20_000)
@@ -62,7 +62,7 @@ def test_a_full_disk_refuses_a_new_index(tmp_path, monkeypatch):
         EdgeStore(tmp_path, dim=DIM, colbert_dim=None)
 
 
-def test_colbert_is_stored_in_about_a_byte_a_dimension(tmp_path, rng):
+def test_colbert_takes_about_one_byte_per_dimension(tmp_path, rng):
     n, tokens = 200, 300
     points = make(rng, named(n))
     big = MultiVectors.from_rows([unit(rng, tokens, COLBERT_DIM) for _ in range(n)])

@@ -1,4 +1,4 @@
-"""Filters: what the dict means, in every store, and what is refused."""
+"""Filters: the meaning of the dict in every store, and the filters that are refused."""
 
 import pytest
 
@@ -91,13 +91,13 @@ def test_every_store_agrees(store, rng):
 
 
 @pytest.mark.parametrize(("spec", "expected"), CASES, ids=[str(spec) for spec, _ in CASES])
-def test_the_dict_form_says_the_same(spec, expected):
+def test_the_dict_of_a_filter_parses_to_the_same_filter(spec, expected):
     tree = parse_filter(spec)
     if tree is not None:
         assert parse_filter(filter_to_dict(tree)) == tree
 
 
-def test_trees_are_taken_as_they_are():
+def test_a_tree_is_returned_unchanged():
     tree = And((Equals("a", 1), Or((In("b", ("x", "y")), Not(Range("c", gte=1))))))
     assert parse_filter(tree) is tree
     assert parse_filter(filter_to_dict(tree)) == tree
@@ -106,12 +106,12 @@ def test_trees_are_taken_as_they_are():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("lang = es", "A filter is a dict"),
+        ("lang = es", "A filter must be a dict"),
         ({"$nor": [{"a": 1}]}, r"\$and, \$or, \$not"),
         ({"$and": {"a": 1}}, "takes a list"),
-        ({"$or": []}, "takes a list of one filter or more"),
-        ({"$or": [{}]}, "say something"),
-        ({"$not": {}}, "say something"),
+        ({"$or": []}, "takes a list of one or more filters"),
+        ({"$or": [{}]}, "filters with a condition"),
+        ({"$not": {}}, "filters with a condition"),
         ({"year": {"from": 3}}, "gt, gte, lt, lte"),
         ({"year": {}}, "gt, gte, lt, lte"),
         ({"year": {"gte": "2000"}}, "bounds must be numbers"),
@@ -124,6 +124,6 @@ def test_trees_are_taken_as_they_are():
         ({'a"b': "x"}, "quote or a backslash"),
     ],
 )
-def test_what_is_no_filter(spec, message):
+def test_an_invalid_filter_is_refused(spec, message):
     with pytest.raises(InputError, match=message):
         parse_filter(spec)

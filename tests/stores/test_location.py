@@ -1,4 +1,4 @@
-"""From a path or URL to the place of an index."""
+"""The location of an index, given its path or URL."""
 
 from pathlib import Path
 
@@ -59,7 +59,7 @@ def test_records_are_read_as_they_were_written(place):
     assert place.read("b.json") is None
 
 
-def test_what_a_folder_must_not_hold(tmp_path):
+def test_a_path_that_cannot_hold_an_index_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(FormatError, match="is a file"):
         FolderLocation(tmp_path / "file").exists()

@@ -1,4 +1,4 @@
-"""What every store does, each test against each store, scores against the oracle's."""
+"""The contract of a store: each test runs against each store, with the oracle's scores."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from m3rag.documents import Passage
 from m3rag.index import QueryPlan
-from m3rag.stores.filters import Equals, Not, Range
+from m3rag.stores.filters import Equals, Filter, Not, Range
 from m3rag.stores.memory import MemoryStore
 from tests.stores.stores import COLBERT_DIM, DIM, TOLERANCE, make, named, unit, weights
 
@@ -33,9 +33,9 @@ def scores(candidates, channel):
     return dict(zip(candidates.ids, candidates.scores[channel].tolist(), strict=True))
 
 
-def assert_scores(candidates, oracle, asked):
-    for channel in asked.score:
-        expected = oracle.scores(channel, asked)
+def assert_scores(candidates, oracle, query):
+    for channel in query.score:
+        expected = oracle.scores(channel, query)
         for i, score in scores(candidates, channel).items():
             assert score == pytest.approx(expected[i], abs=TOLERANCE[channel], rel=1e-5), channel
 
@@ -71,8 +71,8 @@ def test_the_same_id_replaces(store, rng):
     store.add(new)
     assert store.count() == 2
     assert store.get(["a"])[0].text == "new text"
-    asked = replace(plan(rng, ("dense",), ("dense", "sparse")), dense=new.dense[0])
-    (found,) = store.search([asked])
+    query = replace(plan(rng, ("dense",), ("dense", "sparse")), dense=new.dense[0])
+    (found,) = store.search([query])
     assert scores(found, "dense")["a"] == pytest.approx(1.0, abs=1e-5)
     assert store.term_weights(["a"])[0] == pytest.approx(new.sparse[0])
 
@@ -131,42 +131,42 @@ def test_dense_vectors_come_back(store, rng):
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
-def test_a_channel_proposes_its_best(filled, rng, channel):
+def test_a_channel_retrieves_its_best_passages(filled, rng, channel):
     store, oracle = filled
     for _ in range(5):
-        asked = plan(rng, (channel,), (channel,))
-        (found,) = store.search([asked])
-        best = oracle.proposed(channel, asked)
-        assert_scores(found, oracle, asked)
+        query = plan(rng, (channel,), (channel,))
+        (found,) = store.search([query])
+        best = oracle.retrieved(channel, query)
+        assert_scores(found, oracle, query)
         if channel != "colbert":
             assert set(found.ids) == set(best)
-        else:  # 8 bits a dimension may swap passages at the border
-            border = oracle.scores(channel, asked)[best[-1]] - TOLERANCE[channel]
-            assert len(found.ids) == asked.candidates
+        else:  # 8 bits per dimension may swap passages at the border
+            border = oracle.scores(channel, query)[best[-1]] - TOLERANCE[channel]
+            assert len(found.ids) == query.candidates
             assert min(scores(found, channel).values()) >= border - TOLERANCE[channel]
 
 
 def test_every_candidate_is_scored_by_every_channel(filled, rng):
     store, oracle = filled
-    asked = plan(rng, ("dense", "sparse", "bm25"), CHANNELS)
-    (found,) = store.search([asked])
-    union = {i for c in asked.retrieve for i in oracle.proposed(c, asked)}
+    query = plan(rng, ("dense", "sparse", "bm25"), CHANNELS)
+    (found,) = store.search([query])
+    union = {i for c in query.retrieve for i in oracle.retrieved(c, query)}
     assert set(found.ids) == union
     assert len(found.ids) == len(union)
-    assert_scores(found, oracle, asked)
+    assert_scores(found, oracle, query)
 
 
-def test_a_channel_may_score_without_proposing_and_the_reverse(filled, rng):
+def test_a_channel_may_score_without_retrieving_and_the_reverse(filled, rng):
     store, oracle = filled
-    asked = plan(rng, ("sparse",), ("dense", "colbert"))
-    (found,) = store.search([asked])
-    assert set(found.ids) == set(oracle.proposed("sparse", asked))
+    query = plan(rng, ("sparse",), ("dense", "colbert"))
+    (found,) = store.search([query])
+    assert set(found.ids) == set(oracle.retrieved("sparse", query))
     assert set(found.scores) == {"dense", "colbert"}
-    assert_scores(found, oracle, asked)
+    assert_scores(found, oracle, query)
 
 
 @pytest.mark.parametrize("channel", ["sparse", "bm25"])
-def test_no_common_token_is_zero_and_proposes_nothing(filled, rng, channel):
+def test_without_a_shared_token_the_score_is_zero_and_nothing_is_retrieved(filled, rng, channel):
     store, _ = filled
     nothing = replace(plan(rng, (channel,), (channel,)), sparse={999: 1.0}, bm25={999: 1.0})
     assert list(store.search([nothing])[0].ids) == []
@@ -177,15 +177,15 @@ def test_no_common_token_is_zero_and_proposes_nothing(filled, rng, channel):
 
 def test_a_query_without_tokens(filled, rng):
     store, _ = filled
-    asked = replace(plan(rng, ("dense", "sparse", "bm25"), CHANNELS), sparse={}, bm25={})
-    (found,) = store.search([asked])
-    assert len(found.ids) == asked.candidates
+    query = replace(plan(rng, ("dense", "sparse", "bm25"), CHANNELS), sparse={}, bm25={})
+    (found,) = store.search([query])
+    assert len(found.ids) == query.candidates
     assert not found.scores["sparse"].any()
     assert not found.scores["bm25"].any()
 
 
 def test_bm25_counts_what_exists_now(filled, rng):
-    """Not what a segment once held: replaced and deleted passages are out of the idf."""
+    """The idf does not count replaced and deleted passages that a segment still holds."""
     store, oracle = filled
     replacement = make(rng, named(40))
     store.add(replacement)
@@ -194,24 +194,24 @@ def test_bm25_counts_what_exists_now(filled, rng):
     store.delete(gone)
     oracle.delete(gone)
     for _ in range(5):
-        asked = plan(rng, ("bm25",), ("bm25",), candidates=100)
-        (found,) = store.search([asked])
-        assert set(found.ids) == set(oracle.proposed("bm25", asked))
-        assert_scores(found, oracle, asked)
+        query = plan(rng, ("bm25",), ("bm25",), candidates=100)
+        (found,) = store.search([query])
+        assert set(found.ids) == set(oracle.retrieved("bm25", query))
+        assert_scores(found, oracle, query)
 
 
 def test_several_plans_at_once_are_answered_one_by_one(filled, rng):
     store, _ = filled
-    asked = [
+    queries = [
         plan(rng),
         plan(rng, ("dense",), ("dense",), 3),
         plan(rng, ("sparse",), ("bm25", "sparse")),
     ]
-    together = store.search(asked)
-    for one, expected in zip(asked, together, strict=True):
-        (alone,) = store.search([one])
+    together = store.search(queries)
+    for query, expected in zip(queries, together, strict=True):
+        (alone,) = store.search([query])
         assert list(alone.scores) == list(expected.scores)
-        for channel in one.score:
+        for channel in query.score:
             assert scores(alone, channel) == pytest.approx(scores(expected, channel))
 
 
@@ -222,41 +222,41 @@ def test_more_candidates_than_passages_gives_all(filled, rng):
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
-def test_a_filter_limits_what_is_proposed(store, rng, channel):
+def test_only_passages_that_match_the_filter_are_retrieved(store, rng, channel):
     store.add(make(rng, [Passage(f"p{i}", "x", {"n": i}) for i in range(60)]))
-    asked = plan(rng, (channel,), (channel,), candidates=100)
-    (everything,) = store.search([asked])
-    (found,) = store.search([replace(asked, where=Range("n", lt=20))])
+    query = plan(rng, (channel,), (channel,), candidates=100)
+    (everything,) = store.search([query])
+    (found,) = store.search([replace(query, where=Range("n", lt=20))])
     expected = {i: s for i, s in scores(everything, channel).items() if int(i[1:]) < 20}
     assert scores(found, channel) == pytest.approx(expected)  # idf is of the whole store
 
 
-def test_optimize_changes_no_answer(filled, rng):
+def test_optimize_changes_no_result(filled, rng):
     store, oracle = filled
     store.delete(named(30))
     oracle.delete(named(30))
     store.optimize()
-    asked = plan(rng, ("dense", "sparse", "bm25"), CHANNELS)
-    (found,) = store.search([asked])
-    assert set(found.ids) == {i for c in asked.retrieve for i in oracle.proposed(c, asked)}
-    assert_scores(found, oracle, asked)
+    query = plan(rng, ("dense", "sparse", "bm25"), CHANNELS)
+    (found,) = store.search([query])
+    assert set(found.ids) == {i for c in query.retrieve for i in oracle.retrieved(c, query)}
+    assert_scores(found, oracle, query)
 
 
-def test_half_precision_colbert_vectors_are_taken(store, rng):
+def test_half_precision_colbert_vectors_are_accepted(store, rng):
     points = make(rng, named(5), dtype=np.float16)
     store.add(points)
-    asked = replace(plan(rng, ("colbert",), ("colbert",)), colbert=points.colbert[2].astype("f4"))
-    (found,) = store.search([asked])
+    query = replace(plan(rng, ("colbert",), ("colbert",)), colbert=points.colbert[2].astype("f4"))
+    (found,) = store.search([query])
     assert scores(found, "colbert")["p2"] == pytest.approx(1.0, abs=5e-3)
 
 
-def test_closing_twice_is_fine(store):
+def test_a_second_close_does_nothing(store):
     store.close()
     store.close()
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_any_history_gives_the_memory_stores_answers(store, seed):
+def test_any_history_gives_the_memory_stores_results(store, seed):
     rng = np.random.default_rng(seed)
     oracle = MemoryStore()
     for _ in range(25):
@@ -274,9 +274,10 @@ def test_any_history_gives_the_memory_stores_answers(store, seed):
         elif seed == 0:
             store.optimize()
         assert store.count() == oracle.count()
-    for where in (None, Range("n", gte=3)):
-        asked = plan(rng, ("dense", "sparse", "bm25"), CHANNELS, 10, where)
-        (found,), (expected,) = store.search([asked]), oracle.search([asked])
+    filters: list[Filter | None] = [None, Range("n", gte=3)]
+    for filter_ in filters:
+        query = plan(rng, ("dense", "sparse", "bm25"), CHANNELS, 10, filter_)
+        (found,), (expected,) = store.search([query]), oracle.search([query])
         assert set(found.ids) == set(expected.ids)
         for channel in CHANNELS:
             close = pytest.approx(scores(expected, channel), abs=TOLERANCE[channel])

@@ -1,4 +1,4 @@
-"""The retrieval set of `tests/evaluation`."""
+"""The fixtures of `tests/evaluation`, for the same retrieval set."""
 
 from tests.evaluation.conftest import passage_scores, report, scores, xquad
 

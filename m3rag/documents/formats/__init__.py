@@ -1,1 +1,1 @@
-"""One file per format: bytes or text in, `Content` out; imported when first needed."""
+"""One module per file format: bytes or text in, `Content` out; imported when first needed."""

@@ -1,4 +1,4 @@
-"""What a parser makes of a file, and the writer that parsers share."""
+"""The result of parsing a file, and the writer that parsers share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from m3rag.documents.document import Heading
 
 
 class Content(NamedTuple):
-    """A file's text and what is known about it; as in `Document`."""
+    """A file's text, headings, title and pages.
+
+    Attributes:
+        text: The text, as in `Document`.
+        headings: The headings, as in `Document`.
+        title: The title; None if there is none.
+        pages: The start of each page, as in `Document`.
+    """
 
     text: str
     headings: tuple[Heading, ...] = ()
@@ -17,7 +24,7 @@ class Content(NamedTuple):
 
 
 class Writer:
-    """Puts a text together block by block, and remembers where its headings start."""
+    """A builder that joins blocks to a text and records where the headings start."""
 
     def __init__(self) -> None:
         self.headings: list[Heading] = []
@@ -26,11 +33,11 @@ class Writer:
 
     @property
     def text(self) -> str:
-        """Everything written so far."""
+        """The text written so far."""
         return "".join(self._parts)
 
     def block(self, text: str, *, gap: str = "\n\n") -> int:
-        """Writes a paragraph or the like behind a gap, and returns where it starts."""
+        """Write a paragraph or another block after a gap, and return where it starts."""
         text = text.strip("\n").rstrip()
         if not text.strip():
             return self.length
@@ -41,18 +48,18 @@ class Writer:
         return start
 
     def heading(self, level: int, title: str) -> None:
-        """Writes a heading as a line of its own."""
+        """Write a heading as a line of its own."""
         title = " ".join(title.split())
         if title:
             self.headings.append(Heading(level, title, self.block(title)))
 
     def table(self, rows: list[list[str]]) -> None:
-        """Writes a table, one line for each row, the cells between bars."""
+        """Write a table, one line per row, with the cells between bars."""
         cells = ([" ".join(cell.split()) for cell in row] for row in rows)
         self.block("\n".join(f"| {' | '.join(row)} |" for row in cells if any(row)))
 
     def content(self, *, title: str | None = None, pages: tuple[int, ...] = ()) -> Content:
-        """Returns what was written; a document without a title is called by its first heading."""
+        """Return what was written; without a title, the first heading is the title."""
         title = " ".join((title or "").split()) or (self.headings[0].title if self.headings else "")
         return Content(self.text, tuple(self.headings), title or None, pages)
 

@@ -1,7 +1,8 @@
-"""Word documents (.docx): paragraphs, headings, lists and tables in order.
+"""Word documents (.docx): paragraphs, headings, lists and tables, in order.
 
-python-docx, because it knows the format's parts and styles. Its own `Paragraph.text` leaves out
-tracked insertions, content controls and text boxes, so the text is gathered from the XML.
+The parser uses python-docx, because it handles the format's parts and styles. Its
+`Paragraph.text` omits tracked insertions, content controls and text boxes, so the text is
+collected from the XML.
 """
 
 from __future__ import annotations
@@ -24,14 +25,15 @@ _RUNS = (
     ".//*[self::w:t or self::w:tab or self::w:br or self::w:cr or self::w:noBreakHyphen]"
     "[not(ancestor::*[local-name()='Fallback'])]"
 )
-_SIGNS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
+_CHARACTERS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 
 
 def parse(data: bytes) -> Content:
-    """Reads the body of a Word document; headers, footers and notes are left out."""
+    """Return the body of a Word document; headers, footers and notes are left out."""
     if data.startswith(_OLE):
         raise DocumentError(
-            "it is encrypted, or an old .doc under a new name: save it as .docx without password."
+            "it is encrypted, or an old .doc file with the suffix .docx. Save it as .docx without "
+            "a password."
         )
     document = docx.Document(BytesIO(data))
     writer = Writer()
@@ -56,7 +58,7 @@ def parse(data: bytes) -> Content:
 
 
 def _blocks(parent: Any) -> Iterator[Any]:
-    """Yields paragraphs and tables, those in content controls and tracked changes included."""
+    """Yield paragraphs and tables, including those in content controls and tracked changes."""
     for child in parent:
         if _name(child) in ("p", "tbl"):
             yield child
@@ -69,22 +71,22 @@ def _name(element: Any) -> str:
 
 
 def _text(element: Any) -> str:
-    """Returns all text under an element; paragraphs in it (cells, text boxes) end with a line."""
+    """Return all text in an element; paragraphs in it (cells, text boxes) are separate lines."""
     paragraphs = element.xpath(".//w:p[not(ancestor::*[local-name()='Fallback'])]")
     if paragraphs and _name(element) != "p":
         return "\n".join(map(_text, paragraphs))
-    return "".join(_SIGNS.get(_name(run), run.text or "") for run in element.xpath(_RUNS))
+    return "".join(_CHARACTERS.get(_name(run), run.text or "") for run in element.xpath(_RUNS))
 
 
 def _cells(row: Any) -> list[Any]:
-    """Returns the cells of a row; the ones that a cell above covers are left empty by Word."""
+    """Return the cells of a row; Word leaves those covered by a cell above empty."""
     return list(row.xpath("./w:tc | ./w:sdt/w:sdtContent/w:tc"))
 
 
 def _styles(document: WordDocument, block: Any) -> Iterator[Any]:
-    """Yields a paragraph's style, then the style it is based on, and so on."""
+    """Yield a paragraph's style, then the style it is based on, and so on."""
     style: Any = Paragraph(block, document._body).style
-    for _ in range(16):  # a broken file may run in circles
+    for _ in range(16):  # the styles of a broken file may form a circle
         if style is None:
             return
         yield style
@@ -92,7 +94,7 @@ def _styles(document: WordDocument, block: Any) -> Iterator[Any]:
 
 
 def _level(document: WordDocument, block: Any) -> int | None:
-    """Returns a heading's level, 0 for the document's title, None for any other block."""
+    """Return a heading's level, 0 for the document's title, None for any other block."""
     if _name(block) != "p":
         return None
     for style in _styles(document, block):

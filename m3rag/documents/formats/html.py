@@ -1,6 +1,7 @@
-"""HTML: what a reader sees of a page, as text with its paragraphs, lists and tables.
+"""HTML: the visible part of a page, as text with its paragraphs, lists and tables.
 
-beautifulsoup4 on lxml, because together they read any page that browsers do, broken ones included.
+The parser uses beautifulsoup4 on lxml, because together they read any page that browsers do,
+including broken ones.
 """
 
 from __future__ import annotations
@@ -12,25 +13,25 @@ from bs4.element import NavigableString, PreformattedString
 
 from m3rag.documents.formats.content import Content, Writer
 
-# Nobody reads these as the text of the page.
-_UNREAD = (
+# Elements that are not part of the page's text.
+_SKIPPED_TAGS = (
     "head script style noscript template nav footer svg iframe object canvas button select "
     "textarea annotation"
 )
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
-_WITHIN_A_LINE = (
+_INLINE_TAGS = (
     "a abbr acronym b bdi bdo big cite code data del dfn em font i ins kbd label mark math nobr "
     "output q rp rt ruby s samp small span strike strong sub sup time tt u var wbr img"
 )
-_DROPPED, _INLINE = frozenset(_UNREAD.split()), frozenset(_WITHIN_A_LINE.split())
-_DEEPEST = 100  # levels of nesting that are told apart; broken pages have thousands
+_SKIPPED, _INLINE = frozenset(_SKIPPED_TAGS.split()), frozenset(_INLINE_TAGS.split())
+_MAX_DEPTH = 100  # nesting below this level is flattened; broken pages have thousands of levels
 _SPACE = re.compile(r"\s+")
 _SPACE_RUN = re.compile(r"[^\S\n]{2,}")
 _LINE_SPACE = re.compile(r"[^\S\n]*\n[^\S\n]*")
 
 
 def parse(text: str) -> Content:
-    """Turns a page into text."""
+    """Return the text of a page."""
     soup = BeautifulSoup(text, "lxml")
     title = soup.title.get_text() if soup.title else None
     main = soup.find("main") or soup.find(role="main")
@@ -42,7 +43,7 @@ def parse(text: str) -> Content:
 
 
 class _Page:
-    """Walks through a page, gathering inline text until a block begins or ends."""
+    """A walk through a page that collects inline text until a block starts or ends."""
 
     def __init__(self) -> None:
         self.writer = Writer()
@@ -52,8 +53,8 @@ class _Page:
         self._depth = 0
 
     def write(self, parent: Tag) -> None:
-        """Writes everything in a tag."""
-        if self._depth == _DEEPEST:
+        """Write everything in a tag."""
+        if self._depth == _MAX_DEPTH:
             self._line.append(_SPACE.sub(" ", parent.get_text(" ")))
             return
         self._depth += 1
@@ -65,7 +66,7 @@ class _Page:
         self._depth -= 1
 
     def flush(self) -> None:
-        """Ends the paragraph; the text of a list item begins with its mark."""
+        """End the paragraph; the text of a list item starts with its marker."""
         text = _LINE_SPACE.sub("\n", _SPACE_RUN.sub(" ", "".join(self._line))).strip()
         self._line = []
         if text:
@@ -87,7 +88,7 @@ class _Page:
 
     def _block(self, tag: Tag) -> None:
         if tag.name in _HEADINGS:
-            title = tag.get_text().strip().removesuffix("¶")  # a link to itself, as Sphinx makes it
+            title = tag.get_text().strip().removesuffix("¶")  # Sphinx's link to the heading itself
             self.writer.heading(_HEADINGS[tag.name], title)
         elif tag.name == "pre":
             self.writer.block(tag.get_text().replace("\r", ""))  # "&#13;"
@@ -99,7 +100,7 @@ class _Page:
             self.write(tag)
 
     def _list(self, tag: Tag) -> None:
-        """Writes a list line by line, its items indented as deep as the list is."""
+        """Write a list line by line, with items indented by the depth of the list."""
         outer = self._prefix
         indent = " " * len(outer)
         children = (child for child in tag.children if isinstance(child, Tag))
@@ -119,7 +120,7 @@ class _Page:
 
 def _hidden(tag: Tag) -> bool:
     return (
-        tag.name in _DROPPED
+        tag.name in _SKIPPED
         or tag.has_attr("hidden")
         or tag.get("aria-hidden") == "true"
         or tag.get("role") in ("navigation", "search")

@@ -1,7 +1,8 @@
-"""Markdown: the text stays as its author wrote it; only the headings are looked up.
+"""Markdown: the text stays as its author wrote it; the parser only finds the headings.
 
-markdown-it-py, because it implements CommonMark in full (fences, HTML blocks, setext headings),
-tells the line of every block, and lets the inline parsing, which is most of the time, be left out.
+The parser uses markdown-it-py, because it implements CommonMark in full (fences, HTML blocks,
+setext headings), reports the line of every block, and can skip inline parsing, which takes most of
+the time.
 """
 
 from __future__ import annotations
@@ -20,19 +21,19 @@ _TITLE = re.compile(r"^title:[ \t]*(.+)$", re.MULTILINE)
 
 
 def parse(text: str) -> Content:
-    """Finds the headings of a Markdown text."""
+    """Return a Markdown text with its headings and title."""
     front = _FRONT_MATTER.match(text)
     matter = front[0] if front else ""
-    named = _TITLE.search(matter)
-    # Line numbers stay right when the front matter, no Markdown, becomes as many empty lines.
+    title = _TITLE.search(matter)
+    # Front matter is not Markdown. Replace it with as many empty lines, to keep line numbers.
     headings = _headings("\n" * matter.count("\n") + text[len(matter) :], text)
     first = headings[0].title if headings else None
-    return Content(text, headings, named[1].strip(" \t\"'") if named else first)
+    return Content(text, headings, title[1].strip(" \t\"'") if title else first)
 
 
 def headings(text: str) -> tuple[Heading, ...]:
-    """The headings of a text that is not to be changed, whatever its line ends."""
-    same_length = text.replace("\r\n", " \n").replace("\r", "\n")  # keeps all starts
+    """Return the headings of a text with any line ends, with positions in that text."""
+    same_length = text.replace("\r\n", " \n").replace("\r", "\n")  # keeps all positions
     return parse(same_length).headings
 
 
@@ -51,7 +52,7 @@ def _headings(source: str, text: str) -> tuple[Heading, ...]:
 
 
 def _plain(tokens: list[Token]) -> str:
-    """Returns what a reader sees of inline Markdown."""
+    """Return the visible text of inline Markdown."""
     parts = []
     for token in tokens:
         if token.children and token.type != "image":

@@ -1,6 +1,6 @@
-"""PDF: the text of the pages, one after the other.
+"""PDF: the text of the pages, in order.
 
-pypdf, because it is pure Python, kept up, and under a permissive licence.
+The parser uses pypdf, because it is pure Python, maintained, and under a permissive license.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _STOPS = tuple(".!?…:。！？।؟۔")
 
 
 def parse(data: bytes) -> Content:
-    """Reads the text of every page; bookmarks that begin a line of it become headings."""
+    """Return the text of all pages; bookmarks that start a line of it become headings."""
     reader = PdfReader(BytesIO(data))
     if reader.is_encrypted and not reader.decrypt(""):
-        raise DocumentError("it is encrypted: save a copy without password.")
+        raise DocumentError("it is encrypted. Save a copy without a password.")
     writer = Writer()
     pages: list[int] = []
     gap = ""
@@ -32,12 +32,12 @@ def parse(data: bytes) -> Content:
         text = _clean(page.extract_text())
         start = writer.block(text, gap=gap)
         pages.append(start)
-        if text:  # a sentence may go on over the page
+        if text:  # a sentence may continue on the next page
             gap = "\n\n" if text.endswith(_STOPS) else "\n"
     if pages and not writer.length:
         raise DocumentError(
-            f"none of its {len(pages)} pages has text: it is probably a scan. Run OCR on it first, "
-            "with ocrmypdf for example."
+            f"none of its {len(pages)} pages has text, so it is probably a scan. Run OCR on it "
+            "first, for example with ocrmypdf."
         )
     text = writer.text
     headings = tuple(_headings(reader, text, pages))
@@ -46,14 +46,14 @@ def parse(data: bytes) -> Content:
 
 
 def _clean(text: str) -> str:
-    """Repairs what PDFs do to text: halved surrogates, NULs, words broken at the end of a line."""
+    """Repair defects of PDF text: split surrogate pairs, NULs, words broken at a line's end."""
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "")
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return _HYPHEN.sub("", "\n".join(line.rstrip() for line in text.split("\n"))).strip()
 
 
 def _headings(reader: PdfReader, text: str, pages: list[int]) -> Iterator[Heading]:
-    """Yields the bookmarks that are found as the beginning of a line at or after the one before."""
+    """Yield the bookmarks that start a line of their page, after the previous one's."""
     after = 0
     for level, title, number in _bookmarks(reader, reader.outline, level=1):
         title = " ".join(title.split())
@@ -70,7 +70,7 @@ def _headings(reader: PdfReader, text: str, pages: list[int]) -> Iterator[Headin
 def _bookmarks(
     reader: PdfReader, outline: list[Any], *, level: int
 ) -> Iterator[tuple[int, str, int | None]]:
-    """Yields level, title and page number of the bookmarks, depth first."""
+    """Yield the level, title and page number of each bookmark, depth first."""
     for entry in outline:
         if isinstance(entry, list):
             yield from _bookmarks(reader, entry, level=level + 1)

@@ -10,7 +10,7 @@ from m3rag.documents.formats.content import Content
 from m3rag.extras import require
 
 EXTRA = "documents"
-"""The extra that installs the parsers of HTML, PDF and Word files."""
+"""The extra that installs the libraries for HTML, PDF and Word files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +18,11 @@ class Format:
     """A file format.
 
     Attributes:
-        name: What documents carry as `metadata["format"]`.
-        suffixes: Of its files, lower case.
+        name: The name of the format, which documents have as `metadata["format"]`.
+        suffixes: The suffixes of its files, in lower case.
         binary: Whether the parser takes bytes; otherwise it takes decoded text.
-        module: The module with its `parse(data) -> Content`; None keeps the text as it is.
-        needs: The modules its parser imports from the extra `documents`.
+        module: The module with its `parse(data) -> Content`; None keeps the text unchanged.
+        needs: The modules that its parser imports from the extra `documents`.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Format:
     needs: tuple[str, ...] = ()
 
     def parse(self, data: Any) -> Content:
-        """Parse a file's bytes, or its text.
+        """Parse a file's bytes or text.
 
         Raises:
             MissingExtraError: A library of the extra `documents` is not installed.
@@ -40,7 +40,7 @@ class Format:
         if self.module is None:
             return Content(data)
         self.check()
-        # Parsers are slow to import, so they are imported with the first file of their format.
+        # Parsers are slow to import, so each is imported with the first file of its format.
         content: Content = import_module(self.module).parse(data)
         return content
 
@@ -48,19 +48,19 @@ class Format:
         """Check that the libraries of the parser are installed.
 
         Raises:
-            MissingExtraError: One is not; the message has the exact pip command.
+            MissingExtraError: A library is not installed; the message has the exact pip command.
         """
         for module in self.needs:
             require(module, EXTRA)
 
 
-_HERE = "m3rag.documents.formats"
+_PACKAGE = "m3rag.documents.formats"
 
 FORMATS = (
-    Format("markdown", (".md", ".markdown"), module=f"{_HERE}.markdown"),
+    Format("markdown", (".md", ".markdown"), module=f"{_PACKAGE}.markdown"),
     Format("text", (".txt",)),
-    Format("html", (".html", ".htm"), module=f"{_HERE}.html", needs=("bs4", "lxml")),
-    Format("pdf", (".pdf",), binary=True, module=f"{_HERE}.pdf", needs=("pypdf",)),
-    Format("docx", (".docx",), binary=True, module=f"{_HERE}.docx", needs=("docx",)),
+    Format("html", (".html", ".htm"), module=f"{_PACKAGE}.html", needs=("bs4", "lxml")),
+    Format("pdf", (".pdf",), binary=True, module=f"{_PACKAGE}.pdf", needs=("pypdf",)),
+    Format("docx", (".docx",), binary=True, module=f"{_PACKAGE}.docx", needs=("docx",)),
 )
-BY_SUFFIX = {suffix: each for each in FORMATS for suffix in each.suffixes}
+BY_SUFFIX = {suffix: form for form in FORMATS for suffix in form.suffixes}

@@ -1,1 +1,1 @@
-"""Kernels: attention, layers and matrix products for each device, and which to use where."""
+"""Attention, layers and matrix products for each device, and the choice between them."""

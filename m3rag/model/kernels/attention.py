@@ -1,6 +1,6 @@
-"""Attention of texts that share one packed row: each attends only to itself, nothing is padded.
+"""Attention within the texts of a packed row: each text attends only to itself, without padding.
 
-Shapes: T tokens of all texts together, h heads of k dimensions, n tokens of one text.
+Shapes: T tokens of all texts, h heads of k dimensions, n tokens of one text.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from m3rag.model.kernels.onednn import product
 
 PACKED = "m3rag_packed"
 
-_LONG = 512  # tokens of a text from which products by oneDNN are worth their calls
-_ROWS = 128  # queries at a time: their scores, 4 MB for 8,192 keys, stay in cache
-_LANES = 16  # numbers that the softmax of torch's attention on a CPU takes at once
+_LONG = 512  # tokens of a text from which oneDNN products outweigh the overhead of their calls
+_ROWS = 128  # queries at a time; their scores, 4 MB for 8,192 keys, stay in cache
+_LANES = 16  # numbers per vector operation in the softmax of torch's CPU attention
 
 
 def packed_attention(
@@ -35,7 +35,7 @@ def packed_attention(
     dropout: float = 0.0,
     **_unused: Any,
 ) -> tuple[Tensor, None]:
-    """`attend` as transformers calls it, with `(1, h, T, k)`; the result is `(1, T, h, k)`."""
+    """Adapt `attend` to transformers: inputs are `(1, h, T, k)`, the result is `(1, T, h, k)`."""
     rows = (x[0].transpose(0, 1) for x in (query, key, value))
     return attend(*rows, runs=runs, scale=scaling, dropout=dropout)[None], None
 
@@ -49,13 +49,20 @@ def attend(
     scale: float,
     dropout: float = 0.0,
 ) -> Tensor:
-    """Attend inside each text of a packed row, all `(T, h, k)`.
+    """Compute attention within each text of a packed row; inputs and result are `(T, h, k)`.
 
-    `runs` are (texts, their common length), from left to right.
+    Args:
+        query: The queries.
+        key: The keys.
+        value: The values.
+        runs: The (number of texts, their common length) of each run of equally long texts, from
+            left to right.
+        scale: The factor of the scores.
+        dropout: The dropout probability.
     """
     if query.device.type == "cpu" and not torch.is_grad_enabled():
         return torch.cat(list(_on_cpu(query, key, value, runs, scale)))
-    # Split and joined, never indexed: each slice of a row would cost a gradient as long as the row.
+    # Split and join instead of indexing: the gradient of each slice would be as long as the row.
     sizes = [texts * length for texts, length in runs]
     parts = zip(*(torch.split(x, sizes) for x in (query, key, value)), strict=True)
     mixed = []
@@ -72,11 +79,11 @@ AttentionInterface.register(PACKED, packed_attention)
 def _on_cpu(
     query: Tensor, key: Tensor, value: Tensor, runs: Sequence[tuple[int, int]], scale: float
 ) -> Iterator[Tensor]:
-    """What the texts of each run attend to, `(texts · length, h, k)`.
+    """Yield the attention output of each run, `(texts · length, h, k)`.
 
-    torch's softmax works off what is left of a row of scores beside whole lanes one by one: 127
-    keys take twice as long as 128. So the keys of a text go on into those of the next one, in the
-    same memory, and nobody looks at them.
+    torch's softmax handles the scores that do not fill all lanes one by one: 127 keys take twice as
+    long as 128. So the keys of a text are extended by the first keys of the next text, in the same
+    memory, and the extra keys are masked.
     """
     start = 0
     for texts, length in runs:
@@ -86,30 +93,31 @@ def _on_cpu(
         q = query[start:end].unfold(0, length, length).mT  # (texts, h, length, k)
         k, v = (x[start : end + fill].unfold(0, length + fill, length).mT for x in (key, value))
         if length >= _LONG and attention_by_onednn(query.dtype):
-            attended = _attended(q, k[:, :, :length], v[:, :, :length], scale)
+            attended = _attend_by_onednn(q, k[:, :, :length], v[:, :, :length], scale)
         else:
-            unseen = _unseen(length, fill, query.dtype) if fill else None
-            attended = F.scaled_dot_product_attention(q, k, v, unseen, scale=scale)
+            mask = _fill_mask(length, fill, query.dtype) if fill else None
+            attended = F.scaled_dot_product_attention(q, k, v, mask, scale=scale)
         yield attended.transpose(1, 2).flatten(0, 1)
         start = end
 
 
-def _unseen(length: int, fill: int, dtype: torch.dtype) -> Tensor:
-    """What is added to scores, `(length, length + fill)`, so that the last keys are not seen."""
+def _fill_mask(length: int, fill: int, dtype: torch.dtype) -> Tensor:
+    """Return an additive mask of the last `fill` keys, `(length, length + fill)`."""
     row = torch.zeros(length + fill, dtype=dtype)
     row[length:] = -torch.inf
     return row.expand(length, -1)
 
 
-def _attended(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-    """`softmax(q kᵀ scale) v`, `(texts, h, n, k)`; scores and softmax in float32, as torch's own.
+def _attend_by_onednn(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    """Return `softmax(q kᵀ scale) v`, `(texts, h, n, k)`.
 
-    Keys are filled up to one of few lengths, as oneDNN keeps compiled code for each.
+    Scores and softmax are in float32, as in torch's attention. Keys are padded to one of a few
+    lengths, because oneDNN keeps compiled code for each length.
     """
     n, last = q.shape[2], q.shape[3]
     fill = -n % (64 if n <= 2048 else 256)
     out = torch.empty_like(q, memory_format=torch.contiguous_format)
-    for one, queries, keys, values in zip(
+    for head, queries, keys, values in zip(
         out.view(-1, n, last), *(x.flatten(0, 1) for x in (q, k, v)), strict=True
     ):
         keys = F.pad(keys.float(), (0, 0, 0, fill))  # (n + fill, k)
@@ -119,6 +127,6 @@ def _attended(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
             scores = product(queries[start : start + _ROWS], keys)
             scores[:, n:] = -torch.inf
             torch.softmax(scores, dim=-1, out=scores)
-            rows = one[start : start + _ROWS]
+            rows = head[start : start + _ROWS]
             rows.copy_(product(scores.to(v.dtype), columns)[: len(rows)])
     return out

@@ -1,4 +1,4 @@
-"""Which device, dtype and kernels to use: all decisions that depend on the machine."""
+"""The choice of device, dtype and kernels: all decisions that depend on the machine."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from m3rag.errors import InputError
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
-# Tokens in a pass. On a CPU, a larger pass does not speed up the products of BGE-M3, and its memory
-# goes back to the system each time, which took a tenth of the time. With AMX the products are so
-# fast that reading the weights, once a pass, is the bottleneck (benchmarks/speed-notes.md).
+# Tokens per pass. On a CPU, a larger pass does not speed up the products of BGE-M3, and its memory
+# is returned to the system each time, which took a tenth of the time. With AMX, the products are so
+# fast that reading the weights, once per pass, is the bottleneck (benchmarks/speed-notes.md).
 CPU_TOKENS = 1024
 AMX_TOKENS = 2048
 GPU_TOKENS = 32768
@@ -26,10 +26,10 @@ _WITHOUT_BFLOAT16 = (
 
 
 def choose_device(device: str | torch.device) -> torch.device:
-    """The device that "auto" or a name means.
+    """Return the device for a name or "auto".
 
     Raises:
-        InputError: there is no such device.
+        InputError: There is no such device.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -40,10 +40,10 @@ def choose_device(device: str | torch.device) -> torch.device:
 
 
 def choose_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
-    """The dtype that "auto" or a name means on a device.
+    """Return the dtype for a name or "auto" on a device.
 
     Raises:
-        InputError: there is no such dtype, or the device only emulates it.
+        InputError: There is no such dtype, or the device only emulates it.
     """
     if dtype == "auto":
         if device.type == "cuda":
@@ -51,14 +51,16 @@ def choose_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
         return torch.bfloat16 if device.type == "cpu" and has_bfloat16() else torch.float32
     chosen = _DTYPES.get(str(dtype).removeprefix("torch."))
     if chosen is None:
-        raise InputError(f'dtype={dtype!r}: choose "auto", {", ".join(map(repr, _DTYPES))}.')
+        raise InputError(
+            f'`dtype` must be "auto", "float32", "bfloat16" or "float16", got {str(dtype)!r}.'
+        )
     if chosen == torch.float16 and device.type == "cpu":
-        raise InputError('float16 is emulated on a CPU: use "float32" or "bfloat16".')
+        raise InputError('float16 is only emulated on a CPU. Use "float32" or "bfloat16".')
     return chosen
 
 
 def pass_tokens(device: torch.device) -> int:
-    """Return the number of tokens in a pass that is fastest on a device."""
+    """Return the number of tokens per pass that is fastest on a device."""
     if device.type != "cpu":
         return GPU_TOKENS
     return AMX_TOKENS if has_amx() else CPU_TOKENS
@@ -68,7 +70,7 @@ def filler_tokens(tokens: int, device: torch.device) -> int:
     """Return how many tokens to add to a packed row of `tokens`.
 
     On a CPU, oneDNN compiles its matrix product for each number of rows and keeps about a megabyte
-    for each (measured: 350 MB after 300 row counts). Rounding up leaves some fifty row counts. The
+    for each (measured: 350 MB after 300 row counts). Rounding up leaves about fifty row counts. The
     multiplication unit takes 16 rows at a time, so the first of these tokens cost nothing.
     """
     if device.type != "cpu":
@@ -86,8 +88,25 @@ def attention_by_onednn(dtype: torch.dtype) -> bool:
     return packable(torch.float32) and packable(dtype) and not has_amx()
 
 
+def packs_weights(device: torch.device, dtype: torch.dtype) -> bool:
+    """Return whether a network on this device computes with weights packed for oneDNN."""
+    return device.type == "cpu" and packable(dtype)
+
+
+def training_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
+    """Return the dtype that training computes in; float16 would need scaled losses.
+
+    Raises:
+        InputError: The dtype is unknown, or the device only emulates it.
+    """
+    chosen = choose_dtype(dtype, device)
+    if chosen == torch.float16:
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    return chosen
+
+
 def packable(dtype: torch.dtype) -> bool:
-    """Whether oneDNN takes packed weights of this type here."""
+    """Return whether oneDNN takes packed weights of this dtype on this machine."""
     if platform.machine() not in ("x86_64", "AMD64") or not torch._C._has_mkldnn:
         return False
     bfloat16 = dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
@@ -95,17 +114,20 @@ def packable(dtype: torch.dtype) -> bool:
 
 
 def has_amx() -> bool:
-    """Whether oneDNN multiplies with AMX here."""
-    held = _held_to()
-    return torch.cpu._is_amx_tile_supported() and (held in ("", "ALL", "DEFAULT") or "AMX" in held)
+    """Return whether oneDNN multiplies with AMX on this machine."""
+    isa = _max_isa()
+    return torch.cpu._is_amx_tile_supported() and (isa in ("", "ALL", "DEFAULT") or "AMX" in isa)
 
 
 def has_bfloat16() -> bool:
-    """Whether oneDNN multiplies bfloat16 in hardware, by AMX or AVX512-BF16; else it is slow."""
-    here = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-    return here and _held_to() not in _WITHOUT_BFLOAT16
+    """Return whether oneDNN multiplies bfloat16 in hardware: with AMX or AVX512-BF16.
+
+    Elsewhere bfloat16 is slow.
+    """
+    supported = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return supported and _max_isa() not in _WITHOUT_BFLOAT16
 
 
-def _held_to() -> str:
-    """The instructions to which oneDNN's own variable holds it, "" for all of the CPU."""
+def _max_isa() -> str:
+    """Return the instruction set to which oneDNN's variable limits it, "" for no limit."""
     return os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()

@@ -1,4 +1,4 @@
-"""A layer of the encoder for inference on a CPU: four matrix products, attention, two norms."""
+"""An encoder layer for inference on a CPU: four matrix products, attention and two norms."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from m3rag.model.kernels.onednn import PackedLinear
 
 
 class PackedLayer(nn.Module):
-    """What an `XLMRobertaLayer` computes for a packed row, in fewer operations.
+    """An `XLMRobertaLayer` for packed rows, with fewer operations.
 
-    Query, key and value are one product, the GELU is part of another, and sums take no new memory.
-    Where a short query waits for the weights to come from memory, each operation more is a
-    measurable wait for all threads (docs/speed.md).
+    Query, key and value are one product, the GELU is part of another, and sums are in place. With a
+    short query, the time goes into reading the weights from memory, and each further operation
+    makes all threads wait measurably longer (benchmarks/speed-notes.md).
     """
 
     def __init__(self, layer: XLMRobertaLayer) -> None:
@@ -28,17 +28,17 @@ class PackedLayer(nn.Module):
         gelu = isinstance(activation, GELUActivation)
         self.num_heads, self.scale = attention.self.num_attention_heads, attention.self.scaling
         self.qkv = PackedLinear(attention.self.query, attention.self.key, attention.self.value)
-        self.mix = PackedLinear(attention.output.dense)
-        self.mix_norm = attention.output.LayerNorm
-        self.widen = PackedLinear(layer.intermediate.dense, gelu=gelu)
+        self.attention_output = PackedLinear(attention.output.dense)
+        self.attention_norm = attention.output.LayerNorm
+        self.up = PackedLinear(layer.intermediate.dense, gelu=gelu)
         self.activation = nn.Identity() if gelu else activation
-        self.narrow = PackedLinear(layer.output.dense)
+        self.down = PackedLinear(layer.output.dense)
         self.norm = layer.output.LayerNorm
 
     def forward(self, hidden: Tensor, _mask: None, *, runs: Sequence[tuple[int, int]]) -> Tensor:
-        """`(1, T, d)` to `(1, T, d)`; `runs` are those of `attend`."""
+        """Map `(1, T, d)` to `(1, T, d)`; `runs` are as in `attend`."""
         q, k, v = self.qkv(hidden[0]).unflatten(-1, (3, self.num_heads, -1)).unbind(1)  # (T, h, k)
         attended = attend(q, k, v, runs=runs, scale=self.scale).flatten(1)[None]
-        hidden = self.mix_norm(self.mix(attended).add_(hidden))
-        wide = self.activation(self.widen(hidden))
-        return cast("Tensor", self.norm(self.narrow(wide).add_(hidden)))
+        hidden = self.attention_norm(self.attention_output(attended).add_(hidden))
+        wide = self.activation(self.up(hidden))
+        return cast("Tensor", self.norm(self.down(wide).add_(hidden)))

@@ -1,8 +1,8 @@
-"""Matrix products on a CPU, by oneDNN, with weights in the order in which it reads them.
+"""Matrix products by oneDNN on a CPU, with weights stored in the order in which it reads them.
 
-`nn.Linear` multiplies float32 with MKL, which on AMD runs at less than half of oneDNN's rate, and
-puts bfloat16 weights in order again at each call, which is a third of the time of a short query
-(docs/speed.md). `torch.compile` makes its products of the same two operators.
+`nn.Linear` multiplies float32 with MKL, which on AMD runs at less than half of oneDNN's rate. It
+also reorders bfloat16 weights at each call, which takes a third of the time of a short query
+(benchmarks/speed-notes.md). `torch.compile` uses the same two operators for its products.
 """
 
 from __future__ import annotations
@@ -17,43 +17,45 @@ from torch import Tensor, nn
 
 from m3rag.model.kernels.device import packable
 
-_BLOCK = 1024  # rows of a product whose float32 copies stay in cache: 4 MB at 1024 dimensions
-_LEAST = 64  # rows to which the last ones of a product are filled up
+_MAX_BLOCK = 1024  # rows of a product whose float32 copies stay in cache: 4 MB at 1024 dimensions
+_MIN_BLOCK = 64  # rows to which the last block of a product is padded
 
 
 class PackedLinear(nn.Module):
-    """What `nn.Linear`s side by side compute, for inference; float32 differs in its last bits.
+    """Several `nn.Linear` with concatenated outputs, for inference.
 
-    With `gelu`, the exact GELU of it: in the same operation, which spares a pass over memory.
+    In float32, the last bits differ from those of `nn.Linear`. With `gelu`, the same operation also
+    applies the exact GELU, which saves a pass over memory.
     """
 
-    def __init__(self, *linear: nn.Linear, gelu: bool = False) -> None:
+    def __init__(self, *linears: nn.Linear, gelu: bool = False) -> None:
         super().__init__()
-        weight = torch.cat([one.weight.detach() for one in linear])
+        weight = torch.cat([linear.weight.detach() for linear in linears])
         self.weight = torch.ops.mkldnn._reorder_linear_weight(weight)
-        self.bias = torch.cat([one.bias.detach() for one in linear])
-        self.then = ("gelu", "none") if gelu else ("none", "")
+        self.bias = torch.cat([linear.bias.detach() for linear in linears])
+        self.activation = ("gelu", "none") if gelu else ("none", "")  # name, algorithm
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(…, inputs)` to `(…, outputs)`."""
-        name, kind = self.then
-        found = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, name, [], kind)
-        return cast("Tensor", found)
+        """Map `(…, inputs)` to `(…, outputs)`."""
+        name, algorithm = self.activation
+        y = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, name, [], algorithm)
+        return cast("Tensor", y)
 
 
 def product(x: Tensor, y: Tensor) -> Tensor:
-    """`x yᵀ`, of `(…, k)` and `(m, k)`; both of one type, and of one that is `packable`."""
+    """Return `x yᵀ` for `(…, k)` and `(m, k)`, both of the same `packable` dtype."""
     return cast("Tensor", torch.ops.mkldnn._linear_pointwise(x, y, None, "none", [], ""))
 
 
 def inner_products(x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Inner products `(n, m)`, in float32, of rows `(n, d)` and `(m, d)`, m much below n.
+    """Return the inner products of rows `(n, d)` and `(m, d)` as float32 `(n, m)`.
 
-    Sizes are rounded up to a few, as oneDNN keeps compiled code for each it has seen.
+    It is meant for m much smaller than n. Sizes are rounded up to a few different ones, because
+    oneDNN keeps compiled code for each size.
     """
     if not packable(torch.float32):
         return np.asarray(x, np.float32) @ np.asarray(y, np.float32).T
-    x = x if x.flags.writeable else x.copy()  # torch warns of memory that it may not write
+    x = x if x.flags.writeable else x.copy()  # torch warns about read-only memory
     columns = torch.zeros(-(-len(y) // 16) * 16, y.shape[1])
     columns[: len(y)] = torch.tensor(y)
     products = np.empty((len(x), len(y)), np.float32)
@@ -61,16 +63,19 @@ def inner_products(x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[
         part = torch.from_numpy(x[start : start + size])
         if len(part) < size:
             part = torch.cat([part, part.new_zeros(size - len(part), x.shape[1])])
-        found = product(part.float(), columns)  # torch reads float16 four times as fast as numpy
-        products[start : start + size] = found.numpy()[: len(x) - start, : len(y)]
+        block = product(part.float(), columns)  # torch converts float16 four times as fast as numpy
+        products[start : start + size] = block.numpy()[: len(x) - start, : len(y)]
     return products
 
 
 def _blocks(rows: int) -> Iterator[tuple[int, int]]:
-    """(start, size) of blocks of so many rows, each half as long as the one before or the same."""
-    start, size = 0, _BLOCK
+    """Yield the (start, size) of blocks that cover all rows.
+
+    Sizes are powers of two and never increase. The last block may end after the last row.
+    """
+    start, size = 0, _MAX_BLOCK
     while start < rows:
-        while size > _LEAST and size > rows - start:
+        while size > _MIN_BLOCK and size > rows - start:
             size //= 2
         yield start, size
         start += size

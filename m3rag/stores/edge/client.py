@@ -1,11 +1,12 @@
-"""The engine in a process of its own, seen from the index.
+"""The index's side of the engine process.
 
-Why a process: every call into qdrant-edge holds Python's GIL, a rearrangement for minutes, and a
-full disk kills the process that has the files mapped. Neither may happen to the user's program.
+The engine has a process of its own because every call into qdrant-edge holds Python's GIL, for
+minutes during a merge, and because a full disk kills the process that has the files mapped. Neither
+may happen to the user's program.
 
-One request at a time goes through; who waits comes to its turn between two messages of a long
-`add`. If the engine process dies, or is given up because a request was interrupted, the next
-request starts a new one: what had been acknowledged is in the engine's write-ahead log.
+Requests run one at a time, and waiting requests run between the messages of a long `add`. If the
+engine process dies, or is killed because a request was interrupted, the next request starts a new
+one. Everything that was acknowledged is in the engine's write-ahead log.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from numpy.typing import NDArray
 from m3rag.errors import FormatError, InUseError, KnowledgeBaseError, StorageError
 from m3rag.stores.edge.wire import Message, receive, send
 
-_CLOSING_S = 60  # to flush and let go of the files; then the process is ended, which loses nothing
-_DYING_S = 5  # between the last word of a process and its exit status
+_CLOSE_TIMEOUT_S = 60  # to flush and release the files; then the process is killed, without loss
+_EXIT_TIMEOUT_S = 5  # from the last output of a process to its exit status
 _ERRORS: dict[str, type[KnowledgeBaseError]] = {
     "format": FormatError,
     "in_use": InUseError,
@@ -37,7 +38,12 @@ _ERRORS: dict[str, type[KnowledgeBaseError]] = {
 
 
 class EngineProcess:
-    """Starts `m3rag.stores.edge.server` for a folder and talks to it."""
+    """A client that runs `m3rag.stores.edge.server` for a folder and exchanges messages with it.
+
+    Args:
+        folder: The folder of the index.
+        settings: The other arguments of `Shard.open`, sent with the first request.
+    """
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         self._folder = folder
@@ -53,15 +59,15 @@ class EngineProcess:
 
     @property
     def pid(self) -> int | None:
-        """The engine's process id; None between a death and the next request."""
+        """The id of the engine process; None if it has died, until the next request."""
         return None if self._child is None else self._child.popen.pid
 
     def call(self, op: str, body: dict[str, Any], arrays: Sequence[NDArray[Any]] = ()) -> Message:
-        """Send one request, wait for its answer.
+        """Send a request and return its response.
 
         Raises:
-            StorageError: the engine failed or died, or this is closed; or whatever error of
-                m3rag the engine process answered with.
+            StorageError: The engine failed or died, or the client is closed.
+            KnowledgeBaseError: Another error that the engine process reported.
         """
         with self._turn():
             if self._child is None:
@@ -69,7 +75,7 @@ class EngineProcess:
             return self._exchange({"op": op, **body}, arrays)
 
     def close(self) -> None:
-        """Let the engine flush and end; a second time does nothing."""
+        """Let the engine flush and exit; a second call does nothing."""
         if os.getpid() != self._owner:
             return
         with self._gate, self._engine:
@@ -80,11 +86,11 @@ class EngineProcess:
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
-        """Alone with the engine. Whoever holds the gate is next: a long `add` starves nobody."""
+        """Hold the engine alone. The holder of the gate is next, so a long `add` starves nobody."""
         if os.getpid() != self._owner:
             raise StorageError(
                 f"This index was opened in process {self._owner} and cannot be used in its fork "
-                f"{os.getpid()}: open it there, after the fork, in one process at a time."
+                f"{os.getpid()}. Open it after the fork, in one process at a time."
             )
         with self._gate:
             self._engine.acquire()
@@ -105,7 +111,7 @@ class EngineProcess:
             send(self._child.requests, body, arrays)
             answer, found = receive(self._child.answers)
         except (OSError, EOFError):
-            message = self._child.obituary()
+            message = self._child.crash_message()
             self._child = None
             raise StorageError(f"{self._folder}: {message}") from None
         except BaseException:  # Ctrl-C between request and answer: the two no longer pair up
@@ -124,7 +130,7 @@ class _Child:
     """One run of the engine process and the pipes to it."""
 
     def __init__(self, owner: EngineProcess) -> None:
-        self.stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the process
+        self.stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # open as long as the process
         self.popen = subprocess.Popen(
             [sys.executable, "-P", "-m", "m3rag.stores.edge.server"],
             stdin=subprocess.PIPE,
@@ -132,7 +138,7 @@ class _Child:
             stderr=self.stderr,
             bufsize=0,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
-            start_new_session=True,  # a Ctrl-C in the terminal is for the user's program only
+            start_new_session=True,  # so that Ctrl-C reaches only the user's program
         )
         self.requests = cast("Any", self.popen.stdin)
         self.answers = cast("Any", self.popen.stdout)
@@ -141,32 +147,32 @@ class _Child:
         )  # also at interpreter exit
 
     def end(self) -> None:
-        """Ask it to finish, and wait."""
+        """Let the process finish, and wait for it."""
         self._finalizer()
 
     def kill(self) -> None:
-        """End it at once."""
+        """End the process at once."""
         self.popen.kill()
         self.end()
 
-    def obituary(self) -> str:
-        """Why it died, as far as one can tell."""
+    def crash_message(self) -> str:
+        """Return why the process died, as far as its exit status and output tell."""
         try:
-            status = self.popen.wait(_DYING_S)
+            status = self.popen.wait(_EXIT_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self.popen.kill()
             status = self.popen.wait()
         self.stderr.seek(0)
-        last = self.stderr.read().decode(errors="replace").strip()[-500:]
+        output = self.stderr.read().decode(errors="replace").strip()[-500:]
         self.end()
         reason = f"exit code {status}"
         if status < 0:
             reason = f"signal {-status}, {signal.Signals(-status).name}"
         hint = " (SIGBUS usually means a full disk)" if reason.endswith("SIGBUS") else ""
         return (
-            f"the storage engine's process ended unexpectedly ({reason}{hint}). What was "
-            "acknowledged is kept; the next request starts the engine again."
-            + (f" Its last words: {last}" if last else "")
+            f"the storage engine's process ended unexpectedly ({reason}{hint}). Everything "
+            "acknowledged is kept, and the next request restarts the engine."
+            + (f" Its last output: {output}" if output else "")
         )
 
 
@@ -176,7 +182,7 @@ def _end(owner: int, popen: subprocess.Popen[bytes], stderr: IO[bytes]) -> None:
     popen.stdin.close()  # the process sees the end of its requests, flushes, and exits
     if os.getpid() == owner:
         try:
-            popen.wait(_CLOSING_S)
+            popen.wait(_CLOSE_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             popen.kill()
             popen.wait()
@@ -187,8 +193,8 @@ def _end(owner: int, popen: subprocess.Popen[bytes], stderr: IO[bytes]) -> None:
 _PROCESSES: weakref.WeakSet[EngineProcess] = weakref.WeakSet()
 
 
-def _let_go_in_fork() -> None:
-    """A forked process must not keep the pipes open, or the engine outlives its owner."""
+def _close_pipes_in_fork() -> None:
+    """Close the pipes in a forked process, because the engine would outlive its owner otherwise."""
     for process in list(_PROCESSES):
         child = process._child
         if child is not None:
@@ -197,4 +203,4 @@ def _let_go_in_fork() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go_in_fork)
+    os.register_at_fork(after_in_child=_close_pipes_in_fork)

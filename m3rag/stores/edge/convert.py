@@ -1,4 +1,4 @@
-"""Our terms in qdrant-edge's: vectors, points, filters. Loaded only by the engine process."""
+"""Conversion of ids, vectors, points and filters to qdrant-edge's. Loaded by its process only."""
 
 from __future__ import annotations
 
@@ -14,13 +14,18 @@ from numpy.typing import NDArray
 
 from m3rag.stores.filters import And, Equals, Filter, In, Not, Or, Range
 
-_NAMESPACE = uuid.UUID("6d3ba1f4-0c5e-5b0e-9d0a-3f2f8f6f1c11")  # fixed for good: ids depend on it
+_NAMESPACE = uuid.UUID("6d3ba1f4-0c5e-5b0e-9d0a-3f2f8f6f1c11")  # never change it: ids depend on it
 
 EVERYTHING = qe.Filter()
 
 
 class EngineError(Exception):
-    """What goes wrong here, in a form that can be sent; `fatal`: the process must be restarted."""
+    """An error of the engine process, in a form that can be sent to the client.
+
+    Attributes:
+        kind: "in_use" or "storage"; the client raises the error class of that kind.
+        fatal: Whether the process must be restarted.
+    """
 
     def __init__(self, kind: str, message: str, *, fatal: bool = False) -> None:
         super().__init__(message)
@@ -29,18 +34,18 @@ class EngineError(Exception):
 
 
 def point_id(passage_id: str) -> str:
-    """The engine takes only UUIDs: one that follows from the passage's id."""
+    """Return the engine's id of a passage: a UUID, as the engine requires, made from its id."""
     return str(uuid.uuid5(_NAMESPACE, passage_id))
 
 
 def config(dim: int, colbert_dim: int | None, *, quantized: bool = False) -> Any:
-    """The shard's vectors.
+    """Return the configuration of the shard's vectors.
 
-    Dense is float32 and scanned exactly (no graph: building one takes minutes where the scan
-    takes milliseconds), so that scores are the model's own; large indexes add a copy of 2 bits
-    a dimension (TurboQuant, which rotates first) that is scanned instead, four times as fast as
-    one of 8 bits, and whose best are scored exactly. ColBERT, 99 % of the size, has 8 bits a
-    dimension, which in measurements left the order of the top 10 as it was.
+    Dense vectors are float32 and scanned exactly, so that scores are the model's own. There is no
+    graph: building one takes minutes, the scan milliseconds. Large indexes add a copy with 2 bits
+    per dimension (TurboQuant, which rotates first). Searches scan this copy, four times as fast as
+    a copy with 8 bits, and score its best passages exactly. ColBERT vectors, 99 % of the size, have
+    8 bits per dimension, which did not change the order of the top 10 in measurements.
     """
     two_bits = qe.TurboQuantQuantizationConfig(bits=qe.TurboQuantBitSize.Bits2)
     exact = qe.HnswIndexConfig(m=0, ef_construct=4, full_scan_threshold=10)
@@ -71,7 +76,7 @@ def config(dim: int, colbert_dim: int | None, *, quantized: bool = False) -> Any
 
 
 def points(payloads: Sequence[dict[str, Any]], arrays: Sequence[NDArray[Any]]) -> Iterator[Any]:
-    """Engine points of payloads and vectors, the vectors in the order of `edge._arrays`."""
+    """Yield engine points; `m3rag.stores.edge.store._arrays` sets the order of the arrays."""
     dense = arrays[0]
     sparse, bm25 = _sparse_rows(*arrays[1:4]), _sparse_rows(*arrays[4:7])
     offsets, colbert = arrays[7:] if len(arrays) > 7 else (None, None)
@@ -84,7 +89,10 @@ def points(payloads: Sequence[dict[str, Any]], arrays: Sequence[NDArray[Any]]) -
 
 
 def floats(numbers: NDArray[Any]) -> Any:
-    """A vector, or the rows of a matrix, as the bindings read them fastest: ×3 of numpy's own."""
+    """Return a vector, or a matrix's rows, as arrays.
+
+    The bindings read them 3 times as fast as numpy's own.
+    """
     numbers = numbers.astype(np.float32, copy=False)
     if numbers.ndim == 1:
         return array("f", numbers.tobytes())
@@ -92,24 +100,24 @@ def floats(numbers: NDArray[Any]) -> Any:
 
 
 def sparse_vector(weights: Mapping[str, float]) -> Any:
-    """Token weights, whose ids are strings after their way through JSON."""
+    """Return the engine's form of token weights, whose ids JSON turned into strings."""
     return qe.SparseVector([int(token) for token in weights], list(weights.values()))
 
 
 def filterable(value: Any) -> Any:
-    """A metadata value as filters see it: the engine's bindings take True for 1."""
+    """Return a metadata value in the form for filters: the engine's bindings take True for 1."""
     if isinstance(value, bool):
         return "\0true" if value else "\0false"
     return [filterable(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def only(ids: Iterable[str]) -> Any:
-    """The filter that lets these engine ids through."""
+    """Return the filter that matches these engine ids."""
     return qe.Filter(must=[qe.HasIdCondition(set(ids))])
 
 
 def engine_filter(tree: Filter | None) -> Any:
-    """The same conditions in the engine's classes; None stays None."""
+    """Return the same conditions in the engine's classes; None stays None."""
     return None if tree is None else qe.Filter(must=[_condition(tree)])
 
 
@@ -121,7 +129,7 @@ def _condition(tree: Filter) -> Any:
             return qe.HasIdCondition({point_id(v) for v in values if isinstance(v, str)})
         case Equals(field, str() | bool() as value):
             return qe.FieldCondition(_path(field), match=qe.MatchValue(filterable(value)))
-        case Equals(field, value):  # equality knows integers only, and not that 3 is 3.0
+        case Equals(field, value):  # the engine's equality takes only integers, and 3 is not 3.0
             return qe.FieldCondition(
                 _path(field), range=qe.RangeFloat(gte=float(value), lte=float(value))
             )

@@ -14,8 +14,8 @@ class FolderLocation:
     """An index in a folder.
 
     Attributes:
-        path: the folder.
-        engine: the storage engine's name.
+        path: The folder.
+        engine: The storage engine's name.
     """
 
     engine = "qdrant-edge"
@@ -33,7 +33,7 @@ class FolderLocation:
             FormatError: The path is a file.
         """
         if self.path.exists() and not self.path.is_dir():
-            raise FormatError(f"{self.path} is a file, not the folder of an index.")
+            raise FormatError(f"{self.path} is a file, not the folder of an index. Pass a folder.")
         return (self.path / MANIFEST).exists()
 
     def check_new(self, *, create: bool) -> None:
@@ -44,10 +44,13 @@ class FolderLocation:
         """
         if not create:
             state = "holds no index" if self.path.exists() else "does not exist"
-            raise FormatError(f"{self.path} {state}, and create=False asks for one that exists.")
+            raise FormatError(
+                f"{self.path} {state}, and create=False requires an index that exists. Pass its "
+                "folder, or create=True to make a new one."
+            )
         if not self.path.exists():
             return
-        # An interrupted first write leaves the unfinished record behind.
+        # An interrupted first write leaves an unfinished record.
         others = sorted(p.name for p in self.path.iterdir() if p.name != f"{MANIFEST}.new")
         if others:
             raise FormatError(
@@ -60,7 +63,7 @@ class FolderLocation:
         return str(self.path / name)
 
     def read(self, name: str) -> bytes | None:
-        """Return the content of a record; None if there is no such file.
+        """Return a record; None if it does not exist.
 
         Raises:
             OSError: The file cannot be read.
@@ -71,7 +74,7 @@ class FolderLocation:
             return None
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a record atomically; creates the folder if needed."""
+        """Write a record atomically, and create the folder if needed."""
         self.path.mkdir(parents=True, exist_ok=True)
         write_bytes(self.path / name, content)
 

@@ -1,11 +1,11 @@
-"""One process at a time has an index's folder. Used only by the engine process.
+"""The lock that lets one process at a time open an index's folder. Used by the engine process only.
 
-The engine has a lock of its own, but lets go of it before its last data are written: whoever
-loads the shard in that moment loses them (seen with qdrant-edge-py 0.9.0). This lock is the
-operating system's and ends with the process, whatever ends it.
+The engine has a lock of its own, but releases it before its last data is written. A process that
+loads the shard at that moment loses this data (seen with qdrant-edge-py 0.9.0). The lock here is
+the operating system's and ends with the process, however the process ends.
 
-`owner.json` beside it says whom to name in the error, and whether to be patient: an engine
-whose owner was killed is about to finish.
+`owner.json` beside it records which process the error names and how long to wait: an engine whose
+owner was killed is about to finish.
 """
 
 from __future__ import annotations
@@ -23,28 +23,29 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-_LIVING_S = 0.5  # a living owner may be closing just now
-_ORPHAN_S = 30.0  # an engine without owner finishes its request and flushes
-_UNKNOWN_S = 2.0
+# Seconds to wait for the lock.
+_LIVING_S = 0.5  # a living owner may be closing right now
+_ORPHAN_S = 30.0  # an engine without an owner finishes its request and flushes
+_UNKNOWN_S = 2.0  # it is unknown whether the owner is alive
 
 
 def acquire(home: Path, owner: int) -> None:
-    """Have the folder, for `owner`, until this process ends.
+    """Lock the folder for the process `owner` until this process ends.
 
     Raises:
-        EngineError: "in_use" by another process, which is named if it is known.
+        EngineError: "in_use" by another process, which the message names if it is known.
     """
     start = time.monotonic()
-    descriptor = os.open(home / "lock", os.O_RDWR | os.O_CREAT, 0o666)  # stays open for good
-    while not _locked(descriptor):
-        holder = _holder(home)
-        if time.monotonic() - start > _patience(holder):
-            raise EngineError("in_use", _refusal(holder, owner), fatal=True)
+    descriptor = os.open(home / "lock", os.O_RDWR | os.O_CREAT, 0o666)  # never closed
+    while not _try_lock(descriptor):
+        holder = _read_holder(home)
+        if time.monotonic() - start > _max_wait_s(holder):
+            raise EngineError("in_use", _in_use_message(holder, owner), fatal=True)
         time.sleep(0.02)
-    _note(home).write_text(json.dumps({"owner": owner, "engine": os.getpid()}))
+    _owner_file(home).write_text(json.dumps({"owner": owner, "engine": os.getpid()}))
 
 
-def _locked(descriptor: int) -> bool:
+def _try_lock(descriptor: int) -> bool:
     try:
         if sys.platform == "win32":
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
@@ -55,18 +56,18 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
-def _refusal(holder: dict[str, int], owner: int) -> str:
+def _in_use_message(holder: dict[str, int], owner: int) -> str:
     if holder.get("owner") == owner:
-        return "this index is already open in this process: share that M3Index, or close it first."
-    who = f"process {holder['owner']}" if holder else "another process"
+        return "the index is already open in this process. Share that M3Index, or close it first."
+    user = f"process {holder['owner']}" if holder else "another process"
     return (
-        f"this index is in use by {who}. A folder is for one process at a time: "
-        "close it there, or ask that process."
+        f"the index is in use by {user}. Only one process at a time can open a folder. Close the "
+        "index there, or send requests to that process."
     )
 
 
-def _patience(holder: dict[str, int]) -> float:
-    if not holder or sys.platform == "win32":  # where signal 0 is no harmless question
+def _max_wait_s(holder: dict[str, int]) -> float:
+    if not holder or sys.platform == "win32":  # on Windows, os.kill with 0 is not harmless
         return _UNKNOWN_S
     try:
         os.kill(holder["owner"], 0)
@@ -77,13 +78,14 @@ def _patience(holder: dict[str, int]) -> float:
     return _LIVING_S
 
 
-def _holder(home: Path) -> dict[str, int]:
+def _read_holder(home: Path) -> dict[str, int]:
+    """Return the process ids in `owner.json`; empty if it is missing or damaged."""
     try:
-        note = json.loads(_note(home).read_text())
-        return {"owner": int(note["owner"]), "engine": int(note["engine"])}
+        holder = json.loads(_owner_file(home).read_text())
+        return {"owner": int(holder["owner"]), "engine": int(holder["engine"])}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 
-def _note(home: Path) -> Path:
+def _owner_file(home: Path) -> Path:
     return home / "owner.json"

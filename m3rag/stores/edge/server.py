@@ -1,8 +1,8 @@
-"""The engine process: answers requests from standard input, one after the other.
+"""The engine process: answers requests from standard input, one at a time.
 
-`m3rag.stores.edge.client` starts it with `python -m m3rag.stores.edge.server` and talks to it. It
-imports neither torch nor transformers. It ends when its requests end, also if its owner was
-killed, and it ignores Ctrl-C.
+`m3rag.stores.edge.client` starts it with `python -m m3rag.stores.edge.server`. It imports neither
+torch nor transformers. It exits when its input ends, even if its owner was killed, and ignores
+Ctrl-C.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     requests = io.FileIO(os.dup(0), "rb")
     answers = io.FileIO(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever prints must not get in between the answers
+    os.dup2(2, 1)  # printed text must not mix with the answers
     shard: Shard | None = None
     try:
         while True:
@@ -39,7 +39,7 @@ def main() -> None:
                     return
                 continue
             send(answers, *answer)
-    except (EOFError, BrokenPipeError):  # the owner is done, or dead
+    except (EOFError, BrokenPipeError):  # the owner has closed the pipe, or died
         pass
     finally:
         if shard is not None:

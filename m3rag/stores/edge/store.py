@@ -1,4 +1,4 @@
-"""The store in a folder: qdrant-edge, in a process of its own (see `m3rag.stores.edge.client`)."""
+"""The store in a folder: qdrant-edge in a process of its own; see `m3rag.stores.edge.client`."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from m3rag.stores.edge.client import EngineProcess
 from m3rag.stores.filters import Filter, filter_to_dict
 
 QUANTIZE_FROM = 10_000  # passages; below, an exact scan of 1024 dimensions takes a few ms
-_MESSAGE_BYTES = 2 << 20  # of one message of an add: what a search waits for, about 50 ms
+_MESSAGE_BYTES = 2 << 20  # size of a message of an add; a search waits for one, about 50 ms
 _RESERVE_BYTES = 96 << 20  # kept free on the disk: the engine dies if it cannot write at all
-_GROWTH = 4  # log, stored vectors and a merge, over the bytes that are sent
+_GROWTH = 4  # bytes on the disk per byte sent: log, stored vectors and a merge
 
 
 class EdgeStore:
-    """Points in a folder, kept and scored by the engine process.
+    """Points in a folder, stored and scored by the engine process.
 
     Args:
-        folder: exists, and is this store's own.
-        dim: width of the dense vectors.
-        colbert_dim: width of the ColBERT vectors; None where they are not stored.
-        quantize_from: so many passages or more are quantised (dense only) by `optimize`.
+        folder: An existing folder that only this store uses.
+        dim: The width of the dense vectors.
+        colbert_dim: The width of the ColBERT vectors; None if they are not stored.
+        quantize_from: The number of passages from which `optimize` quantizes the dense vectors.
     """
 
     def __init__(
@@ -48,50 +48,50 @@ class EdgeStore:
         self.process = EngineProcess(folder, settings)
 
     def add(self, points: Points) -> None:
-        """Keep these points; one with the id of an older one replaces it."""
+        """Store points; a point replaces an older one with the same id."""
         for part in _messages(points):
             self._check_disk(_size(part))
             payloads = [_payload(passage) for passage in part.passages]
             self.process.call("add", {"payloads": payloads}, _arrays(part))
 
     def delete(self, ids: Sequence[str]) -> int:
-        """Forget these passages, as far as they exist; how many did."""
+        """Delete the passages that exist, and return their number."""
         return int(self.process.call("delete", {"ids": list(ids)})[0]["count"])
 
     def delete_where(self, where: Filter) -> int:
-        """Forget the passages that match; how many there were."""
+        """Delete the passages that match, and return their number."""
         return int(self.process.call("delete_where", {"where": filter_to_dict(where)})[0]["count"])
 
     def get(self, ids: Sequence[str]) -> list[Passage | None]:
-        """The passages, in that order; None for an id that does not exist."""
+        """Return the passages in the order of `ids`; None for an id that does not exist."""
         found = self.process.call("get", {"ids": list(ids)})[0]["passages"]
         return [None if text is None else _passage(text) for text in found]
 
     def term_weights(self, ids: Sequence[str]) -> list[dict[int, float]]:
-        """The sparse vectors, in that order; empty for an id that does not exist."""
+        """Return the sparse vectors in the order of `ids`; empty for an id that does not exist."""
         rows = self.process.call("term_weights", {"ids": list(ids)})[0]["weights"]
         return [dict(zip(*row, strict=True)) for row in rows]
 
     def dense_vectors(self, ids: Sequence[str]) -> list[Floats | None]:
-        """The dense vectors `(d,)`, in that order; None for an id that does not exist."""
+        """Return the dense vectors `(d,)` in the order of `ids`; None for an unknown id."""
         answer, vectors = self.process.call("dense_vectors", {"ids": list(ids)})
         found = iter(vectors)
         return [next(found) if there else None for there in answer["there"]]
 
     def count(self, where: Filter | None = None) -> int:
-        """How many passages there are, or match."""
+        """Return the number of passages, or of those that match."""
         return int(self.process.call("count", {"where": _dict(where)})[0]["count"])
 
     def scan(
         self, where: Filter | None, after: str | None, limit: int
     ) -> tuple[list[Passage], str | None]:
-        """A page of the passages that match, in the order of the engine's ids."""
+        """Return a page of the passages that match, in the order of the engine's ids."""
         request = {"where": _dict(where), "after": after, "limit": limit}
         answer = self.process.call("scan", request)[0]
         return [_passage(text) for text in answer["passages"]], answer["after"]
 
     def search(self, plans: Sequence[QueryPlan]) -> list[Candidates]:
-        """An answer to each plan."""
+        """Return the candidates of each plan."""
         arrays: list[NDArray[Any]] = []
         requests = [_request(plan, arrays) for plan in plans]
         answer, scores = self.process.call("search", {"plans": requests}, arrays)
@@ -101,41 +101,45 @@ class EdgeStore:
         ]
 
     def optimize(self) -> None:
-        """Merge, drop what was deleted, quantise large indexes; searches wait for it."""
+        """Merge segments, drop deleted points, quantize large indexes; searches wait for it."""
         self._check_disk(0)
         self.process.call("optimize", {"quantize_from": self._quantize_from})
 
     def close(self) -> None:
-        """Flush, let go of the files, end the process; a second time does nothing."""
+        """Flush, release the files and end the process; a second call does nothing."""
         self.process.close()
 
     def _check_disk(self, n_bytes: int) -> None:
-        """Refuse early: the engine maps its files, and a full disk would kill it."""
+        """Refuse early: the engine maps its files, and a full disk would kill it.
+
+        Raises:
+            StorageError: There is too little free space to write `n_bytes` safely.
+        """
         needed = _RESERVE_BYTES + _GROWTH * n_bytes
         free = shutil.disk_usage(self._folder).free
         if free < needed:
             raise StorageError(
                 f"The disk of {self._folder} has {free >> 20} MB free, and {needed >> 20} MB are "
-                "needed to write safely. Free some space and try again; what was added before "
+                "needed to write safely. Free some space and try again. Everything added before "
                 "is kept and can be searched."
             )
 
 
 def _messages(points: Points) -> list[Points]:
-    """The points in parts of about _MESSAGE_BYTES, so that a search may come between."""
-    each = _size(points) // max(1, len(points)) + 1
-    step = max(1, _MESSAGE_BYTES // each)
+    """Split points into parts of about `_MESSAGE_BYTES`, so that searches can run in between."""
+    mean_size = _size(points) // max(1, len(points)) + 1
+    step = max(1, _MESSAGE_BYTES // mean_size)
     return [points[start : start + step] for start in range(0, len(points), step)]
 
 
 def _size(points: Points) -> int:
-    """About how many bytes the points are."""
+    """Return the approximate size of points in bytes."""
     texts = sum(len(passage.text) for passage in points.passages)
     return texts + sum(array.nbytes for array in _arrays(points))
 
 
 def _payload(passage: Passage) -> dict[str, Any]:
-    """What filters look at, and the passage as a text: the engine's own floats lose a digit."""
+    """Return the fields for filters, and the passage as text: the engine's floats lose a digit."""
     return {
         "id": passage.id,
         "document_id": passage.document_id,
@@ -149,7 +153,7 @@ def _passage(text: str) -> Passage:
 
 
 def _arrays(points: Points) -> list[NDArray[Any]]:
-    """A message's arrays; `engine.points` reads them in this order."""
+    """Return the arrays of a message, in the order in which `convert.points` reads them."""
     sparse, bm25, colbert = points.sparse, points.bm25, points.colbert
     arrays: list[NDArray[Any]] = [points.dense]
     arrays += [sparse.indptr, sparse.indices, sparse.values]
@@ -158,7 +162,7 @@ def _arrays(points: Points) -> list[NDArray[Any]]:
 
 
 def _request(plan: QueryPlan, arrays: list[NDArray[Any]]) -> dict[str, Any]:
-    """The plan as JSON values; its vectors are appended to `arrays`."""
+    """Return the plan as JSON values, and append its vectors to `arrays`."""
     positions = {}
     for channel in ("dense", "colbert"):
         vectors = getattr(plan, channel)

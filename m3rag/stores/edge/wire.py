@@ -2,9 +2,9 @@
 
     8 bytes   length of the header, little-endian
     header    UTF-8 JSON: {"body": ..., "arrays": [[dtype, shape], ...]}
-    arrays    their bytes, one after the other, C order
+    arrays    their bytes, one array after the other, in C order
 
-Array bytes go from the array to the pipe and from the pipe into an array, without a copy between.
+Array bytes go from the array to the pipe and from the pipe into an array, without a copy.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def send(pipe: io.FileIO, body: dict[str, Any], arrays: Sequence[NDArray[Any]] =
     """Write one message.
 
     Raises:
-        OSError: the other side is gone.
+        OSError: The other side has closed the pipe.
     """
     arrays = [np.ascontiguousarray(array) for array in arrays]
     shapes = [[array.dtype.str, array.shape] for array in arrays]
@@ -38,7 +38,7 @@ def receive(pipe: io.FileIO) -> Message:
     """Read one message.
 
     Raises:
-        EOFError: the other side is gone.
+        EOFError: The other side has closed the pipe.
     """
     prefix = bytearray(8)
     _read(pipe, memoryview(prefix))
@@ -62,10 +62,10 @@ def _read(pipe: io.FileIO, into: memoryview) -> None:
     while into:
         n = pipe.readinto(into)
         if not n:
-            raise EOFError("the other side of the pipe is gone")
+            raise EOFError("The other side has closed the pipe.")
         into = into[n:]
 
 
 def _bytes(array: NDArray[Any]) -> memoryview:
-    """The array's own memory as bytes."""
+    """Return the array's own memory as bytes."""
     return array.reshape(-1).view(np.uint8).data
