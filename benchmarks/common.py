@@ -1,8 +1,9 @@
-"""What the speed benchmarks share: the full-size model, texts, the machine, interleaved timing.
+"""Helpers of the speed benchmarks: a full-size model, texts, interleaved timing, reports.
 
 The model has BGE-M3's shape (24 layers, 1024 wide, 250,002 tokens, 8,194 positions) and random
-weights: as fast as the trained one, and nothing can be said of its quality. Its tokenizer is that
-of `--tokenizer FOLDER` (XLM-RoBERTa's own, say), else tiny's, with fewer ids of the same table.
+weights. It is as fast as the trained model, but its output says nothing about quality. Its
+tokenizer is that of `--tokenizer FOLDER` (XLM-RoBERTa's own, for example), or that of "tiny", which
+uses fewer ids of the same table.
 """
 
 from __future__ import annotations
@@ -36,27 +37,44 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results.md"
 LESSONS = HERE.parent / "examples" / "lessons"
 WIDTH, VOCABULARY, POSITIONS = 1024, 250_002, 8194
-Times = Mapping[str, Sequence[float]]
+Tasks = Mapping[str, Callable[[], object]]
+Times = Mapping[str, Sequence[float]]  # seconds of each run, by task
 
 
 def options(about: str, **extra: Any) -> argparse.Namespace:
-    """The arguments all benchmarks have, and `--name` for each of `extra`, with its default."""
+    """Parse the arguments that all benchmarks share, and one `--name` for each of `extra`.
+
+    Args:
+        about: The docstring of the benchmark; its first line becomes the description.
+        **extra: Defaults of further options, which also give their types.
+    """
     parser = argparse.ArgumentParser(description=about.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="a small model, to see that it runs")
+    parser.add_argument(
+        "--quick", action="store_true", help="a small, fast run to check that it works"
+    )
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--tokenizer", type=Path, help="folder of a tokenizer.json")
     parser.add_argument("--save", action="store_true", help="write benchmarks/results.md and plots")
     for name, default in extra.items():
         parser.add_argument(f"--{name}", type=type(default), default=default)
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
-    return given
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    return args
 
 
 @contextlib.contextmanager
 def full_size(layers: int, tokenizer: Path | None, *, inner: int = 4096) -> Iterator[Path]:
-    """A folder with BGE-M3's shape and random weights, `layers` deep; it is gone afterwards."""
+    """Write a temporary checkpoint of BGE-M3's shape, with random weights and `layers` layers.
+
+    Args:
+        layers: The number of layers; BGE-M3 has 24.
+        tokenizer: The folder of a tokenizer.json; None takes that of "tiny".
+        inner: The width of the feed-forward block.
+
+    Yields:
+        The folder, which is removed afterwards.
+    """
     torch.manual_seed(0)
     config = XLMRobertaConfig(
         vocab_size=VOCABULARY,
@@ -73,15 +91,16 @@ def full_size(layers: int, tokenizer: Path | None, *, inner: int = 4096) -> Iter
         name: {"weight": torch.randn(n, WIDTH) / 32, "bias": torch.zeros(n)}
         for name, n in (("sparse_linear", 1), ("colbert_linear", WIDTH))
     }
-    words = Tokenizer((tokenizer or BUNDLED["tiny"]) / "tokenizer.json")
-    made = checkpoint.Checkpoint(config.to_dict(), words, encoder, heads)
+    vocabulary = Tokenizer((tokenizer or BUNDLED["tiny"]) / "tokenizer.json")
     with tempfile.TemporaryDirectory() as folder:
-        checkpoint.write(made, Path(folder))
+        checkpoint.write(
+            checkpoint.Checkpoint(config.to_dict(), vocabulary, encoder, heads), Path(folder)
+        )
         yield Path(folder)
 
 
 def flag_model(folder: Path) -> Any:
-    """FlagEmbedding on the CPU, in the float32 in which it computes there in any case."""
+    """Load FlagEmbedding on the CPU, where it always computes in float32."""
     os.environ["TQDM_DISABLE"] = "1"
     warnings.simplefilter("ignore")
     from FlagEmbedding import BGEM3FlagModel
@@ -90,7 +109,7 @@ def flag_model(folder: Path) -> Any:
 
 
 def flag_encode(model: Any, texts: Sequence[str], batch: int, max_length: int = 512) -> Any:
-    """Its three outputs."""
+    """Return the three outputs of FlagEmbedding's model."""
     return model.encode(
         list(texts),
         batch_size=batch,
@@ -102,13 +121,16 @@ def flag_encode(model: Any, texts: Sequence[str], batch: int, max_length: int = 
 
 
 def passage_lengths(n: int) -> list[int]:
-    """Log-normal, median about 116 tokens, mean 140, at most 512: a corpus of passages."""
+    """Draw `n` lengths as in a corpus of passages.
+
+    They are log-normal: the median is about 116 tokens, the mean 140, the maximum 512.
+    """
     drawn = np.random.default_rng(0).lognormal(np.log(116), 0.6, n)
-    return np.clip(drawn, 6, 512).astype(int).tolist()
+    return [int(length) for length in np.clip(drawn, 6, 512)]
 
 
 def texts_of(lengths: Iterable[int], tokenizer: Tokenizer) -> list[str]:
-    """Texts of about so many tokens, of the words of the example lessons."""
+    """Return texts of about these numbers of tokens, made of words of the example lessons."""
     files = sorted(LESSONS.glob("*.md"))
     words = sorted({word for file in files for word in file.read_text("utf-8").split()})
     sizes = [len(ids) for ids in tokenizer.ids(words)]
@@ -116,25 +138,27 @@ def texts_of(lengths: Iterable[int], tokenizer: Tokenizer) -> list[str]:
     for length in lengths:
         left, text = length - 2, []
         while left > 0:
-            at = int(rng.integers(len(words)))
-            if sizes[at] <= left:
-                text.append(words[at])
-                left -= max(1, sizes[at])
+            i = int(rng.integers(len(words)))
+            if sizes[i] <= left:
+                text.append(words[i])
+                left -= max(1, sizes[i])
         texts.append(" ".join(text))
     return texts
 
 
 class Seconds(float):
-    """What a task returns that knows itself how long it took."""
+    """The result of a task that measured its own time."""
 
 
-def interleaved(
-    tasks: Mapping[str, Callable[[], object]], runs: int, warm: int = 0
-) -> dict[str, list[float]]:
-    """Seconds of each run of each task, the tasks taking turns.
+def interleaved(tasks: Tasks, runs: int, warm: int = 0) -> dict[str, list[float]]:
+    """Run tasks in turns and return the seconds of each run of each task.
 
-    `warm` times before, in the same turn, it runs unmeasured: the threads of the task before are at
-    the ready for some milliseconds and keep the cores busy, and the cache is full of its numbers.
+    Args:
+        tasks: The tasks by name.
+        runs: The number of measured runs of each task.
+        warm: How often a task runs unmeasured right before each measured run. The threads of the
+            previous task spin for some milliseconds and keep the cores busy, and the cache is full
+            of its data.
     """
     times: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in range(runs):
@@ -142,32 +166,32 @@ def interleaved(
             for _ in range(warm):
                 task()
             start = time.perf_counter()
-            took = task()
+            result = task()
             elapsed = time.perf_counter() - start
-            times[name].append(took if isinstance(took, Seconds) else elapsed)
+            times[name].append(result if isinstance(result, Seconds) else elapsed)
     return times
 
 
 class Apart:
-    """Named tasks in a process of their own, as their user has them.
+    """Named tasks in a process of their own, where a user runs one model.
 
     Two models in one process slow each other down (m3rag/model/threads.py): a query of BGE-M3 took
     58 ms instead of 43 beside FlagEmbedding, and FlagEmbedding 331 instead of 291 beside m3rag.
 
-    `make(*args)`, of a module, gives the tasks there.
+    The process calls `make(*args)` to get the tasks; `make` must be a function of a module.
     """
 
-    def __init__(self, make: Callable[..., Mapping[str, Callable[[], object]]], *args: Any) -> None:
+    def __init__(self, make: Callable[..., Tasks], *args: Any) -> None:
         self._process = ProcessPoolExecutor(
-            1, get_context("spawn"), _settle, (make, args, torch.get_num_threads())
+            1, get_context("spawn"), _start_process, (make, args, torch.get_num_threads())
         )
 
     def tasks(self, *names: str) -> dict[str, Callable[[], Seconds]]:
-        """Tasks to interleave with others; each waits for its turn to end."""
+        """Return tasks to interleave with others; each call waits until the task is done."""
         return {name: partial(self._run, _seconds, name) for name in names}
 
     def result(self, name: str) -> Any:
-        """What a task returns."""
+        """Run a task and return its result."""
         return self._run(_result, name)
 
     def __enter__(self) -> Apart:
@@ -183,9 +207,7 @@ class Apart:
 _TASKS: dict[str, Callable[[], object]] = {}  # of this process
 
 
-def _settle(
-    make: Callable[..., Mapping[str, Callable[[], object]]], args: Any, threads: int
-) -> None:
+def _start_process(make: Callable[..., Tasks], args: tuple[Any, ...], threads: int) -> None:
     torch.set_num_threads(threads)
     _TASKS.update(make(*args))
 
@@ -201,13 +223,13 @@ def _result(name: str) -> object:
 
 
 def ratio(times: Times, slow: str, fast: str) -> str:
-    """How many times as fast, the median of the rounds and their spread."""
+    """Return how many times as fast `fast` is: the median of the rounds and their spread."""
     rounds = [s / f for s, f in zip(times[slow], times[fast], strict=True)]
     return f"×{statistics.median(rounds):.1f} ({min(rounds):.1f}–{max(rounds):.1f})"
 
 
-def shown(seconds: Sequence[float]) -> str:
-    """Milliseconds: the median and the spread."""
+def milliseconds(seconds: Sequence[float]) -> str:
+    """Return the median and the spread of times, in milliseconds."""
     ms = [1000 * s for s in seconds]
     return f"{_short(statistics.median(ms))} ({_short(min(ms))}–{_short(max(ms))})"
 
@@ -217,15 +239,15 @@ def _short(x: float) -> str:
 
 
 def machine(threads: int) -> str:
-    """The processor, what it has for matrix products, and the versions, in one line."""
+    """Return the processor, its matrix instructions and the versions, in one line."""
     names = re.findall(r"model name\s*: (.*)", _read("/proc/cpuinfo"))
     flags = set(_read("/proc/cpuinfo").split())
-    has = [f for f in ("amx_bf16", "avx512_bf16", "avx512_vnni", "avx2") if f in flags]
+    matrix = [f for f in ("amx_bf16", "avx512_bf16", "avx512_vnni", "avx2") if f in flags]
     packages = [f"{p} {version(p)}" for p in ("torch", "transformers", "FlagEmbedding")]
     capped = os.environ.get("ONEDNN_MAX_CPU_ISA")
     return (
         f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores, {threads} threads, "
-        f"{', '.join(has)}{f', oneDNN limited to {capped}' if capped else ''}; "
+        f"{', '.join(matrix)}{f', oneDNN limited to {capped}' if capped else ''}; "
         f"m3rag {version('m3rag')}, {', '.join(packages)}, Python {platform.python_version()}"
     )
 
@@ -236,20 +258,25 @@ def _read(path: str) -> str:
     return ""
 
 
-def report(name: str, text: str, given: argparse.Namespace) -> str:
-    """Print a section; with `--save`, put it in the place of the one of that name in RESULTS.
+def report(name: str, text: str, args: argparse.Namespace) -> str:
+    """Print a section; with `--save`, also replace the section of that name in RESULTS.
+
+    Args:
+        name: The name of the section.
+        text: The section in Markdown.
+        args: The arguments of the benchmark: `runs`, `threads` and `save` are used.
 
     Returns:
-        The name, with the instructions if AMX does not multiply, so that no kind of machine takes
-        the place of another; its plots have it too.
+        The name of the section and its plots. Where AMX is not used, the instruction set is added,
+        so that results of one kind of machine do not replace those of another.
     """
     if not has_amx():
         name += f"-{os.environ.get('ONEDNN_MAX_CPU_ISA', 'without-amx').lower()}"
     load = f"load average {os.getloadavg()[0]:.1f} at the end"
-    n = f"n = {given.runs}" + ", median (lowest–highest)" * (given.runs > 1)
-    text = f"{text}\n\n{machine(given.threads)}; {n}, {load}."
+    n = f"n = {args.runs}" + ", median (lowest–highest)" * (args.runs > 1)
+    text = f"{text}\n\n{machine(args.threads)}; {n}, {load}."
     print(text)
-    if given.save:
+    if args.save:
         page = RESULTS.read_text("utf-8")
         block = f"<!-- {name} -->\n{text}\n<!-- end -->"
         found = re.compile(f"<!-- {name} -->.*?<!-- end -->", re.DOTALL)

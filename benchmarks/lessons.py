@@ -1,13 +1,15 @@
-"""How long it takes to index a folder of long documents with "tiny", and to answer a question.
+"""Time indexing a folder of long documents with "tiny", and searching it.
 
     python benchmarks/lessons.py [FOLDER] [--runs 3] [--quick]
 
-Prints a table in Markdown: what was indexed, the time of each run, the highest memory of this
-process and of the engine's, and the time of a question end to end (encode, search, rescore every
-candidate by all channels), without the model's memo. The questions are those of `questions.tsv`,
-in languages that no example lesson is written in; for the example lessons, the default folder, it
-also says for how many of them the best passage is of the lesson that has the answer.
+Prints a Markdown table: what was indexed, the time of each run, the peak memory of this process and
+of the engine process, and the time of a search end to end (encode, retrieve, rescore every
+candidate by all channels) without the model's memo. The queries are those of `questions.tsv`, in
+languages in which no example lesson is written. For the example lessons, which are the default
+folder, the table also says how many queries find the lesson with the answer first.
 """
+
+from __future__ import annotations
 
 import argparse
 import csv
@@ -30,35 +32,35 @@ QUESTIONS = Path(__file__).parent / "questions.tsv"
 
 
 def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    """Index, search and print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folder", type=Path, nargs="?", default=LESSONS)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--quick", action="store_true", help="one run, to see that it works")
+    parser.add_argument("--quick", action="store_true", help="a single run to check that it works")
     parser.add_argument("--dtype", default="auto")
-    options = parser.parse_args()
-    if options.quick:
-        options.runs = 1
+    args = parser.parse_args()
+    if args.quick:
+        args.runs = 1
 
     seconds: list[float] = []
-    with M3Model.load("tiny", dtype=options.dtype, memo_bytes=0) as model:
-        for run in range(options.runs):
+    with M3Model.load("tiny", dtype=args.dtype, memo_bytes=0) as model:
+        for run in range(args.runs):
             with tempfile.TemporaryDirectory() as kb, M3Index.open(kb, model=model) as index:
                 start = time.perf_counter()
-                sync(index, options.folder, model.tokenizer)
+                sync(index, args.folder, model.tokenizer)
                 seconds.append(time.perf_counter() - start)
-                if run == options.runs - 1:
+                if run == args.runs - 1:
                     texts = [passage.text for passage in index.passages()]
-                    latencies, right = ask(index)
+                    latencies, right = search(index)
         tokens = sum(map(len, model.token_ids(texts)))
-        report(options.folder, model, texts, tokens, seconds, latencies, right)
+        report(args.folder, model, texts, tokens, seconds, latencies, right)
 
 
-def ask(index: M3Index) -> tuple[list[float], int]:
-    """Milliseconds of each question, asked twice, and how many find the right lesson first."""
+def search(index: M3Index) -> tuple[list[float], int]:
+    """Run each query twice; return the milliseconds, and how many find the right lesson first."""
     with QUESTIONS.open(encoding="utf-8") as file:
         questions = list(csv.DictReader(file, delimiter="\t"))
-    index.search(questions[0]["question"])  # the first one opens files
+    index.search(questions[0]["question"])  # unmeasured: the first search opens files
     latencies, right = [], 0
     for row in questions + questions:
         start = time.perf_counter()
@@ -77,7 +79,7 @@ def report(
     latencies: list[float],
     right: int,
 ) -> None:
-    """Print one Markdown table."""
+    """Print the Markdown table."""
     files = find(folder)
     words = sum(len(file.read_text(errors="replace").split()) for file in files)
     median = statistics.median(seconds)

@@ -1,4 +1,4 @@
-"""Two small plots as SVG: bars, and lines on logarithmic axes."""
+"""Draw two kinds of plots as SVG: bars, and lines on logarithmic axes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HEAD = (
 
 
 def bars(name: str, title: str, values: Mapping[str, float], unit: str) -> None:
-    """One bar a value, on an axis from 0."""
+    """Draw one bar for each value, on an axis that starts at 0."""
     h, most = 44 + 26 * len(values), max(values.values())
     parts = [_HEAD.format(w=640, h=h), _text(10, 22, title, bold=True)]
     for i, (label, value) in enumerate(values.items()):
@@ -30,7 +30,7 @@ def bars(name: str, title: str, values: Mapping[str, float], unit: str) -> None:
 def lines(
     name: str, title: str, x: Sequence[float], series: Mapping[str, Sequence[float]], unit: str
 ) -> None:
-    """One line a series over x, both axes logarithmic."""
+    """Draw one line for each series over `x`, with both axes logarithmic."""
     values = [v for ys in series.values() for v in ys if v > 0]
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
     left, right = math.log10(min(x)), math.log10(max(x))

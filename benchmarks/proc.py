@@ -1,4 +1,4 @@
-"""Memory of a process, as Linux tells it."""
+"""Read the memory of a process from /proc. Linux only."""
 
 from __future__ import annotations
 
@@ -7,18 +7,29 @@ from pathlib import Path
 
 
 def status(field: str, process: int | str = "self") -> int:
-    """A figure of a process's status, in units of 1024 bytes."""
+    """Return a figure of a process's status, in units of 1024 bytes.
+
+    Args:
+        field: The name of the figure, such as "VmRSS".
+        process: The process id; "self" is this process.
+
+    Raises:
+        RuntimeError: The system has no such figure.
+    """
     for line in Path(f"/proc/{process}/status").read_text().splitlines():
         if line.startswith(field + ":"):
             return int(line.split()[1])
-    raise RuntimeError(f"/proc/{process}/status has no {field}: this needs Linux.")
+    raise RuntimeError(f"/proc/{process}/status has no {field}. This benchmark needs Linux.")
 
 
 def peak(task: Callable[[], object]) -> tuple[int, int]:
-    """This process's memory before a task, and the most while it runs and its result is kept."""
-    Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again from what is in use now
+    """Run a task and return this process's memory before it and at its peak.
+
+    Both are in units of 1024 bytes. The peak includes the task's result.
+    """
+    Path("/proc/self/clear_refs").write_text("5")  # reset VmHWM to the memory in use now
     before = status("VmRSS")
-    kept = task()
+    result = task()
     highest = status("VmHWM")
-    del kept
+    del result
     return before, highest

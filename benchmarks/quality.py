@@ -2,10 +2,10 @@
 
     python benchmarks/quality.py DATA [--every 4] [--output benchmarks/quality-notes.md]
 
-DATA is a folder with the sets `xquad`, `longdocs_react` and `tatoeba`, each in BEIR form. A set
-that is missing is skipped, and its tables are removed. Each set is scored once, and all tables are
-made from these scores. Only the text between the page's markers is replaced. docs/quality.md quotes
-some of the figures; update it by hand.
+DATA is a folder with the sets `xquad`, `longdocs_react` and `tatoeba`, each in BEIR form. A missing
+set is skipped and its tables are removed. Each set is scored once, and all its tables except those
+of long documents come from these scores. Only the text between the page's markers is replaced.
+docs/quality.md quotes some of the figures; update it by hand.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ METRICS = {"recall@1": "R@1", "recall@10": "R@10", "ndcg@10": "nDCG@10"}
 TABLES = ("means", "pairs", "languages", "tuning", "long")
 LONG_SET = "longdocs_react"
 LONG_PAIRS = [
-    f"{asked}-{told}" for told in ("en", "es") for asked in ("en", "es", "zh", "ru", "tr")
+    f"{query}-{document}" for document in ("en", "es") for query in ("en", "es", "zh", "ru", "tr")
 ]
 
 
@@ -76,52 +76,56 @@ _BLOCK = "(<!-- quality: {name} -->\n).*?(<!-- end -->)"
 
 
 def main() -> None:
-    """Measure every set that is there, and rewrite the page."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=Path)
+    """Measure every set in the folder and rewrite the page."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("data", type=Path, help="folder of the sets")
     parser.add_argument("--model", default="tiny")
-    parser.add_argument("--dtype", default="float32", help="the same figures on every machine")
+    parser.add_argument(
+        "--dtype", default="float32", help="float32 gives the same figures on every machine"
+    )
     parser.add_argument("--every", type=int, default=1, help="use only every N-th question")
-    parser.add_argument("--seeds", type=int, default=3, help="draws for each number of questions")
+    parser.add_argument(
+        "--seeds", type=int, default=3, help="random draws for each number of questions"
+    )
     parser.add_argument("--output", type=Path, default=PAGE)
-    given = parser.parse_args()
-    text = given.output.read_text(encoding="utf-8")
+    args = parser.parse_args()
+    text = args.output.read_text(encoding="utf-8")
     filled(text, dict.fromkeys(("run", *TABLES), ""))  # fail before the work if a marker is missing
-    sets = [name for name in SETS if (given.data / name).is_dir()]
+    sets = [name for name in SETS if (args.data / name).is_dir()]
     for absent in sorted(set(SETS) - set(sets)):
-        print(f"{given.data} has no set {absent}: skipped.", file=sys.stderr)
+        print(f"{args.data} has no set {absent}: skipped.", file=sys.stderr)
     if not sets:
-        sys.exit(f"{given.data} has none of {', '.join(SETS)}: nothing to measure.")
+        sys.exit(f"{args.data} has none of {', '.join(SETS)}. There is nothing to measure.")
     runs, tables = [], dict.fromkeys(TABLES, "")
-    with M3Model.load(given.model, dtype=given.dtype) as model, progress_bars() as tell:
+    with M3Model.load(args.model, dtype=args.dtype) as model, progress_bars() as bars:
         for name in sets:
-            data = read_set(given.data / name)
-            told = partial(_tell, tell, name)
-            scores = score(model, data, every=given.every, progress=told)
-            runs.append(run_row(data, scores, given.every))
-            for kind, table in set_tables(scores, data, given.seeds, told).items():
+            data = read_set(args.data / name)
+            progress = partial(_report, bars, name)
+            scores = score(model, data, every=args.every, progress=progress)
+            runs.append(run_row(data, scores, args.every))
+            for kind, table in set_tables(scores, data, args.seeds, progress).items():
                 tables[kind] += f"**{name}**\n\n{table}\n\n"
             if name == LONG_SET:
-                tables["long"] = f"{long_table(model, data, given.every, told)}\n\n"
+                tables["long"] = f"{long_table(model, data, args.every, progress)}\n\n"
         tables["run"] = run_table(model, runs)
-    given.output.write_text(filled(text, tables), encoding="utf-8")
+    args.output.write_text(filled(text, tables), encoding="utf-8")
 
 
-def _tell(progress: Progress, name: str, stage: str, done: int, total: int | None) -> None:
+def _report(progress: Progress, name: str, stage: str, done: int, total: int | None) -> None:
     progress(f"{name}: {stage}", done, total)
 
 
 def run_row(data: RetrievalSet, scores: Scores, every: int) -> list[str]:
-    """What was asked of a set."""
-    queries = [query for one in scores.slices for query in one.slice.queries]
+    """Return the sizes of a set as a row of `run_table`."""
+    queries = [query for part in scores.slices for query in part.slice.queries]
     questions = {(query.subset, query.question) for query in queries}
-    passages = sum(len(one.slice.passages) for one in scores.slices)
+    passages = sum(len(part.slice.passages) for part in scores.slices)
     numbers = (len(data.corpus), passages, every, len(questions), len(queries))
     return [data.name, *(f"{number:,}" for number in numbers)]
 
 
 def run_table(model: M3Model, rows: Sequence[Sequence[str]]) -> str:
-    """The model, its fingerprint, the version and the sets."""
+    """Return the model, its fingerprint, the version and the table of the sets."""
     head = ("set", "documents", "passages", "every", "questions", "rankings")
     used = f"Model {model.name}, {model.dtype}, fingerprint `{model.fingerprint}`"
     return f"{used}; m3rag {__version__}.\n\n{markdown(head, rows)}\n\n"
@@ -130,7 +134,7 @@ def run_table(model: M3Model, rows: Sequence[Sequence[str]]) -> str:
 def set_tables(
     scores: Scores, data: RetrievalSet, seeds: int, progress: Progress | None = None
 ) -> dict[str, str]:
-    """All tables of a set, by their markers' names."""
+    """Return all tables of a set by the names of their markers."""
     fusions = [*SUMS.values(), RRF, *WITH_BM25]
     report = measure(scores, weights=fusions, metrics=list(METRICS), progress=progress)
     names = [name for name in report.channels if name not in scores.channels]
@@ -149,12 +153,15 @@ def set_tables(
 def long_table(
     model: M3Model, data: RetrievalSet, every: int, progress: Progress | None = None
 ) -> str:
-    """nDCG@10 of each way to encode long documents, by document and, where fair, by passage."""
+    """Return nDCG@10 of each way to encode long documents, by document and by passage.
+
+    Passages are ranked only where they have the usual length: longer ones are easier to hit.
+    """
     rows = []
     for level in LEVELS:
         for mode, options in LONG_MODES.items():
             if level == "passage" and "max_tokens" in options:
-                continue  # longer passages are easier to hit
+                continue
             scores = score(
                 model,
                 data,
@@ -181,7 +188,7 @@ def long_table(
 
 
 def means_table(report: Report) -> str:
-    """Each channel and fusion where query and documents share a language, and where not."""
+    """Return a row for each channel and fusion: one language (same) and two languages (cross)."""
     parts: dict[str, Table] = {"same": report.same, "cross": report.cross}
     parts = {name: part for name, part in parts.items() if part}
     head = [f"{name} {shown}" for name in parts for shown in METRICS.values()]
@@ -193,13 +200,13 @@ def means_table(report: Report) -> str:
 
 
 def pairs_table(report: Report, name: str) -> str:
-    """A fusion's nDCG@10 for each pair of languages, in HTML: the more colour, the better."""
-    asked = sorted({cell.asked for cell in report.cells})
-    answered = sorted({cell.answered for cell in report.cells})
-    lines = ["<table>", _row("th", ["query ↓ document →", *answered])]
-    for query in asked:
-        found = [report.pairs.get(f"{query}-{document}") for document in answered]
-        cells = "".join(_shaded(pair[name]["ndcg@10"]) if pair else "<td></td>" for pair in found)
+    """Return nDCG@10 of a fusion for each pair of languages, as a shaded HTML table."""
+    queries = sorted({cell.asked for cell in report.cells})
+    documents = sorted({cell.answered for cell in report.cells})
+    lines = ["<table>", _row("th", ["query ↓ document →", *documents])]
+    for query in queries:
+        pairs = [report.pairs.get(f"{query}-{document}") for document in documents]
+        cells = "".join(_shaded(pair[name]["ndcg@10"]) if pair else "<td></td>" for pair in pairs)
         lines.append(f"<tr><th>{query}</th>{cells}</tr>")
     return "\n".join([*lines, "</table>"])
 
@@ -209,25 +216,28 @@ def _row(tag: str, cells: Sequence[str]) -> str:
 
 
 def _shaded(value: float) -> str:
-    """A cell whose text is legible on a light and on a dark page, however much colour it has."""
+    """Return a cell with more colour for a better value, legible on light and dark pages."""
     return f'<td style="background: rgba(0, 150, 136, {0.6 * value:.2f})">{value:.2f}</td>'
 
 
 def pooled(scores: Scores) -> Scores | None:
-    """All languages' documents ranked together, out of scores of each language on its own.
+    """Join the scores of all languages as if their documents had been ranked together.
 
-    Without bm25, whose statistics are those of one language's documents. None if there is one
-    language, or if some question is not answered in all.
+    The channel bm25 is left out, because its statistics are those of one language's documents.
+
+    Returns:
+        The joined scores; None if there is only one language, or if some query has no relevant
+        document in one of them.
     """
-    slices = [one.slice for one in scores.slices]
-    asked = [query.id for query in slices[0].queries]
-    if len(slices) < 2 or any([query.id for query in s.queries] != asked for s in slices):
+    slices = [part.slice for part in scores.slices]
+    ids = [query.id for query in slices[0].queries]
+    if len(slices) < 2 or any([query.id for query in s.queries] != ids for s in slices):
         return None
-    units = np.array([unit for one in slices for unit in one.units])
-    sizes = np.concatenate([np.diff(one.starts, append=len(one.passages)) for one in slices])
+    units = np.array([unit for part in slices for unit in part.units])
+    sizes = np.concatenate([np.diff(part.starts, append=len(part.passages)) for part in slices])
     starts, order = np.cumsum(sizes) - sizes, np.argsort(units, kind="stable")
     columns = np.concatenate([np.arange(starts[i], starts[i] + sizes[i]) for i in order])
-    passages = [passage for one in slices for passage in one.passages]
+    passages = [passage for part in slices for passage in part.passages]
     whole = Slice(
         subset="",
         language=POOLED,
@@ -237,12 +247,12 @@ def pooled(scores: Scores) -> Scores | None:
         queries=slices[0].queries,
         relevant=[
             {unit: grade for grades in row for unit, grade in grades.items()}
-            for row in zip(*(one.relevant for one in slices), strict=True)
+            for row in zip(*(part.relevant for part in slices), strict=True)
         ],
         left_out=slices[0].left_out,
     )
     channels = {
-        channel: np.concatenate([one.channels[channel] for one in scores.slices], axis=1)
+        channel: np.concatenate([part.channels[channel] for part in scores.slices], axis=1)
         for channel in CHANNELS
     }
     matrices = {channel: matrix[:, columns] for channel, matrix in channels.items()}
@@ -250,12 +260,14 @@ def pooled(scores: Scores) -> Scores | None:
 
 
 def filled(text: str, tables: Mapping[str, str]) -> str:
-    """The page with these tables between its markers."""
+    """Return the page with these tables between its markers; exit if a marker is not unique."""
     for name, table in tables.items():
-        block = re.compile(_BLOCK.format(name=name), re.DOTALL)
-        text, found = block.subn(lambda match, table=table: f"{match[1]}\n{table}{match[2]}", text)
-        if found != 1:
+        parts = re.split(_BLOCK.format(name=name), text, flags=re.DOTALL)
+        if len(parts) != 4:  # the text before, two markers, the text after
+            found = len(parts) // 3
             sys.exit(f"The page has {found} places marked <!-- quality: {name} -->, not 1.")
+        before, start, end, after = parts
+        text = f"{before}{start}\n{table}{end}{after}"
     return text
 
 

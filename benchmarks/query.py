@@ -1,8 +1,9 @@
-"""A query of 12 tokens, and eight at once, three outputs each, in turns with FlagEmbedding.
+"""Time encoding queries of 12 tokens, all three outputs, alternating with FlagEmbedding.
 
-Eight threads are asked twice: for one query each, and for four each, one after the other.
+    python benchmarks/query.py [--layers 24] [--save]
 
-python benchmarks/query.py [--layers 24] [--save]
+Measures one query; 8 queries one by one, from 8 threads and in asyncio; and 32 queries one by one
+and from 8 threads, where each thread encodes 4 of them in sequence.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from common import (
     flag_model,
     full_size,
     interleaved,
+    milliseconds,
     options,
     ratio,
     report,
-    shown,
     texts_of,
 )
 from tuning import markdown
@@ -36,40 +37,40 @@ from m3rag import M3Model
 from m3rag.model import Tokenizer
 from m3rag.model.kernels.device import packable
 
-HOW = ("one", "8 one by one", "8 threads", "8 in asyncio", "32 one by one", "32 by 8 threads")
+MODES = ("one", "8 one by one", "8 threads", "8 in asyncio", "32 one by one", "32 by 8 threads")
 
 
 def main() -> None:
-    """Measure and print."""
-    given = options(__doc__ or "", layers=24)
-    if given.quick:
-        given.layers, given.runs = 2, 3
+    """Run the benchmark and print its section."""
+    args = options(__doc__ or "", layers=24)
+    if args.quick:
+        args.layers, args.runs = 2, 3
     dtypes = ["float32"] + ["bfloat16"] * packable(torch.bfloat16)
-    with full_size(given.layers, given.tokenizer) as folder, contextlib.ExitStack() as sides:
+    with full_size(args.layers, args.tokenizer) as folder, contextlib.ExitStack() as sides:
         queries = texts_of([12] * 32, Tokenizer(folder / "tokenizer.json"))
-        flag = sides.enter_context(Apart(theirs, folder, queries[:1]))
+        flag = sides.enter_context(Apart(flag_tasks, folder, queries[:1]))
         tasks: dict[str, Callable[[], object]] = dict(flag.tasks("FlagEmbedding, one"))
         for dtype in dtypes:
-            model = sides.enter_context(Apart(ours, folder, dtype, queries))
-            tasks |= model.tasks(*(f"{dtype}, {how}" for how in HOW))
+            model = sides.enter_context(Apart(m3rag_tasks, folder, dtype, queries))
+            tasks |= model.tasks(*(f"{dtype}, {mode}" for mode in MODES))
         interleaved(tasks, 1)
-        times = interleaved(tasks, given.runs, warm=1)
-    rows = [[name, shown(times[name]), against(times, name)] for name in times]
-    title = f"### Queries of 12 tokens, {given.layers} layers"
-    name = report("query", f"{title}\n\n{markdown(('', 'ms', 'compared with'), rows)}", given)
-    if given.save:
+        times = interleaved(tasks, args.runs, warm=1)
+    rows = [[name, milliseconds(times[name]), comparison(times, name)] for name in times]
+    title = f"### Queries of 12 tokens, {args.layers} layers"
+    name = report("query", f"{title}\n\n{markdown(('', 'ms', 'compared with'), rows)}", args)
+    if args.save:
         medians = {name: 1000 * float(np.median(t)) for name, t in times.items()}
-        plot.bars(name, f"Queries of 12 tokens, {given.layers} layers", medians, "ms")
+        plot.bars(name, f"Queries of 12 tokens, {args.layers} layers", medians, "ms")
 
 
-def theirs(folder: Path, queries: list[str]) -> dict[str, Any]:
-    """FlagEmbedding's task."""
+def flag_tasks(folder: Path, queries: list[str]) -> dict[str, Any]:
+    """Return FlagEmbedding's task."""
     model = flag_model(folder)
     return {"FlagEmbedding, one": lambda: flag_encode(model, queries, 1)}
 
 
-def ours(folder: Path, dtype: str, queries: list[str]) -> dict[str, Any]:
-    """The tasks of m3rag, in the order of HOW."""
+def m3rag_tasks(folder: Path, dtype: str, queries: list[str]) -> dict[str, Any]:
+    """Return the tasks of m3rag, one for each of MODES."""
     model = M3Model.load(folder, dtype=dtype, memo_bytes=0)
     eight, fours = queries[:8], [queries[i : i + 4] for i in range(0, 32, 4)]
     tasks = (
@@ -80,37 +81,37 @@ def ours(folder: Path, dtype: str, queries: list[str]) -> dict[str, Any]:
         partial(one_by_one, model, queries),
         partial(in_threads, model, fours),
     )
-    return {f"{dtype}, {how}": task for how, task in zip(HOW, tasks, strict=True)}
+    return {f"{dtype}, {mode}": task for mode, task in zip(MODES, tasks, strict=True)}
 
 
-def against(times: dict[str, list[float]], name: str) -> str:
-    """What a row is compared with, and how many times as fast it is."""
-    dtype, _, how = name.partition(", ")
-    if how == "one":
+def comparison(times: dict[str, list[float]], name: str) -> str:
+    """Return how many times as fast a row is, and as what."""
+    dtype, _, mode = name.partition(", ")
+    if mode == "one":
         return f"{ratio(times, 'FlagEmbedding, one', name)} FlagEmbedding"
-    alone = f"{how.split()[0]} one by one"
-    return f"{ratio(times, f'{dtype}, {alone}', name)} {alone}"
+    sequential = f"{mode.split()[0]} one by one"
+    return f"{ratio(times, f'{dtype}, {sequential}', name)} {sequential}"
 
 
 def one_by_one(model: M3Model, queries: list[str]) -> None:
-    """One after the other."""
+    """Encode queries one after the other."""
     for query in queries:
         model.encode([query])
 
 
 def in_threads(model: M3Model, queries: list[list[str]]) -> None:
-    """A thread for each list of queries, which asks them one after the other."""
+    """Encode each list of queries in a thread of its own, one query after the other."""
     with ThreadPoolExecutor(len(queries)) as pool:
         list(pool.map(partial(one_by_one, model), queries))
 
 
 def in_asyncio(model: M3Model, queries: list[str]) -> None:
-    """All queries in one event loop."""
+    """Encode all queries at once in one event loop."""
 
-    async def all_of_them() -> None:
+    async def gather() -> None:
         await asyncio.gather(*(model.aencode([q]) for q in queries))
 
-    asyncio.run(all_of_them())
+    asyncio.run(gather())
 
 
 if __name__ == "__main__":

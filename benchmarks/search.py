@@ -1,14 +1,15 @@
-"""Search in a folder: time, memory, disk and recall as it grows.
+"""Measure searches in a growing folder: time, memory, disk space and recall.
 
     python benchmarks/search.py [--most 100000] [--colbert 2000] [--kept FOLDER] [--save]
 
-Synthetic vectors of BGE-M3's sizes: 1024 dimensions in clusters, 100 token weights. Recall is
-against an exact scan of the same vectors; on real vectors it may differ. `--colbert` is the size of
-a second index that also stores 150 ColBERT vectors a passage, in which all channels are searched:
-13 s to add a thousand passages, so `--kept` keeps it for another time.
+The vectors are synthetic and of BGE-M3's sizes: 1024 dimensions in clusters, and 100 term weights.
+Recall is measured against an exact scan of the same vectors; on real vectors it may differ.
+`--colbert` is the size of a second index that also stores 150 ColBERT vectors per passage, and in
+which all channels are searched. Adding a thousand passages to it takes 13 s; `--kept` names a
+folder in which it is kept for the next run.
 
-Questions are asked once, and then once more: the first time they touch memory that nobody has
-touched before, which in a virtual machine takes longer than the search.
+Each query runs twice. The first run touches memory that was not used before, which in a virtual
+machine takes longer than the search itself.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from pathlib import Path
 
 import numpy as np
 import plot
-from common import WIDTH, options, report, shown
+from common import WIDTH, milliseconds, options, report
+from numpy.typing import NDArray
 from proc import status
-from rerank import unit, weights
+from rerank import normalized, unit, weights
 from tuning import markdown
 
 from m3rag import Passage
@@ -32,54 +34,58 @@ from m3rag.model import MultiVectors, SparseVectors
 from m3rag.stores.base import Points, QueryPlan
 from m3rag.stores.edge.store import EdgeStore
 
-STEP, TOKENS = 1000, 150
+STEP, TOKENS = 1000, 150  # passages added at a time; ColBERT vectors of each
+Floats = NDArray[np.float32]
+TwoRuns = tuple[list[float], list[float]]  # seconds of each search, in the first and second run
 
 
 def main() -> None:
-    """Grow an index tenfold at a time and ask it questions."""
-    given = options(__doc__ or "", most=100_000, colbert=2000, kept="")
-    if given.quick:
-        given.most, given.colbert, given.runs = 1000, 200, 3
-    given.runs *= 20  # questions
-    sizes = [n for n in (1000, 10_000, 100_000, 1_000_000) if n <= given.most]
-    rows, medians = [], {"dense": [], "sparse": [], "dense + sparse": []}
+    """Grow an index tenfold at a time and search it."""
+    args = options(__doc__ or "", most=100_000, colbert=2000, kept="")
+    if args.quick:
+        args.most, args.colbert, args.runs = 1000, 200, 3
+    args.runs *= 20  # queries
+    sizes = [n for n in (1000, 10_000, 100_000, 1_000_000) if n <= args.most]
+    rows: list[list[str]] = []
+    medians: dict[str, list[float]] = {"dense": [], "sparse": [], "dense + sparse": []}
     space: dict[str, list[float]] = {"disk": [], "engine's memory": []}
     rng = np.random.default_rng(0)
-    centres, kept, since = unit(rng, 64), [], time.perf_counter()
+    centres, added = unit(rng, 64), np.empty((0, WIDTH), np.float32)
     with tempfile.TemporaryDirectory() as folder:
         store = EdgeStore(Path(folder), dim=WIDTH, colbert_dim=None)
         for size in sizes:
-            since = time.perf_counter()
-            while sum(map(len, kept)) < size:
-                points = points_of(rng, centres, sum(map(len, kept)), 0)
-                kept.append(points.dense)
+            batches = [added]
+            start = time.perf_counter()
+            for first in range(len(added), size, STEP):
+                points = make_points(rng, centres, first)
+                batches.append(points.dense)
                 store.add(points)
-            added = time.perf_counter() - since
-            store.optimize()
-            optimized = time.perf_counter() - since - added
-            dense = np.concatenate(kept)
-            times, recall = asked(store, dense, centres, rng, given.runs)
+            add_seconds = time.perf_counter() - start
+            optimize_seconds = seconds_of(store.optimize)
+            added = np.concatenate(batches)
+            times, recall = search(store, added, centres, rng, args.runs)
             for name, seconds in times.items():
                 medians[name].append(1000 * float(np.median(seconds[0])))
             for name, megabytes in (("disk", disk(folder)), ("engine's memory", resident(store))):
                 space[name].append(megabytes)
-            took = [f"{added:.1f}", f"{optimized:.1f}", *(f"{m[-1]:,.0f}" for m in space.values())]
-            rows.append([f"{size:,}", *map(both, times.values()), f"{recall:.3f}", *took])
+            cells = [f"{recall:.3f}", f"{add_seconds:.1f}", f"{optimize_seconds:.1f}"]
+            cells += [f"{megabytes[-1]:,.0f}" for megabytes in space.values()]
+            rows.append([f"{size:,}", *map(first_and_again, times.values()), *cells])
         store.close()
     channels = [f"{name}, ms" for name in medians]
     head = ["passages", *channels, "recall@10 of dense"]
     head += ["adding since the row above, s", "optimize, s"]
     head += [f"{name}, MB" for name in space]
     title = "### Search in a folder, dense and sparse, the 10 best hits"
-    text = f"{title}\n\n{markdown(head, rows)}\n\n{all_channels(given, rng, centres)}"
-    name = report("search", text, given)
-    if given.save:
+    text = f"{title}\n\n{markdown(head, rows)}\n\n{all_channels(args, rng, centres)}"
+    name = report("search", text, args)
+    if args.save:
         plot.lines(name, "Time of a search in a folder, by passages", sizes, medians, "ms")
         plot.lines(f"{name}-space", "What a folder takes, by passages", sizes, space, "MB")
 
 
-def points_of(rng: np.random.Generator, centres: np.ndarray, start: int, tokens: int) -> Points:
-    """A thousand passages around the centres; with `tokens`, as many ColBERT vectors each."""
+def make_points(rng: np.random.Generator, centres: Floats, start: int, tokens: int = 0) -> Points:
+    """Draw STEP passages around the centres, each with `tokens` ColBERT vectors."""
     passages = [Passage(str(i), f"passage {i}") for i in range(start, start + STEP)]
     sparse = SparseVectors.from_dicts([weights(rng, 100) for _ in range(STEP)])
     colbert = None
@@ -89,89 +95,90 @@ def points_of(rng: np.random.Generator, centres: np.ndarray, start: int, tokens:
     return Points(passages, around(rng, centres, STEP), sparse, sparse, colbert)
 
 
-def around(rng: np.random.Generator, centres: np.ndarray, n: int) -> np.ndarray:
-    """Unit vectors `(n, WIDTH)`, each near a centre."""
-    rows = centres[rng.integers(len(centres), size=n)] + unit(rng, n)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+def around(rng: np.random.Generator, centres: Floats, n: int) -> Floats:
+    """Draw unit vectors `(n, WIDTH)`, each near a centre."""
+    return normalized(centres[rng.integers(len(centres), size=n)] + unit(rng, n))
 
 
-def asked(
-    store: EdgeStore, dense: np.ndarray, centres: np.ndarray, rng: np.random.Generator, runs: int
-) -> tuple[dict[str, tuple[list[float], list[float]]], float]:
-    """Seconds of each kind of search, and how many of the exact ten best are found."""
+def search(
+    store: EdgeStore, dense: Floats, centres: Floats, rng: np.random.Generator, runs: int
+) -> tuple[dict[str, TwoRuns], float]:
+    """Return the seconds of each kind of search, and the recall@10 of dense."""
     queries = around(rng, centres, runs)
     terms = [weights(rng, 12) for _ in queries]
-    times, found = {}, []
-    for name in (("dense",), ("sparse",), ("dense", "sparse")):
+    times: dict[str, TwoRuns] = {}
+    found: list[set[int]] = []
+    for channels in (("dense",), ("sparse",), ("dense", "sparse")):
         plans = [
-            QueryPlan(name, name, 10, dense=query, sparse=term)
+            QueryPlan(channels, channels, 10, dense=query, sparse=term)
             for query, term in zip(queries, terms, strict=True)
         ]
         store.search(plans[:2])
-        times[" + ".join(name)] = twice(store, plans)
-        if name == ("dense",):
-            answers = store.search(plans)
-            found = [{int(i) for i in answer.ids} for answer in answers]
+        times[" + ".join(channels)] = run_twice(store, plans)
+        if channels == ("dense",):
+            found = [{int(i) for i in hits.ids} for hits in store.search(plans)]
     best = np.argsort(-(queries @ dense.T), axis=1)[:, :10]
-    hits = [len(f & set(b.tolist())) / len(b) for f, b in zip(found, best, strict=True)]
-    return times, float(np.mean(hits))
+    recalls = [len(f & set(b.tolist())) / len(b) for f, b in zip(found, best, strict=True)]
+    return times, float(np.mean(recalls))
 
 
-def all_channels(given: argparse.Namespace, rng: np.random.Generator, centres: np.ndarray) -> str:
-    """A line on a search by all channels."""
+def all_channels(args: argparse.Namespace, rng: np.random.Generator, centres: Floats) -> str:
+    """Measure searches by all channels in an index of their own; return a sentence on them."""
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(given.kept or temporary)
+        folder = Path(args.kept or temporary)
         store = EdgeStore(folder, dim=WIDTH, colbert_dim=WIDTH)
-        for start in range(store.count(None), given.colbert, STEP):
-            store.add(points_of(rng, centres, start, TOKENS))
+        for start in range(store.count(None), args.colbert, STEP):
+            store.add(make_points(rng, centres, start, TOKENS))
         store.optimize()
-        times = {}
+        parts = []
         for candidates in (50, 100):
-            asked_for = around(rng, centres, given.runs)
-            times[candidates] = twice(store, [plan_of(rng, q, candidates) for q in asked_for])
+            queries = around(rng, centres, args.runs)
+            times = run_twice(store, [full_plan(rng, query, candidates) for query in queries])
+            parts.append(f"{candidates} of each, {first_and_again(times)} ms")
         store.close()
-    found = "; ".join(f"{n} of each, {both(taken)} ms" for n, taken in times.items())
     return (
-        f"All channels, {given.colbert:,} passages with {TOKENS} ColBERT vectors each, the union "
-        f"of the candidates of dense and sparse scored by MaxSim: {found}. "
-        '"Again" is the same queries a second time.'
+        f"All channels, {args.colbert:,} passages with {TOKENS} ColBERT vectors each, the union "
+        f"of the candidates of dense and sparse scored by MaxSim: {'; '.join(parts)}. "
+        '"Again" is the second run of the same queries.'
     )
 
 
-def plan_of(rng: np.random.Generator, dense: np.ndarray, candidates: int) -> QueryPlan:
-    """A question to all channels."""
+def full_plan(rng: np.random.Generator, dense: Floats, candidates: int) -> QueryPlan:
+    """Return the plan of a search by all channels."""
     retrieve, terms, tokens = ("dense", "sparse"), weights(rng, 12), unit(rng, 12)
     score = (*retrieve, "colbert")
     return QueryPlan(retrieve, score, candidates, dense=dense, sparse=terms, colbert=tokens)
 
 
-def twice(store: EdgeStore, plans: Sequence[QueryPlan]) -> tuple[list[float], list[float]]:
-    """Seconds of each search the first time, and the second."""
-    first, again = ([timed(partial(store.search, [p])) for p in plans] for _ in range(2))
+def run_twice(store: EdgeStore, plans: Sequence[QueryPlan]) -> TwoRuns:
+    """Return the seconds of each search in a first and a second run of all."""
+    first, again = ([seconds_of(partial(store.search, [p])) for p in plans] for _ in range(2))
     return first, again
 
 
-def both(seconds: tuple[list[float], list[float]]) -> str:
-    """Milliseconds of the first time with their spread, and of the second."""
-    return f"{shown(seconds[0])}, again {shown(seconds[1]).split()[0]}"
+def first_and_again(seconds: TwoRuns) -> str:
+    """Return the milliseconds of the first run with their spread, and those of the second."""
+    return f"{milliseconds(seconds[0])}, again {milliseconds(seconds[1]).split()[0]}"
 
 
-def timed(task: Callable[[], object]) -> float:
-    """The seconds it takes."""
+def seconds_of(task: Callable[[], object]) -> float:
+    """Run a task and return the seconds it takes."""
     start = time.perf_counter()
     task()
     return time.perf_counter() - start
 
 
 def disk(folder: str) -> float:
-    """Megabytes that the files take on the disk; they have holes."""
+    """Return the megabytes that a folder takes on the disk; holes in sparse files do not count."""
     files = [file for file in Path(folder).rglob("*") if file.is_file()]
     return sum(file.stat().st_blocks for file in files) * 512 / 1e6
 
 
 def resident(store: EdgeStore) -> float:
-    """Megabytes of the engine's memory, mapped files included."""
-    return status("VmRSS", store.process.pid) / 1000
+    """Return the megabytes of the engine process's memory, mapped files included."""
+    pid = store.process.pid
+    assert pid is not None
+    return status("VmRSS", pid) / 1000
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""Minutes of mixed queries and adds from 16 threads and an event loop: memory, errors, results.
+"""Search and add for minutes from 16 threads and an event loop; check memory, errors and results.
 
     python benchmarks/soak.py [--minutes 10]
 
-Each searches questions whose answers were taken down before, and adds passages again that are there
-already, so that answers must not change. The model computes in float32, as in 16 bits a text's
-vectors depend a little on what it shares a pass with. Before that, a packed row of each size is
-encoded: oneDNN keeps compiled code for every size, of tiny 66 MB in all, and would come across the
-rarer ones for minutes. A line each five seconds; memory is read then, of this process and of the
-engine's: its median in the last third of the time may be 5 % over that in the second third. Exits
-with 1 if something is wrong. Linux only.
+The threads run queries whose hits were recorded before, and add passages again that are already in
+the index, so hits must not change. The model computes in float32, because in 16 bits the vectors of
+a text depend slightly on the other texts of its forward pass. First, a packed row of each size is
+encoded: oneDNN keeps compiled code for every size (66 MB in all for "tiny"), and the rarer sizes
+would otherwise come up for minutes. Prints a line every five seconds and reads the memory of this
+process and of the engine process. The median of each in the last third of the time may be 5 % above
+that of the second third. The exit status is 1 if something is wrong. Linux only.
 """
 
 from __future__ import annotations
@@ -32,37 +32,39 @@ from m3rag.documents import read
 from m3rag.errors import TruncationWarning
 from m3rag.stores.edge.store import EdgeStore
 
-THREADS, TASKS, GROWTH, EVERY = 16, 4, 1.05, 5.0
+THREADS, TASKS = 16, 4
+GROWTH = 1.05  # the highest allowed ratio of memory in the last third to that in the second
+EVERY = 5.0  # seconds between readings
 
 
 class Soak:
-    """An index, what its answers must be, and what went wrong."""
+    """An index, the hits it must return, and a list of what went wrong."""
 
     def __init__(self, index: M3Index, store: EdgeStore) -> None:
         self.index = index
         self.store = store
         self.passages = list(index.passages())
-        self.questions = [p.text[:80].strip() for p in self.passages[:40] if p.text.strip()]
-        self.expected = {q: answer(index.search(q, k=5)) for q in self.questions}
+        self.queries = [p.text[:80].strip() for p in self.passages[:40] if p.text.strip()]
+        self.expected = {query: scores(index.search(query, k=5)) for query in self.queries}
         self.wrong: list[str] = []
         self.searches = self.adds = 0
 
-    def check(self, question: str, hits: list[Hit]) -> None:
-        """Compare an answer with the first one: the same passages, scores to 1e-4."""
+    def check(self, query: str, hits: list[Hit]) -> None:
+        """Compare hits with the recorded ones: the same passages, and scores to 1e-4."""
         self.searches += 1
-        found, right = answer(hits), self.expected[question]
-        same = found.keys() == right.keys()
-        if not same or max(abs(found[i] - right[i]) for i in right) > 1e-4:
-            self.wrong.append(f"{question!r}: {found} instead of {right}")
+        found, expected = scores(hits), self.expected[query]
+        same = found.keys() == expected.keys()
+        if not same or max(abs(found[i] - expected[i]) for i in expected) > 1e-4:
+            self.wrong.append(f"{query!r}: {found} instead of {expected}")
 
     def thread(self, seed: int, end: float) -> None:
-        """Search four times out of five, else add what is there."""
+        """Search four times out of five, and otherwise add passages again."""
         rng = random.Random(seed)
         while time.monotonic() < end:
             try:
                 if rng.random() < 0.8:
-                    question = rng.choice(self.questions)
-                    self.check(question, self.index.search(question, k=5))
+                    query = rng.choice(self.queries)
+                    self.check(query, self.index.search(query, k=5))
                 else:
                     self.index.add(rng.sample(self.passages, 4))
                     self.adds += 1
@@ -70,31 +72,31 @@ class Soak:
                 self.wrong.append(repr(error))
 
     async def tasks(self, end: float) -> None:
-        """The same in an event loop."""
+        """Search from TASKS tasks of an event loop."""
         await asyncio.gather(*(self._task(seed, end) for seed in range(TASKS)))
 
     async def _task(self, seed: int, end: float) -> None:
         rng = random.Random(-seed)
         while time.monotonic() < end:
-            question = rng.choice(self.questions)
+            query = rng.choice(self.queries)
             try:
-                self.check(question, await self.index.asearch(question, k=5))
+                self.check(query, await self.index.asearch(query, k=5))
             except Exception as error:
                 self.wrong.append(repr(error))
 
     def memory(self) -> tuple[int, int]:
-        """Megabytes that are in no file: of this process, and of the engine's."""
-        processes = ("self", self.store.process.pid)
-        ours, engine = (status("RssAnon", process) // 1000 for process in processes)
-        return ours, engine
+        """Return the megabytes of anonymous memory of this process and of the engine process."""
+        pid = self.store.process.pid
+        assert pid is not None
+        return status("RssAnon") // 1000, status("RssAnon", pid) // 1000
 
 
 def main() -> None:
-    """Run, and print what was found."""
+    """Run the soak, print its results and exit with their status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--minutes", type=float, default=10)
     minutes = parser.parse_args().minutes
-    print("Indexing, and taking down the answers", flush=True)
+    print("Indexing and recording the hits", flush=True)
     with (
         tempfile.TemporaryDirectory() as kb,
         M3Model.load("tiny", dtype="float32", memo_bytes=1 << 22) as model,
@@ -108,17 +110,19 @@ def main() -> None:
 
 
 def warm_up(model: M3Model) -> None:
-    """Encode so many tokens at once as a packed row has after it is rounded up, each number."""
+    """Encode a packed row of each size to which rows are rounded up."""
     text = min(LESSONS.glob("*.md")).read_text("utf-8")[:6000]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", TruncationWarning)  # each text is cut to the size wanted
+        warnings.simplefilter(
+            "ignore", TruncationWarning
+        )  # each text is cut to the size of the row
         for tokens in (*range(16, 256, 16), *range(256, 2049, 64)):
             n = -(-tokens // 512)
             model.encode([f"{tokens} {i} {text}" for i in range(n)], max_length=tokens // n)
 
 
 def run(soak: Soak, minutes: float) -> int:
-    """The exit status: 0 if nothing is wrong."""
+    """Run the threads and print readings; return the exit status, 0 if nothing is wrong."""
     start = time.monotonic()
     end = start + 60 * minutes
     threads = [threading.Thread(target=soak.thread, args=(n, end)) for n in range(THREADS)]
@@ -135,26 +139,26 @@ def run(soak: Soak, minutes: float) -> int:
         thread.join()
     late = time.monotonic() - end
     columns = list(zip(*readings, strict=True))
-    grown = [growth(column) for column in columns]
+    growths = [growth(column) for column in columns]
     print(
         f"{minutes:g} minutes and {late:.1f} s, {THREADS} threads, {TASKS} tasks: "
         f"{soak.searches:,} searches, {soak.adds:,} adds of 4 passages, {len(soak.wrong)} wrong."
     )
-    for name, column, ratio in zip(("this process", "the engine"), columns, grown, strict=True):
+    for name, column, ratio in zip(("this process", "the engine"), columns, growths, strict=True):
         print(f"Memory of {name}: {min(column)} to {max(column)} MB, last third × {ratio:.3f}.")
     for line in soak.wrong[:5]:
         print(line)
-    return int(bool(soak.wrong) or max(grown) > GROWTH)
+    return int(bool(soak.wrong) or max(growths) > GROWTH)
 
 
 def growth(readings: Sequence[int]) -> float:
-    """The median of the last third over that of the third before."""
+    """Return the median of the last third divided by that of the second third."""
     third = max(1, len(readings) // 3)
     return median(readings[-third:]) / median(readings[-2 * third : -third] or readings)
 
 
-def answer(hits: list[Hit]) -> dict[str, float]:
-    """The passages found, and their scores."""
+def scores(hits: list[Hit]) -> dict[str, float]:
+    """Return the scores of hits by the ids of their passages."""
     return {hit.passage.id: hit.score for hit in hits}
 
 

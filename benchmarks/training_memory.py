@@ -1,19 +1,21 @@
-"""Peak memory of the sparse and the ColBERT scores in training, beside FlagEmbedding's formulation.
+"""Compare the peak memory of sparse and ColBERT scores in training with FlagEmbedding's.
 
     python benchmarks/training_memory.py
     python benchmarks/training_memory.py --sizes 8x8 64x8 --passage-length 144 --vocabulary 32000
 
-A size is queries x group: 8x8 are 8 queries and 64 passages, all scored against all. Each figure
-is what one forward and backward pass of the scores adds to a fresh process that holds the inputs:
-their gradients and everything on the way. FlagEmbedding's formulation is run where its large
-tensors stay below --limit; else their size is given, marked "computed": the pass needs more than
-that. Token ids are random, so that few are shared: the worst case for the sparse tables. Linux only
-(it reads /proc). Takes a minute on an idle machine; prints a table.
+A size is queries x group: 8x8 means 8 queries and 64 passages, all scored against all. Each figure
+is the memory that one forward and backward pass of the scores adds to a new process that holds the
+inputs: their gradients and all intermediate tensors. FlagEmbedding's formulation runs where its
+large tensors stay below --limit. Elsewhere the table has their computed size, marked "computed";
+the pass needs more than that. Token ids are random, so few are shared, which is the worst case for
+the sparse tables. Prints a Markdown table; takes a minute on an idle machine. Linux only, because
+it reads /proc.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -23,36 +25,43 @@ import torch
 import torch.nn.functional as F
 from proc import peak
 from torch import Tensor
+from torch.autograd import backward
 
 from m3rag.training.similarity import colbert_scores, sparse_scores
 
-NUMBER = 4  # bytes of a float32
+FLOAT_BYTES = 4  # of a float32
 
 
 @dataclass(frozen=True)
 class Size:
-    """One batch: n queries of l tokens, m passages of k."""
+    """The shape of one batch; lengths are in tokens."""
 
-    n: int
-    m: int
-    l: int  # noqa: E741 (the shape's name in the library's comments)
-    k: int
+    queries: int
+    passages: int
+    query_length: int
+    passage_length: int
     vocabulary: int
     width: int
 
     @property
+    def shapes(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The shapes of the token ids of the queries and of the passages."""
+        return (self.queries, self.query_length), (self.passages, self.passage_length)
+
+    @property
     def sparse_bytes(self) -> int:
-        """FlagEmbedding's `passages x length x vocabulary`, before and after its scatter."""
-        return 2 * self.m * self.k * self.vocabulary * NUMBER
+        """Bytes of FlagEmbedding's `passages x length x vocabulary`, before and after scatter."""
+        return 2 * self.passages * self.passage_length * self.vocabulary * FLOAT_BYTES
 
     @property
     def colbert_bytes(self) -> int:
-        """FlagEmbedding's `queries x length x passages x length`: scores, later their gradient."""
-        return self.n * self.l * self.m * self.k * NUMBER
+        """Bytes of FlagEmbedding's `queries x length x passages x length` scores or gradients."""
+        queries, passages = (math.prod(shape) for shape in self.shapes)
+        return queries * passages * FLOAT_BYTES
 
 
 def flag_sparse(q_ids: Tensor, q: Tensor, p_ids: Tensor, p: Tensor, vocabulary: int) -> Tensor:
-    """As `EncoderOnlyEmbedderM3Model._sparse_embedding` in training, then an inner product."""
+    """Score like `EncoderOnlyEmbedderM3Model._sparse_embedding` in training, and a product."""
     tables = []
     for ids, weights in ((q_ids, q), (p_ids, p)):
         table = torch.zeros(*ids.shape, vocabulary)
@@ -62,68 +71,70 @@ def flag_sparse(q_ids: Tensor, q: Tensor, p_ids: Tensor, p: Tensor, vocabulary: 
 
 
 def flag_colbert(q: Tensor, p: Tensor) -> Tensor:
-    """As `EncoderOnlyEmbedderM3Model.compute_colbert_score`."""
+    """Score like `EncoderOnlyEmbedderM3Model.compute_colbert_score`."""
     return torch.einsum("qin,pjn->qipj", q, p).max(-1).values.sum(1) / q.shape[1]
 
 
 def sparse_pass(size: Size, ours: bool) -> Callable[[], None]:
-    """A forward and backward pass over random term weights."""
-    ids = [torch.randint(size.vocabulary, s) for s in ((size.n, size.l), (size.m, size.k))]
-    q, p = (torch.rand(x.shape).requires_grad_() for x in ids)
+    """Return a forward and backward pass over random term weights."""
+    q_ids, p_ids = (torch.randint(size.vocabulary, shape) for shape in size.shapes)
+    q, p = (torch.rand(ids.shape).requires_grad_() for ids in (q_ids, p_ids))
     if ours:
-        return lambda: sparse_scores(ids[0], q, ids[1], p).sum().backward()
-    return lambda: flag_sparse(ids[0], q, ids[1], p, size.vocabulary).sum().backward()
+        return lambda: backward(sparse_scores(q_ids, q, p_ids, p).sum())
+    return lambda: backward(flag_sparse(q_ids, q, p_ids, p, size.vocabulary).sum())
 
 
 def colbert_pass(size: Size, ours: bool) -> Callable[[], None]:
-    """A forward and backward pass over random unit vectors, none of them padding."""
+    """Return a forward and backward pass over random unit vectors, none of them padding."""
     q, p = (
-        F.normalize(torch.randn(*s, size.width), dim=-1).requires_grad_()
-        for s in ((size.n, size.l), (size.m, size.k))
+        F.normalize(torch.randn(*shape, size.width), dim=-1).requires_grad_()
+        for shape in size.shapes
     )
     if not ours:
-        return lambda: flag_colbert(q, p).sum().backward()
-    masks = [torch.ones(x.shape[:2], dtype=torch.bool) for x in (q, p)]
-    return lambda: colbert_scores(q, masks[0], p, masks[1]).sum().backward()
+        return lambda: backward(flag_colbert(q, p).sum())
+    q_mask, p_mask = (torch.ones(shape, dtype=torch.bool) for shape in size.shapes)
+    return lambda: backward(colbert_scores(q, q_mask, p, p_mask).sum())
 
 
 PASSES = {"sparse": sparse_pass, "colbert": colbert_pass}
 
 
-def added(view: str, size: Size, ours: bool) -> int:
-    """Bytes that one pass adds at its peak; to be run in a process of its own."""
+def peak_bytes(channel: str, size: Size, ours: bool) -> int:
+    """Return the bytes that one pass adds at its peak; call it in a new process."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     small = Size(2, 2, 4, 4, 100, size.width)
-    PASSES[view](small, ours)()  # what libraries set up once is not the batch's
-    before, highest = peak(PASSES[view](size, ours))
+    PASSES[channel](small, ours)()  # so that what libraries set up once does not count
+    before, highest = peak(PASSES[channel](size, ours))
     return 1024 * (highest - before)
 
 
-def measured(view: str, size: Size, ours: bool) -> str:
-    """`added` in a fresh process, as a cell."""
+def measure(channel: str, size: Size, ours: bool) -> str:
+    """Return `peak_bytes` of a new process as a cell of the table."""
     with ProcessPoolExecutor(1, mp_context=get_context("fork")) as process:
-        return shown(process.submit(added, view, size, ours).result())
+        return readable(process.submit(peak_bytes, channel, size, ours).result())
 
 
-def shown(size: float) -> str:
-    """Bytes for people."""
+def readable(size: float) -> str:
+    """Return a number of bytes in MB or GB."""
     return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.0f} MB"
 
 
 def row(size: Size, limit: float) -> str:
-    """One line of the table."""
-    cells = [f"{size.n} x {size.m // size.n}", str(size.m)]
-    for view, theirs in (("sparse", size.sparse_bytes), ("colbert", size.colbert_bytes)):
-        cells.append(measured(view, size, ours=True))
+    """Return one line of the table."""
+    cells = [f"{size.queries} x {size.passages // size.queries}", str(size.passages)]
+    for channel, needed in (("sparse", size.sparse_bytes), ("colbert", size.colbert_bytes)):
+        cells.append(measure(channel, size, ours=True))
         cells.append(
-            measured(view, size, ours=False) if theirs <= limit else f"{shown(theirs)} (computed)"
+            measure(channel, size, ours=False)
+            if needed <= limit
+            else f"{readable(needed)} (computed)"
         )
     return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run all sizes and print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -133,21 +144,23 @@ def main() -> None:
     parser.add_argument("--passage-length", type=int, default=512, help="tokens (512)")
     parser.add_argument("--vocabulary", type=int, default=250_002, help="BGE-M3's: 250002")
     parser.add_argument("--width", type=int, default=256, help='of a ColBERT vector ("tiny": 256)')
-    parser.add_argument("--limit", type=float, default=4.2, help="GB to give FlagEmbedding's (4.2)")
-    asked = parser.parse_args()
+    parser.add_argument(
+        "--limit", type=float, default=4.2, help="GB allowed for FlagEmbedding's tensors (4.2)"
+    )
+    args = parser.parse_args()
     print("| queries x group | passages | sparse, m3rag | FlagEmbedding | ColBERT, m3rag |", end="")
     print(" FlagEmbedding |\n|---|---|---|---|---|---|")
-    for text in asked.sizes:
+    for text in args.sizes:
         n, group = map(int, text.split("x"))
         size = Size(
-            n=n,
-            m=n * group,
-            l=asked.query_length,
-            k=asked.passage_length,
-            vocabulary=asked.vocabulary,
-            width=asked.width,
+            queries=n,
+            passages=n * group,
+            query_length=args.query_length,
+            passage_length=args.passage_length,
+            vocabulary=args.vocabulary,
+            width=args.width,
         )
-        print(row(size, asked.limit * 1e9), flush=True)
+        print(row(size, args.limit * 1e9), flush=True)
 
 
 if __name__ == "__main__":

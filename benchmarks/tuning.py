@@ -1,13 +1,13 @@
-"""What `tune` and `balance` are worth on a set that is asked in several languages.
+"""Measure what `tune` and `balance` gain on a set with queries in several languages.
 
     python benchmarks/tuning.py SET [--model tiny] [--every 4] [--seeds 5] [--pooled]
 
-Scores a folder in BEIR form once, every language of documents on its own. Then, for each of a few
-numbers of questions, draws that many of one half of the questions, tunes on them, and measures what
-comes out on the other half, `--seeds` times. With `--pooled` it ranks the documents of all
-languages together instead, and tells how many of the top 10 are of the query's language, as the
-scores are and balanced by language. Prints a table in Markdown; `benchmarks/quality.py` puts both
-into docs/quality.md.
+Scores a set in BEIR form once, the documents of each language separately. Then, for several numbers
+of questions, draws that many from one half of the questions, tunes on them and measures the result
+on the other half, `--seeds` times. With `--pooled`, it ranks the documents of all languages
+together instead and reports how many of the top 10 are in the query's language, with and without
+balancing by language. Prints a Markdown table; `benchmarks/quality.py` writes both tables into
+benchmarks/quality-notes.md.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from m3rag import M3Model
 from m3rag.evaluation import RetrievalSet, Scores, SliceScores, read_set, score
@@ -32,24 +33,26 @@ Row = Sequence[str]
 
 
 def main() -> None:
-    """Score a set, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("set")
+    """Score the set and print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("set", help="folder of a set in BEIR form")
     parser.add_argument("--model", default="tiny")
-    parser.add_argument("--every", type=int, default=1)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--pooled", action="store_true")
-    given = parser.parse_args()
-    data = read_set(given.set)
-    with M3Model.load(given.model) as model:
-        pairs = "pooled" if given.pooled else "all"
-        scores = score(model, data, pairs=pairs, every=given.every)
-    print(languages_table(scores, data) if given.pooled else tuning_table(scores, given.seeds))
+    parser.add_argument("--every", type=int, default=1, help="use only every N-th question")
+    parser.add_argument(
+        "--seeds", type=int, default=5, help="random draws for each number of questions"
+    )
+    parser.add_argument("--pooled", action="store_true", help="rank all languages together")
+    args = parser.parse_args()
+    data = read_set(args.set)
+    with M3Model.load(args.model) as model:
+        pairs = "pooled" if args.pooled else "all"
+        scores = score(model, data, pairs=pairs, every=args.every)
+    print(languages_table(scores, data) if args.pooled else tuning_table(scores, args.seeds))
 
 
 def tuning_table(scores: Scores, seeds: int, progress: Progress | None = None) -> str:
-    """A line for each number of questions that are tuned on, the last for a half of them all."""
-    names = sorted({query.question for one in scores.slices for query in one.slice.queries})
+    """Return a table with a row for each number of questions; the last is half of them all."""
+    names = sorted({query.question for part in scores.slices for query in part.slice.queries})
     half = len(names) // 2
     sizes = [size for size in SIZES if size < half] + [half]
     rows = []
@@ -67,44 +70,51 @@ def tuning_table(scores: Scores, seeds: int, progress: Progress | None = None) -
 def languages_table(
     scores: Scores, data: RetrievalSet, fusions: Mapping[str, Weights] = PRESETS
 ) -> str:
-    """A line for each channel and weighted sum: nDCG@10, and hits in the query's language.
+    """Return a table of nDCG@10 and the share of hits in the query's language.
 
     Args:
-        scores: of a corpus whose languages are ranked together.
-        data: the set they are of.
-        fusions: weighted sums, by the names to show.
+        scores: The scores of a corpus whose languages are ranked together.
+        data: The set of these scores.
+        fusions: Weighted sums by name; each has a row, as have the channels dense and colbert.
     """
-    spoken = {document.id: document.language for document in data.corpus}
+    languages = {document.id: document.language for document in data.corpus}
     rows = []
-    both = [(one, Objective(one)) for one in (scores, balance(scores, data))]
+    both = [(version, Objective(version)) for version in (scores, balance(scores, data))]
     for name, fusion in {"dense": (1, 0, 0), "colbert": (0, 0, 1), **fusions}.items():
         weights, cells = parse_weights(fusion, scores.presets), [name]
-        for one, objective in both:
-            shares = [same_language(part, weights, spoken) for part in one.slices]
+        for version, objective in both:
+            shares = [same_language(part, weights, languages) for part in version.slices]
             cells += [f"{_value(objective, weights):.3f}", f"{np.concatenate(shares).mean():.2f}"]
         rows.append(cells)
-    own = "of the query's language"
-    return markdown(("", "nDCG@10", own, "nDCG@10, balanced", own), rows)
+    share = "of the query's language"
+    return markdown(("", "nDCG@10", share, "nDCG@10, balanced", share), rows)
 
 
 def same_language(
-    one: SliceScores, weights: Mapping[str, float], spoken: Mapping[str, str]
-) -> np.ndarray:
-    """The share of each query's top 10 in its own language, `(n queries,)`."""
-    languages = np.array([spoken[unit] for unit in one.slice.units])
-    asked = np.array([query.language for query in one.slice.queries])
-    return (languages[top(one.ranked(weights), 10)] == asked[:, None]).mean(axis=1)
+    part: SliceScores, weights: Mapping[str, float], languages: Mapping[str, str]
+) -> NDArray[np.float64]:
+    """Return the share of each query's top 10 in its own language, `(n queries,)`."""
+    of_units = np.array([languages[unit] for unit in part.slice.units])
+    of_queries = np.array([query.language for query in part.slice.queries])
+    same = of_units[top(part.ranked(weights), 10)] == of_queries[:, None]
+    return np.asarray(same.mean(axis=1))
 
 
 def one_draw(scores: Scores, names: Sequence[str], size: int, seed: int) -> tuple[float, ...]:
-    """nDCG@10 on the other half, NaN if nothing was learned, and whether that is used."""
+    """Tune on some questions of one half and measure nDCG@10 on the other half.
+
+    Returns:
+        nDCG@10 of the preset that `tune` recommends, of the learned weights (NaN if there are
+        none), of the best preset and of "cross-lingual"; and 1 if the learned weights are
+        recommended, else 0.
+    """
     order = np.random.default_rng(seed).permutation(names)
     tuning = tune(only(scores, set(order[:size])))
     judge = Objective(only(scores, set(order[len(order) // 2 :])))
     used = _value(judge, tuning.preset)
     learned = _value(judge, tuning.learned) if tuning.learned else np.nan
-    best, usual = (_value(judge, scores.presets[name]) for name in (tuning.best, "cross-lingual"))
-    return used, learned, best, usual, float(tuning.tuned)
+    best, fixed = (_value(judge, scores.presets[name]) for name in (tuning.best, "cross-lingual"))
+    return used, learned, best, fixed, float(tuning.tuned)
 
 
 def _value(objective: Objective, fusion: Preset | Mapping[str, float]) -> float:
@@ -113,25 +123,25 @@ def _value(objective: Objective, fusion: Preset | Mapping[str, float]) -> float:
 
 
 def only(scores: Scores, names: set[str]) -> Scores:
-    """The scores of some questions."""
+    """Return the scores of some questions only."""
     return replace(scores, slices=list(_slices(scores, names)))
 
 
 def _slices(scores: Scores, names: set[str]) -> Iterator[SliceScores]:
-    for one in scores.slices:
-        rows = [i for i, query in enumerate(one.slice.queries) if query.question in names]
+    for part in scores.slices:
+        rows = [i for i, query in enumerate(part.slice.queries) if query.question in names]
         if not rows:  # a small language may have none of them
             continue
-        part = replace(
-            one.slice,
-            queries=[one.slice.queries[i] for i in rows],
-            relevant=[one.slice.relevant[i] for i in rows],
+        smaller = replace(
+            part.slice,
+            queries=[part.slice.queries[i] for i in rows],
+            relevant=[part.slice.relevant[i] for i in rows],
         )
-        yield SliceScores(part, {c: matrix[rows] for c, matrix in one.channels.items()})
+        yield SliceScores(smaller, {c: matrix[rows] for c, matrix in part.channels.items()})
 
 
 def markdown(head: Row, rows: Iterable[Row]) -> str:
-    """A table."""
+    """Return a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -1,9 +1,9 @@
-"""Run the framework tests with the lowest and with the newest versions that pyproject allows.
+"""Run the framework tests with the lowest and the newest versions that pyproject.toml allows.
 
     python scripts/framework_versions.py [lowest] [newest]
 
-Makes one virtual environment for each under build/frameworks. The lowest is the lower bound of
-langchain-core and of llama-index-core; partner packages and test suites are the newest that fit.
+Makes a virtual environment for each under build/frameworks. "lowest" pins langchain-core and
+llama-index-core to their lower bounds; partner packages and test suites are the newest that fit.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FRAMEWORKS = ("langchain-core", "llama-index-core")
 TESTS = ("tests/langchain", "tests/llama_index", "tests/test_framework_parity.py")
 HEAVY = ("FlagEmbedding", "sentence-transformers")  # no framework test needs them
-IGNORED = (  # what llama-index-core 0.14.0 does wrong beside newer packages, and to itself
+IGNORED = (  # warnings of llama-index-core 0.14.0, some of them only with newer packages
     "ignore::pydantic.warnings.UnsupportedFieldAttributeWarning",
     "ignore:Call to deprecated method get_doc_id:DeprecationWarning",
 )
@@ -31,28 +31,33 @@ _RANGE = re.compile(r"(?P<name>[\w.-]+)>=(?P<low>[\d.]+),<(?P<high>[\d.]+)")
 
 
 def pins(which: str, project: dict[str, list[str]]) -> list[str]:
-    """The requirement of each framework: its lower bound, or its whole range."""
+    """Return the requirement of each framework: its lower bound, or its whole range.
+
+    Args:
+        which: "lowest" or "newest".
+        project: The optional dependencies of pyproject.toml.
+    """
     lines = chain.from_iterable(project.values())
-    found = {m["name"]: m for line in lines if (m := _RANGE.fullmatch(line))}
-    ranges = [found[name] for name in FRAMEWORKS]
+    matches = {m["name"]: m for line in lines if (m := _RANGE.fullmatch(line))}
+    ranges = [matches[name] for name in FRAMEWORKS]
     return [f"{m['name']}=={m['low']}" if which == "lowest" else m[0] for m in ranges]
 
 
 def tools(which: str, group: list[str]) -> list[str]:
-    """The packages of the test group; for the lowest in any version that fits."""
-    kept = [line for line in group if not line.startswith(HEAVY)]
-    return [re.split(r"[=<>]", line)[0] for line in kept] if which == "lowest" else kept
+    """Return the packages of the test group; for "lowest" without their versions."""
+    needed = [line for line in group if not line.startswith(HEAVY)]
+    return [re.split(r"[=<>]", line)[0] for line in needed] if which == "lowest" else needed
 
 
 def check(which: str) -> bool:
-    """Make the environment, install, run the tests; whether they passed."""
+    """Make the environment, install and run the tests; return whether they passed."""
     toml = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     home = ROOT / "build" / "frameworks" / which
     venv.create(home, with_pip=True, clear=True)
     python = str(home / ("Scripts" if sys.platform == "win32" else "bin") / "python")
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     torch = re.search(r"^torch==\S+", (ROOT / "constraints.txt").read_text("utf-8"), re.MULTILINE)
-    # torch first and alone, as in the Makefile: nothing pulls another build later.
+    # torch first and alone, as in the Makefile, so that nothing else pulls another build.
     subprocess.run([*install, torch[0] if torch else "torch"], check=True)
     wanted = pins(which, toml["project"]["optional-dependencies"])
     suites = tools(which, toml["dependency-groups"]["test"])
@@ -63,15 +68,15 @@ def check(which: str) -> bool:
     shown = [line for line in listed.stdout.split() if re.match(SHOWN, line)]
     sys.stdout.write(f"{which}: {' '.join(shown)}\n")
     sys.stdout.flush()
-    ignored = [f"-W{each}" for each in IGNORED] if which == "lowest" else []
-    done = subprocess.run([python, "-m", "pytest", *ignored, *TESTS], cwd=ROOT, check=False)
-    return done.returncode == 0
+    filters = [f"-W{warning}" for warning in IGNORED] if which == "lowest" else []
+    tests = subprocess.run([python, "-m", "pytest", *filters, *TESTS], cwd=ROOT, check=False)
+    return tests.returncode == 0
 
 
 def main() -> int:
-    """How many of the environments failed."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("which", nargs="*", default=["lowest", "newest"])
+    """Check the environments and return how many failed."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("which", nargs="*", default=["lowest", "newest"], metavar="lowest|newest")
     return sum(not check(which) for which in parser.parse_args().which)
 
 

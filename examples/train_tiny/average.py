@@ -1,7 +1,7 @@
-"""Average two checkpoints of one origin, weight by weight: what training taught, half unlearned.
+"""Average the weights of a checkpoint before and after training.
 
-A short training on few domains takes as much from others as it gives. Between its start and its
-end, weights are often better at both (Wortsman et al., arXiv 2109.01903).
+A short training on few domains costs other domains about as much as it gains. Weights between its
+start and its end are often better at both (Wortsman et al., arXiv 2109.01903).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from m3rag.model.checkpoint import read, write
 
 
 def between(first: Tensor, second: Tensor, share: float) -> Tensor:
-    """Return ``first + share · (second - first)``, stored as they are."""
+    """Return `first + share · (second - first)` in the type of `first`."""
     return first.float().lerp(second.float(), share).to(first.dtype)
 
 
@@ -24,9 +24,11 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("first", type=Path, help="the checkpoint before training")
-    parser.add_argument("second", type=Path, help="the one after it")
+    parser.add_argument("second", type=Path, help="the checkpoint after training")
     parser.add_argument("folder", type=Path, help="the checkpoint folder to write")
-    parser.add_argument("--share", type=float, default=0.5, help="of the second")
+    parser.add_argument(
+        "--share", type=float, default=0.5, help="weight of the second, 0 to 1 (0.5)"
+    )
     args = parser.parse_args()
     before, after = read(args.first), read(args.second)
     encoder = {n: between(t, after.encoder[n], args.share) for n, t in before.encoder.items()}

@@ -1,7 +1,8 @@
-"""Tokenise the training files once, into flat arrays that every later step reads.
+"""Tokenize the training files once into flat arrays, which every later step reads.
 
-A *text* is a row of one pool. A *group* is a run of neighbouring texts that say the same thing in
-several languages (parallel sentences; one concept's lemmas; one section's headings; its passages).
+A *text* is a row of the pool. A *group* is a run of neighbouring texts that say the same thing in
+several languages: parallel sentences, the lemmas of a concept, or the headings and the passages of
+a section.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from numpy.typing import NDArray
 from reading import LEXICON, PARALLEL, QUESTIONS, SECTIONS, rows
 from tokenizers import Tokenizer
 
-GROUPS_PER_SOURCE = 20_000  # cppdocs alone has 110,000 of 322,000 groups
+GROUPS_PER_SOURCE = 20_000  # cppdocs alone has 110,000 of the 322,000 groups
 SECTIONS_PER_SOURCE = 3_000
 MAX_CHARS = 1_600
 MAX_TOKENS = 510
-NAMES = "names"  # the source of the concepts that are names
+NAMES = "names"  # the source name of concepts that are names
 UNSPACED = {"zh", "zh-tw", "ja", "th"}
 
 Ints = NDArray[np.int64]
@@ -32,16 +33,16 @@ class Pool:
     """All training texts as arrays.
 
     Attributes:
-        ids: Token ids of all texts, end to end, without ``<s>`` and ``</s>``.
-        starts: First token of each text, and the end of the last ``(texts + 1,)``.
-        langs: Language number of each text ``(texts,)``.
-        lang_names: Language codes ``(languages,)``.
-        source_names: Source names ``(sources,)``.
-        parallel: Groups of translations, ``(n, 3)``: first text, end, source.
-        sections: ``(n, 4)``: first heading, first passage, end, source.
-        questions: ``(n, 4)``: first question, paragraph, paragraph + 1, source.
-        lexicon: Concepts, ``(n, 3)``: first lemma, end, source.
-        word_start: True for pieces that begin a word ``(vocab,)``.
+        ids: Token ids of all texts, end to end, without `<s>` and `</s>`.
+        starts: First token of each text, and the end of the last, `(texts + 1,)`.
+        langs: Language number of each text, `(texts,)`.
+        lang_names: Language codes, `(languages,)`.
+        source_names: Source names, `(sources,)`.
+        parallel: Groups of translations, `(n, 3)`: first text, end, source.
+        sections: Sections, `(n, 4)`: first heading, first passage, end, source.
+        questions: Questions, `(n, 4)`: first question, their paragraph, paragraph + 1, source.
+        lexicon: Concepts, `(n, 3)`: first lemma, end, source.
+        word_start: True for pieces that begin a word, `(vocab,)`.
         question_mark: Ids of the pieces that are a question mark.
     """
 
@@ -62,18 +63,18 @@ class Pool:
         return self.ids[self.starts[index] : self.starts[index + 1]]
 
     def save(self, path: Path) -> None:
-        """Write the arrays to one ``.npz`` file."""
+        """Write the arrays to one `.npz` file."""
         np.savez(path, **{f.name: getattr(self, f.name) for f in fields(self)})
 
     @classmethod
     def load(cls, path: Path) -> Pool:
-        """Read what :meth:`save` wrote."""
+        """Read a file that `save` wrote."""
         with np.load(path, allow_pickle=False) as saved:
             return cls(**{f.name: saved[f.name] for f in fields(cls)})
 
 
 class Builder:
-    """Collects texts and groups, tokenising in large batches."""
+    """Collects texts and groups, and tokenizes them in large batches."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
@@ -85,11 +86,11 @@ class Builder:
         self.source_number: dict[str, int] = {}
 
     def source(self, name: str) -> int:
-        """Return the number of a source, new if need be."""
+        """Return the number of a source; a new source gets the next one."""
         return self.source_number.setdefault(name, len(self.source_number))
 
     def add(self, items: Iterable[tuple[str, str]]) -> int:
-        """Add ``(language, text)`` items and return the number of texts so far."""
+        """Add `(language, text)` items and return the number of texts so far."""
         for lang, text in items:
             self.langs.append(self.lang_number.setdefault(lang, len(self.lang_number)))
             self.waiting.append(text[:MAX_CHARS])
@@ -98,7 +99,7 @@ class Builder:
         return len(self.langs)
 
     def flush(self) -> None:
-        """Tokenise the texts that wait."""
+        """Tokenize the texts that are waiting."""
         for encoding in self.tokenizer.encode_batch_fast(self.waiting, add_special_tokens=False):
             ids = encoding.ids[:MAX_TOKENS]
             self.lengths.append(len(ids))
@@ -106,7 +107,7 @@ class Builder:
         self.waiting.clear()
 
     def pool(self, groups: dict[str, list[tuple[int, ...]]]) -> Pool:
-        """Return everything as arrays."""
+        """Return all texts and groups as arrays."""
         self.flush()
         vocab = self.tokenizer.get_vocab()
         word_start = np.zeros(len(vocab), dtype=np.bool_)
@@ -126,7 +127,10 @@ class Builder:
 
 
 def capped(data: Path, names: Iterable[str], limit: int) -> Iterator[dict[str, Any]]:
-    """Yield the rows of the files, thinning every source with more than ``limit`` rows evenly."""
+    """Yield the rows of the files; a source with more than `limit` rows is thinned out evenly.
+
+    Runs of 64 rows are kept or dropped as a whole, so neighbouring rows stay together.
+    """
     counts: dict[str, int] = {}
     for name in names:
         for row in rows(data / name):
@@ -136,22 +140,20 @@ def capped(data: Path, names: Iterable[str], limit: int) -> Iterator[dict[str, A
         for row in rows(data / name):
             source, position = row["s"], seen.get(row["s"], 0)
             seen[source] = position + 1
-            blocks = max(
-                1, -(-counts[source] // limit)
-            )  # whole runs of 64 rows are kept, so neighbours stay
-            if (position // 64) % blocks == 0:
+            one_of = max(1, -(-counts[source] // limit))
+            if (position // 64) % one_of == 0:
                 yield row
 
 
 def lemma_items(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the lemmas of a concept; word boundaries marked in unspaced scripts are removed."""
+    """Yield the lemmas of a concept, without the word boundaries marked in unspaced scripts."""
     for lang, lemmas in row["w"].items():
         for lemma in lemmas:
             yield lang, lemma.replace(" ", "") if lang in UNSPACED else lemma.replace("_", " ")
 
 
 def build(data: Path, names: Path, tokenizer: Tokenizer) -> Pool:
-    """Read and tokenise all files."""
+    """Read and tokenize all files."""
     out = Builder(tokenizer)
     groups: dict[str, list[tuple[int, ...]]] = {
         "parallel": [],
@@ -184,7 +186,7 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="the folder that holds train/ and train_bysa/")
-    parser.add_argument("names", type=Path, help="what names.py wrote")
+    parser.add_argument("names", type=Path, help="the file that names.py wrote")
     parser.add_argument("tokenizer", type=Path, help="the pruned tokenizer.json")
     parser.add_argument("output", type=Path, help="the .npz file to write")
     args = parser.parse_args()

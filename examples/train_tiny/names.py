@@ -1,8 +1,8 @@
-"""Find how names are written in other scripts: pairs of words that sound alike in translations.
+"""Find the spellings of names in other scripts: words of translations that sound alike.
 
-Names carry many questions, and no dictionary has them. A capitalised English word and a word of its
-translation with the same consonants are taken for one name; Russian and Ukrainian names that no
-English word matches are spelled in Latin letters by rule.
+Names often decide which passage answers a question, and no dictionary has them. A capitalised
+English word and a word of its translation with the same consonants count as one name. Russian and
+Ukrainian names that match no English word are transliterated into Latin letters by rule.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ WORDS = {
     "th": re.compile(r"[\u0e00-\u0e7f]{3,}"),
     "zh": re.compile(r"(?=([\u4e00-\u9fff]{2,6}))"),
 }
-SPELLING = set(  # the characters that Chinese spells foreign names with
+SPELLING = set(  # the characters that spell foreign names in Chinese
     "阿埃艾安昂奥巴班邦保鲍贝本比彼宾波伯博布查茨达戴丹当道德登邓迪蒂丁东杜敦顿多厄恩尔法凡范方菲费芬丰佛弗夫福"
     "戈盖甘冈高格葛根古瓜圭哈海汉豪赫亨侯胡华怀霍基吉季加贾简杰金京久居喀卡凯坎康考柯科克肯孔库夸拉莱赖兰朗劳勒"
     "雷里理利莉林列龙隆卢鲁路伦罗洛吕马玛麦迈曼芒毛梅门蒙米密敏明莫姆默穆拿纳娜奈南内尼妮宁纽诺努欧帕派潘庞佩彭"
@@ -45,14 +45,14 @@ SOUNDS = [
     *(("ng", "n"), ("x", "ks"), ("c", "k"), ("q", "k"), ("z", "s"), ("j", "g"), ("v", "b")),
     *(("p", "b"), ("l", "r"), ("d", "t")),
 ]
-LEAST = 3  # consonants
-ALIKE = 0.5  # the share of letters in common
-ENDINGS = 2  # letters a word may have more: cases, particles
+LEAST = 3  # the fewest consonants of a name
+ALIKE = 0.5  # the least share of letters in common
+ENDINGS = 2  # the most letters that a word may add for cases and particles
 
 
 @lru_cache(500_000)
 def consonants(word: str) -> str:
-    """Return what a word sounds like, without vowels and fine distinctions."""
+    """Return the sound of a word: its consonants, without fine distinctions."""
     sound = re.sub("[^a-z]", "", anyascii(word).lower())
     for old, new in SOUNDS:
         sound = sound.replace(old, new)
@@ -61,12 +61,15 @@ def consonants(word: str) -> str:
 
 @lru_cache(500_000)
 def alike(word: str, name: str) -> bool:
-    """Return whether two words of the same consonants have much else in common, too."""
+    """Return whether two words with the same consonants also share enough other letters."""
     return SequenceMatcher(None, anyascii(word).lower(), name.lower()).ratio() >= ALIKE
 
 
 def candidates(lang: str, text: str) -> Iterator[tuple[str, str]]:
-    """Yield words of a text with a sound each; Chinese has no words, so every run of characters."""
+    """Yield the words of a text, each with its sound.
+
+    Chinese does not separate words: every run of two to six characters of SPELLING counts as one.
+    """
     for found in WORDS[lang].finditer(text):
         if lang == "zh":
             run = found.group(1)
@@ -75,14 +78,14 @@ def candidates(lang: str, text: str) -> Iterator[tuple[str, str]]:
                     yield run[:size], consonants(run[:size])
             continue
         word, sound = found.group(), consonants(found.group())
-        for more in range(ENDINGS + 1 if lang != "ja" else 1):
-            yield word, sound[: len(sound) - more]
+        for ending in range(ENDINGS + 1 if lang != "ja" else 1):
+            yield word, sound[: len(sound) - ending]
         if lang == "ar" and word.startswith("ال"):
             yield word, consonants(word[2:])
 
 
 def collect(data: Path) -> tuple[dict[str, dict[str, Counter[str]]], dict[str, Counter[str]]]:
-    """Return English name -> language -> spellings, and the Cyrillic names of ru and uk."""
+    """Return English name -> language -> spellings, and the Cyrillic names in ru and uk."""
     names: dict[str, dict[str, Counter[str]]] = {}
     cyrillic: dict[str, Counter[str]] = {"ru": Counter(), "uk": Counter()}
     for file in PARALLEL:
@@ -105,7 +108,7 @@ def collect(data: Path) -> tuple[dict[str, dict[str, Counter[str]]], dict[str, C
 
 
 def concepts(data: Path) -> Iterator[dict[str, list[str]]]:
-    """Yield one concept per name: language -> spellings, the commonest first."""
+    """Yield one concept per name: language -> spellings, the most frequent first."""
     names, cyrillic = collect(data)
     known: set[str] = set()
     for name, spellings in names.items():

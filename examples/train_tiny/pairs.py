@@ -1,6 +1,6 @@
 """Write training pairs for `m3rag train`: JSON lines of a query, its passage, a key and a source.
 
-The pairs of a batch are drawn together (see :mod:`sampling`), so each batch is a source of its own.
+The pairs of a batch are drawn together (see sampling.py), so each batch is a source of its own.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ SHARES = {
     "question": 0.18,
     "words": 0.14,
 }
-BLOCK = 64  # pairs of one task, one origin and, half of the time, one passage language
+BLOCK = 64  # pairs of one task, one source and, half of the time, one passage language
 
 
 def lines(pool: Pool, tokenizer: Tokenizer, count: int, batch: int, seed: int) -> Iterator[str]:
-    """Yield ``count`` pairs as JSON, ``batch`` of each source."""
+    """Yield `count` pairs as JSON, `batch` of each source."""
     sampler = Sampler(pool, seed)
 
     def text(tokens: Tokens) -> str:
@@ -45,7 +45,7 @@ def lines(pool: Pool, tokenizer: Tokenizer, count: int, batch: int, seed: int) -
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("pool", type=Path, help="what data.py wrote")
+    parser.add_argument("pool", type=Path, help="the .npz file that data.py wrote")
     parser.add_argument("tokenizer", type=Path, help="the pruned tokenizer.json")
     parser.add_argument("output", type=Path, help="the .jsonl.zst file to write")
     parser.add_argument("--count", type=int, default=250_000)

@@ -1,8 +1,7 @@
 """Prune the XLM-R vocabulary to the pieces that the training texts use.
 
-The normaliser, pre-tokeniser and post-processor stay as they are; ids 0-3 stay ``<s> <pad> </s>
-<unk>`` and ``<mask>`` stays the last id, so the small tokenizer is an XLM-R tokenizer in everything
-but size.
+The normalizer, pre-tokenizer and post-processor stay as they are. Ids 0 to 3 remain `<s> <pad> </s>
+<unk>`, and `<mask>` remains the last id, so the small tokenizer differs from XLM-R's only in size.
 """
 
 from __future__ import annotations
@@ -17,9 +16,7 @@ from reading import texts
 from tokenizers import Tokenizer
 
 SPECIALS = 4  # <s> <pad> </s> <unk>
-CHARS_PER_SOURCE = (
-    250_000  # of each source in each language: a large source may not drown the others
-)
+CHARS_PER_SOURCE = 250_000  # in each language, so that no large source dominates
 CHARS_OF_LEXICON = 1_000_000
 LETTER_BLOCKS = (
     (0x20, 0x180),
@@ -35,7 +32,7 @@ LETTER_BLOCKS = (
 
 
 def sample(data: Path) -> dict[str, list[str]]:
-    """Return texts per language, each source of a language cut at the same number of characters."""
+    """Return texts by language, at most so many characters of each source in each language."""
     chosen: dict[str, list[str]] = defaultdict(list)
     used: Counter[tuple[str, str]] = Counter()
     for source, lang, text in texts(data):
@@ -46,14 +43,16 @@ def sample(data: Path) -> dict[str, list[str]]:
     return chosen
 
 
-def usage(tokenizer: Tokenizer, chosen: dict[str, list[str]]) -> tuple[Counter[int], Counter[str]]:
+def usage(
+    tokenizer: Tokenizer, chosen: dict[str, list[str]]
+) -> tuple[dict[int, float], Counter[str]]:
     """Count pieces and characters.
 
     Returns:
-        Piece id -> occurrences per million pieces, summed over the languages; character ->
+        Piece id -> occurrences per million pieces, summed over the languages; and character ->
         occurrences.
     """
-    pieces: Counter[int] = Counter()
+    pieces: dict[int, float] = defaultdict(float)
     chars: Counter[str] = Counter()
     for lines in chosen.values():
         here: Counter[int] = Counter()
@@ -61,16 +60,16 @@ def usage(tokenizer: Tokenizer, chosen: dict[str, list[str]]) -> tuple[Counter[i
             here.update(encoding.ids)
         total = sum(here.values())
         for piece, count in here.items():
-            pieces[piece] += 1e6 * count / total  # type: ignore[assignment]
+            pieces[piece] += 1e6 * count / total
         for line in lines:
             chars.update(tokenizer.normalizer.normalize_str(line))
     return pieces, chars
 
 
 def keep(
-    vocab: list[tuple[str, float]], pieces: Counter[int], chars: Counter[str], size: int
+    vocab: list[tuple[str, float]], pieces: dict[int, float], chars: Counter[str], size: int
 ) -> list[int]:
-    """Return the ids to keep: specials, letters, frequent characters, then the most used."""
+    """Return the ids to keep: specials, letters, frequent characters, then the most used pieces."""
 
     def wanted(char: str) -> bool:
         block = any(low <= ord(char) < high for low, high in LETTER_BLOCKS)
@@ -83,15 +82,15 @@ def keep(
         for i, (piece, _) in enumerate(vocab)
         if len(piece) == 1 and (piece == "▁" or wanted(piece))
     }
-    for piece, _ in pieces.most_common():
+    for most_used in sorted(pieces, key=lambda number: pieces[number], reverse=True):
         if len(kept) >= size:
             break
-        kept.add(piece)
+        kept.add(most_used)
     return sorted(kept)
 
 
 def prune(source: dict[str, Any], kept: list[int]) -> dict[str, Any]:
-    """Return the tokenizer description with only the kept pieces, renumbered in order."""
+    """Return the contents of tokenizer.json with only the kept pieces, renumbered in order."""
     new = {old: i for i, old in enumerate(kept)}
     vocab = source["model"]["vocab"]
     source["model"]["vocab"] = [vocab[old] for old in kept]

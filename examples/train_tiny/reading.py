@@ -1,4 +1,4 @@
-"""Read the training files: zstandard-compressed JSON lines, and what each row holds."""
+"""Read the training files, which hold zstandard-compressed JSON lines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FILES = PARALLEL + SECTIONS + QUESTIONS + LEXICON
 
 
 def rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the JSON rows of one ``.jsonl`` or ``.jsonl.zst`` file."""
+    """Yield the JSON rows of a `.jsonl` or `.jsonl.zst` file."""
     with path.open("rb") as raw:
         stream = raw if path.suffix == ".jsonl" else zstandard.ZstdDecompressor().stream_reader(raw)
         for line in io.TextIOWrapper(stream, encoding="utf-8"):
@@ -27,7 +27,7 @@ def rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def texts(data: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield ``(source, language, text)`` for every text of every training file."""
+    """Yield `(source, language, text)` for every text of every training file."""
     for name in PARALLEL:
         for row in rows(data / name):
             for lang, text in row["t"].items():

@@ -1,8 +1,8 @@
-"""Draw training pairs: a query, the passage that answers it, and a key of what they are about.
+"""Draw training pairs: a query, the passage that answers it, and a key of their subject.
 
 Pairs are drawn in blocks. A block has one task and one source, and half of the time one passage
-language, so that the other passages of the block are negatives worth telling apart and neither
-topic nor language gives the answer away.
+language. So the other passages of the block are hard negatives: neither topic nor language gives
+the answer away.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from torch import Tensor
 Tokens = NDArray[np.uint16]
 Draw = tuple[Tokens, Tokens, int] | None
 
-HELD_OUT_RUN = 64  # neighbouring rows are alike: whole runs are held out, 1 of 32
+HELD_OUT_RUN = 64  # rows; neighbours are alike, so whole runs are held out, 1 of 32
 HELD_OUT_EVERY = 32
-LANG_POWER = -0.4  # a language with 16 times fewer texts is drawn 3 times more often than its share
+LANG_POWER = -0.4  # 16 times fewer texts: drawn 3 times more often than a language's share
 SOURCE_POWER = 0.4
 GENERAL = {
     "tico19": 4.0,
@@ -33,14 +33,14 @@ GENERAL = {
     "cppdocs": 0.4,
     "pydocs": 0.6,
 }
-NAMES_SHARE = 0.35  # of the blocks of words are names alone
-NAMES_LEAST = 100  # if two languages share so many
-WINDOW = 8  # sentences of a made-up passage
+NAMES_SHARE = 0.35  # of the blocks of words consist of names only …
+NAMES_LEAST = 100  # … if the two languages share at least so many
+WINDOW = 8  # the most sentences that are joined into a passage
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Token ids without specials; pairs with equal keys are not each other's negatives."""
+    """Token ids without special tokens; pairs with equal keys are no negatives of each other."""
 
     query: Tokens
     passage: Tokens
@@ -79,7 +79,7 @@ class Sampler:
     # set-up
 
     def _by_source(self, table: Ints, held_out: bool) -> tuple[list[Ints], NDArray[np.float64]]:
-        """Split a table's rows by source; return them with the probability of each source."""
+        """Return the rows of a table by source, and the probability of each source."""
         rows = np.arange(len(table))
         table = table[is_held_out(rows) == held_out]
         parts = [table[table[:, -1] == source] for source in np.unique(table[:, -1])]
@@ -103,7 +103,7 @@ class Sampler:
         return openings
 
     def _prepare_lexicon(self) -> None:
-        """Note which concept has lemmas in which language."""
+        """Record which concept has lemmas in which language."""
         langs = len(self.pool.lang_names)
         self.has = np.zeros((len(self.concepts), langs), dtype=np.bool_)
         for row, (first, end, _) in enumerate(self.concepts):
@@ -119,7 +119,7 @@ class Sampler:
     # drawing
 
     def _source_rows(self, table: tuple[list[Ints], NDArray[np.float64]], n: int) -> Ints:
-        """Draw rows of one source, ``n`` or, from a small source, fewer."""
+        """Draw `n` rows of one source, or fewer from a small source."""
         parts, weight = table
         part = parts[self.rng.choice(len(parts), p=weight)]
         return part[self.rng.permutation(len(part))[:n]]
@@ -127,7 +127,17 @@ class Sampler:
     def _pick(
         self, first: int, end: int, *, lang: int | None = None, other_than: int | None = None
     ) -> int | None:
-        """Draw a text of ``first … end``, of one language if given and there is one."""
+        """Draw a text of `first … end`.
+
+        Args:
+            first: The first text of the group.
+            end: The end of the group.
+            lang: The language to prefer; without a text in it, any language is drawn.
+            other_than: A language to exclude.
+
+        Returns:
+            The number of the text; None if there is none.
+        """
         langs = self.pool.langs[first:end]
         if lang is not None and (found := np.flatnonzero(langs == lang)).size:
             return first + int(found[self.rng.integers(found.size)])
@@ -144,7 +154,7 @@ class Sampler:
         return int(self.rng.integers(len(self.lang_weight))) if self.rng.random() < 0.5 else None
 
     def _fragment(self, tokens: Tokens, lang: int) -> Tokens:
-        """Cut a few words from a text, drop some, sometimes make a question of them."""
+        """Cut a few words from a text, drop some and sometimes turn the rest into a question."""
         length = int(self.rng.integers(3, 20))
         start = int(self.rng.integers(max(1, len(tokens) - length + 1)))
         begins = np.flatnonzero(self.pool.word_start[tokens[start : start + 5]])
@@ -159,7 +169,7 @@ class Sampler:
         return cut
 
     def translation(self, n: int) -> list[Pair]:
-        """A sentence and its translation."""
+        """Draw sentences and their translations."""
         target, pairs = self._block_lang(), []
         for first, end, _ in self._source_rows(self.parallel, n):
             passage = self._pick(first, end, lang=target)
@@ -173,7 +183,7 @@ class Sampler:
         return pairs
 
     def heading(self, n: int) -> list[Pair]:
-        """A section's heading and its passage, in the same language or another."""
+        """Draw headings of sections and their passages, in the same language or another."""
         target, pairs = self._block_lang(), []
         for first, middle, end, _ in self._source_rows(self.sections, n):
             passage = self._pick(middle, end, lang=target)
@@ -186,7 +196,7 @@ class Sampler:
         return pairs
 
     def cloze(self, n: int) -> list[Pair]:
-        """Some words of a passage and the passage, mostly in another language."""
+        """Draw a few words of a passage and the passage itself, mostly in another language."""
         target, pairs = self._block_lang(), []
         for first, middle, end, _ in self._source_rows(self.sections, n):
             passage = self._pick(middle, end, lang=target)
@@ -200,7 +210,7 @@ class Sampler:
         return pairs
 
     def needle(self, n: int) -> list[Pair]:
-        """Some words of a sentence, and it and its neighbours in another language."""
+        """Draw a few words of a sentence and its surroundings, mostly in another language."""
         target, pairs = self._block_lang(), []
         parts, weight = self.parallel
         part = parts[self.rng.choice(len(parts), p=weight)]
@@ -212,7 +222,7 @@ class Sampler:
         return pairs
 
     def _needle(self, groups: Ints, target: int | None) -> Pair | None:
-        """Make one pair of :meth:`needle` from neighbouring groups."""
+        """Make one pair of `needle` from neighbouring groups."""
         sample = self._pick(int(groups[0, 0]), int(groups[0, 1]), lang=target)
         if sample is None:
             return None
@@ -235,7 +245,7 @@ class Sampler:
         )
 
     def question(self, n: int) -> list[Pair]:
-        """A human question and its paragraph, same language."""
+        """Draw human questions and their paragraphs, in the same language."""
         pairs = []
         for first, middle, _, _ in self._source_rows(self.questions, n):
             query = int(self.rng.integers(first, middle))
@@ -243,7 +253,7 @@ class Sampler:
         return pairs
 
     def words(self, n: int) -> list[Pair]:
-        """A few concepts in one language, and in another, shuffled and among others."""
+        """Draw a few concepts in one language, and in another one, shuffled and among others."""
         languages = len(self.lang_weight)
         pair = int(self.rng.choice(len(self.lang_pairs), p=self.lang_pairs))
         mine, theirs = divmod(pair, languages)
@@ -259,22 +269,22 @@ class Sampler:
             others = shared[
                 self.rng.integers(len(shared), size=self.rng.integers(5, 25) if among else 0)
             ]
-            query = self._said(chosen, mine)
-            passage = self._said(self.rng.permutation(np.concatenate([chosen, others])), theirs)
+            query = self._lemmas(chosen, mine)
+            passage = self._lemmas(self.rng.permutation(np.concatenate([chosen, others])), theirs)
             pairs.append(Pair(query, passage, -1 - int(chosen[0])))
         return pairs
 
-    def _said(self, concepts: Ints, lang: int) -> Tokens:
-        """Say concepts in a language: one of each one's lemmas, in order."""
-        said = []
+    def _lemmas(self, concepts: Ints, lang: int) -> Tokens:
+        """Return one lemma of each concept in a language, in order."""
+        lemmas = []
         for first, end, _ in self.concepts[concepts]:
             lemma = self._pick(int(first), int(end), lang=lang)
             if lemma is not None:
-                said.append(self.pool.text(lemma))
-        return np.concatenate(said)
+                lemmas.append(self.pool.text(lemma))
+        return np.concatenate(lemmas)
 
     def batch(self, size: int, block: int, shares: Mapping[str, float]) -> list[Pair]:
-        """Draw ``size`` pairs in blocks of about ``block``, tasks in the given shares."""
+        """Draw `size` pairs in blocks of about `block`, with tasks in the given shares."""
         names, weight = list(shares), np.array(list(shares.values()))
         pairs: list[Pair] = []
         while len(pairs) < size:
@@ -285,12 +295,12 @@ class Sampler:
         return pairs[:size]
 
     def stream(self, size: int, block: int, shares: Mapping[str, float]) -> Iterator[list[Pair]]:
-        """Yield batches for ever."""
+        """Yield batches forever."""
         while True:
             yield self.batch(size, block, shares)
 
 
 def same_key(pairs: list[Pair]) -> Tensor:
-    """Return ``(n, n)``: True where two different pairs are about the same thing."""
+    """Return a mask `(n, n)`, True where two different pairs have the same key."""
     keys = torch.tensor([pair.key for pair in pairs])
     return (keys[:, None] == keys).fill_diagonal_(False)

@@ -1,20 +1,20 @@
-"""Start the transformer where the static bag ended: its dense vector *is* the static one, about.
+"""Start the transformer where the static bag ended, with nearly the same dense vectors.
 
 LayerNorm erases the length of an embedding, and with it the importance that the static stage
-learned. So every embedding gets one common length, and importance goes elsewhere:
+learned. So all embeddings get the same length, and importance is stored elsewhere:
 
-* The shorter the static vector, the less of the embedding is its direction; the rest of the length
-  goes into MARK, a dimension that means nothing. Unimportant tokens thus become mostly their
-  context, which is what MaxSim, with its equal say for every query token, needs.
-* What log-importance is left goes into a dimension of its own. Layer 0's keys read it and its
-  queries ask for it, so that every token, ``<s>`` above all, attends such that directions are added
-  with weight proportional to the static length.
-* One direction, the least used, is given up for a dimension that is empty but in ``<s>``. Layer 1
-  attends to ``<s>`` against all other tokens, which counts them, and writes the count there:
-  LayerNorm then makes everything else the smaller, the longer the text. Unit vectors do not mind;
-  sparse weights get the length normalisation that they need.
+* The shorter the static vector, the smaller the part of its direction in the embedding. The rest of
+  the length goes into MARK, a dimension without meaning. So unimportant tokens mostly become their
+  context. MaxSim needs this, because it gives every query token the same weight.
+* The remaining log-importance goes into a dimension of its own. The keys and queries of layer 0 use
+  it so that every token, above all `<s>`, adds up directions with weights proportional to their
+  static lengths.
+* The least used direction is given up for a dimension that is zero except in `<s>`. One head of
+  layer 1 attends to `<s>` against all other tokens, which counts them, and writes the count into
+  this dimension. LayerNorm then shrinks everything else, and more so in longer texts. Unit vectors
+  do not change; sparse weights get the length normalization that they need.
 
-Values and output are identities; everything else starts small.
+Value and output matrices are identities; everything else starts small.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import argparse
 import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,21 +43,21 @@ TABLES = ("word_embeddings.weight", "position_embeddings.weight")
 SHARES = {"needle": 0.3, "cloze": 0.2, "heading": 0.1, "question": 0.4}  # texts for the sparse fit
 MAX_TOKENS = 400
 
-# The dimensions that hold the length, what is no meaning, and log-importance:
+# The dimensions that hold the text length, the part without meaning, and log-importance:
 LENGTH, MARK, IMPORTANCE = -3, -2, -1
 SPREAD = 2.0  # units of the importance dimension per unit of log-importance
-USUAL = 4.2  # the length of a static vector from which a word is all its own
-SHRINK = 1.5  # how fast a shorter one loses itself to its context
-CONTEXT = 4.0  # length of a token's context, as it is added to the token, per unit of its own
+USUAL = 4.2  # from this length of its static vector on, a word is all direction and no MARK
+SHRINK = 1.5  # how fast the direction shrinks for shorter vectors
+CONTEXT = 4.0  # length of the context added to a token, per unit of its own length
 ASIDE = -3.0  # log-importance of <s> and </s>
-READ = 0.1  # how much of the three dimensions the last layer shows
-CLS_LENGTH = 0.82  # what layer 0 leaves of the length that <s> has in LENGTH, about
-USUAL_LENGTH = 200.0  # tokens of a text for which the count is halfway between none and all
-COUNTED = 2.0  # the count of an endless text, in units of all other dimensions together
+READ = 0.1  # scale of the three dimensions in the output of the last layer
+CLS_LENGTH = 0.82  # about what layer 0 leaves of the length of <s> in LENGTH
+USUAL_LENGTH = 200.0  # tokens of a text whose count is half of the maximum
+COUNTED = 2.0  # the maximum of the count, in units of all other dimensions together
 SPARSE_SLOPE, SPARSE_BIAS = 0.10, 0.12  # a sparse weight = slope * log-importance + bias
 
 
-def config(vocab: int, width: int) -> dict[str, object]:
+def config(vocab: int, width: int) -> dict[str, Any]:
     """Return the transformers configuration."""
     return {
         "architectures": ["XLMRobertaModel"],
@@ -78,19 +79,19 @@ def config(vocab: int, width: int) -> dict[str, object]:
         "type_vocab_size": 1,
         "use_cache": True,
         "vocab_size": vocab,
-        "dtype": "float32",  # what to compute in; the file itself is float8 and float16
+        "dtype": "float32",  # for computing; the file holds float8 and float16
     }
 
 
 def without_least(table: Tensor) -> Tensor:
-    """Rotate the table ``(vocab, d)`` and leave out the direction that matters least."""
-    _, directions = torch.linalg.eigh(table.T @ table)  # ascending
+    """Rotate the table `(vocab, d)` and drop the least used direction."""
+    directions: Tensor = torch.linalg.eigh(table.T @ table).eigenvectors  # least used first
     return table @ directions[:, 1:]
 
 
 def words(table: Tensor, width: int) -> Tensor:
-    """Turn the static table ``(vocab, width - 2)`` into embeddings ``(vocab, width)``."""
-    length = width**0.5  # LayerNorm's own length
+    """Turn the static table `(vocab, width - 2)` into embeddings `(vocab, width)`."""
+    length = width**0.5  # of a vector after LayerNorm
     table = without_least(table)
     norm = table.norm(dim=1).clamp(min=1e-6)
     direction = table / norm[:, None]
@@ -109,13 +110,13 @@ def words(table: Tensor, width: int) -> Tensor:
 
 
 def small(linear: nn.Linear, std: float) -> None:
-    """Start a linear map with small random weights and no bias."""
+    """Initialize a linear layer with small random weights and no bias."""
     nn.init.normal_(linear.weight, std=std)
     nn.init.zeros_(linear.bias)
 
 
-def attend_by_importance(layer: nn.Module, width: int, heads: int) -> None:
-    """Make every position attend by importance, and add what it reads to itself."""
+def attend_by_importance(layer: Any, width: int, heads: int) -> None:
+    """Make every position of a layer attend by importance and add the result to itself."""
     attention, size = layer.attention.self, width // heads
     firsts = torch.arange(heads) * size
     attention.query.bias[firsts] = size**0.5
@@ -128,8 +129,8 @@ def attend_by_importance(layer: nn.Module, width: int, heads: int) -> None:
     layer.attention.output.dense.weight += CONTEXT * identity
 
 
-def count_tokens(layer: nn.Module, width: int, heads: int) -> None:
-    """Make the last head attend to ``<s>`` as if it were ``USUAL_LENGTH`` tokens, and note it."""
+def count_tokens(layer: Any, width: int, heads: int) -> None:
+    """Make the last head attend to `<s>` as to `USUAL_LENGTH` tokens, and store the count."""
     attention, out = layer.attention.self, layer.attention.output.dense
     size, length = width // heads, width**0.5
     head, first = slice(width - size, None), width - size
@@ -145,15 +146,16 @@ def count_tokens(layer: nn.Module, width: int, heads: int) -> None:
 
 
 @torch.no_grad()
-def start(table: Tensor) -> tuple[M3Network, dict[str, object]]:
-    """Return a network made from the static table ``(vocab, d)``, and its configuration."""
+def start(table: Tensor) -> tuple[M3Network, dict[str, Any]]:
+    """Return a network made from the static table `(vocab, d)`, and its configuration."""
     torch.manual_seed(0)
     width = table.shape[1] + 2
     settings = config(len(table), width)
     shape = XLMRobertaConfig(**settings)
     shape._attn_implementation = "m3rag_packed"
     network = M3Network(shape, colbert_dim=width).eval()
-    embeddings, layers = network.encoder.embeddings, network.encoder.encoder.layer
+    encoder: Any = network.encoder  # the attributes of its modules are not annotated
+    embeddings, layers = encoder.embeddings, encoder.encoder.layer
     embeddings.word_embeddings.weight.copy_(words(table, width))
     for unused in (embeddings.position_embeddings, embeddings.token_type_embeddings):
         nn.init.zeros_(unused.weight)
@@ -168,14 +170,15 @@ def start(table: Tensor) -> tuple[M3Network, dict[str, object]]:
     attend_by_importance(layers[0], width, heads)
     count_tokens(layers[-1], width, heads)
     layers[-1].output.LayerNorm.weight[LENGTH:] = READ
-    small(network.colbert_linear, 0.002)
-    network.colbert_linear.weight += torch.eye(width)
-    network.colbert_linear.weight[:, LENGTH:] = 0.0
+    colbert: Any = network.colbert_linear
+    small(colbert, 0.002)
+    colbert.weight += torch.eye(width)
+    colbert.weight[:, LENGTH:] = 0.0
     return network, settings
 
 
 def shrinkage(tokens: int) -> float:
-    """Return what the count makes of a weight in a text of so many tokens."""
+    """Return the factor by which the count shrinks a weight in a text of so many tokens."""
     return float((1 + (COUNTED * tokens / (tokens + USUAL_LENGTH)) ** 2) ** -0.5)
 
 
@@ -183,13 +186,13 @@ def shrinkage(tokens: int) -> float:
 def fit_sparse(
     network: M3Network, table: Tensor, counts: Tensor, texts: Iterable[list[int]]
 ) -> None:
-    """Set the sparse head to a line in the static log-importance, less in longer texts.
+    """Fit the sparse head to a linear function of static log-importance, less in longer texts.
 
     Args:
-        network: A started network.
-        table: The static table it was started from ``(vocab, d)``.
-        counts: How often each piece occurs ``(vocab,)``; the fit weighs by its power -1/2.
-        texts: Token ids, ``<s> … </s>``.
+        network: A network that `start` made.
+        table: The static table it was made from, `(vocab, d)`.
+        counts: How often each piece occurs, `(vocab,)`; the fit weighs by its power -1/2.
+        texts: Token ids, `<s> … </s>`.
     """
     log_norm = table.norm(dim=1).clamp(min=1e-6).log()
     wanted = SPARSE_BIAS + SPARSE_SLOPE * (log_norm - log_norm.median())
@@ -206,10 +209,11 @@ def fit_sparse(
 
 
 def stored(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the tensors of one part as the file has them, under their names within it.
+    """Return the tensors of one part in the types of the file, named without the prefix.
 
-    Embeddings are float8, three bits of mantissa: a vector of 256 of them is off by 2.6 % of its
-    length, in a random direction, and the vocabulary can be twice as large. The rest is float16.
+    Embeddings are float8 with a mantissa of three bits. A vector of 256 of them is off by 2.6 % of
+    its length, in a random direction, and the vocabulary can be twice as large. Everything else is
+    float16.
     """
     return {
         name.removeprefix(prefix): tensor.to(
@@ -223,8 +227,8 @@ def stored(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("pool", type=Path, help="what data.py wrote")
-    parser.add_argument("static", type=Path, help="the table that static.py saved")
+    parser.add_argument("pool", type=Path, help="the .npz file that data.py wrote")
+    parser.add_argument("static", type=Path, help="the .pt file that static.py saved")
     parser.add_argument("tokenizer", type=Path, help="the pruned tokenizer.json")
     parser.add_argument("folder", type=Path, help="the checkpoint folder to write")
     args = parser.parse_args()

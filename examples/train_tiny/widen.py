@@ -1,7 +1,7 @@
-"""Carry a static table over to a larger vocabulary: a new piece starts as the sum of its old ones.
+"""Extend a static table to a larger vocabulary: a new piece starts as the sum of its old pieces.
 
-A text of the static stage is the sum of its pieces, so every text that the larger tokenizer cuts
-where the smaller one did, less finely, starts with the very vector that it had.
+In the static stage, the vector of a text is the sum of those of its pieces. So a text that the
+larger tokenizer splits at the same places, less finely, keeps its vector.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-SPACE = "▁"  # begins a word in an XLM-R vocabulary
+SPACE = "▁"  # the start of a word in an XLM-R vocabulary
 
 
 def pieces_of(tokenizer: Tokenizer, piece: str) -> list[int]:
-    """Return the ids into which a tokenizer cuts one piece of a larger one."""
+    """Return the ids into which a tokenizer splits a piece of a larger tokenizer."""
     ids = tokenizer.encode(piece.replace(SPACE, " "), add_special_tokens=False).ids
     if not piece.startswith(SPACE):  # the tokenizer puts a space before every text
-        first = tokenizer.id_to_token(ids[0]) if ids else ""
+        first = piece_of(tokenizer, ids[0]) if ids else ""
         if first == SPACE:
             return ids[1:]
         inner = tokenizer.token_to_id(first.removeprefix(SPACE))
@@ -29,12 +29,19 @@ def pieces_of(tokenizer: Tokenizer, piece: str) -> list[int]:
     return ids
 
 
+def piece_of(tokenizer: Tokenizer, number: int) -> str:
+    """Return the piece with an id."""
+    piece = tokenizer.id_to_token(number)
+    assert piece is not None
+    return piece
+
+
 def widen(table: Tensor, small: Tokenizer, large: Tokenizer) -> Tensor:
-    """Return the table ``(large vocab, d)`` that says what ``table`` ``(small vocab, d)`` says."""
+    """Return the table `(large vocab, d)` that gives texts the vectors of `(small vocab, d)`."""
     known = small.get_vocab()
     rows = []
     for number in range(large.get_vocab_size()):
-        piece = large.id_to_token(number)
+        piece = piece_of(large, number)
         ids = [known[piece]] if piece in known else pieces_of(small, piece)
         rows.append(table[ids].sum(dim=0))
     return torch.stack(rows)

@@ -93,7 +93,7 @@ def _exact(x: Tensor) -> Tensor:
 
 
 class _CommonTerms(torch.autograd.Function):
-    """`sparse_scores` of a few texts; the backward pass makes the tables again."""
+    """`sparse_scores` of a few texts; the backward pass builds the tables again."""
 
     @staticmethod
     def forward(

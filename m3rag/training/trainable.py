@@ -43,7 +43,7 @@ def trainable(
 
 
 def to_checkpoint(network: M3Network, start: Checkpoint) -> Checkpoint:
-    """Return the current network as a checkpoint with everything else, dtypes too, of `start`."""
+    """Return a checkpoint with the current weights and everything else, dtypes too, of `start`."""
     state: dict[str, Tensor] = network.state_dict()
 
     def tensor(name: str, like: Tensor) -> Tensor:

@@ -1,9 +1,10 @@
-"""A small index, and a chat server on this machine that says what a test tells it to."""
+"""A small index, and a local chat server with responses that a test chooses."""
 
 import json
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
+from typing import Any
 
 import pytest
 
@@ -25,17 +26,18 @@ def index(tiny):
 
 @pytest.fixture
 def serve(monkeypatch):
-    """Serve: status and body for every request, and what was asked so far."""
+    """A function that serves a response to all requests: (URL, list of requests so far)."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
     @contextmanager
     def serving(body, status=200, *, headers=(), wait=None):
-        asked = []
+        requests: list[tuple[str, dict[str, str], dict[str, Any]]] = []
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 length = int(self.headers["Content-Length"])
-                asked.append((self.path, dict(self.headers), json.loads(self.rfile.read(length))))
+                sent = json.loads(self.rfile.read(length))
+                requests.append((self.path, dict(self.headers), sent))
                 if wait is not None:
                     wait.wait(20)
                 content = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -49,12 +51,15 @@ def serve(monkeypatch):
             def log_message(self, *_):
                 pass
 
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.handle_error = lambda *_: None  # a client that has hung up
+        class Server(ThreadingHTTPServer):
+            def handle_error(self, *_):
+                pass  # the client has hung up
+
+        server = Server(("127.0.0.1", 0), Handler)
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}/v1", asked
+            yield f"http://127.0.0.1:{server.server_port}/v1", requests
         finally:
             if wait is not None:
                 wait.set()
@@ -66,10 +71,11 @@ def serve(monkeypatch):
 
 
 def says(text):
-    """A chat completion."""
+    """Return a chat completion."""
     return {"choices": [{"message": {"role": "assistant", "content": text}}]}
 
 
 @pytest.fixture
 def never():
+    """An event that is not set before the server stops."""
     return Event()

@@ -1,4 +1,4 @@
-"""Citations that exist, quotations that are there."""
+"""Checks of citations and quotations."""
 
 import re
 
@@ -15,7 +15,7 @@ PASSAGES = [
 ]
 
 
-def test_numbers_that_exist_are_kept_in_their_order():
+def test_valid_numbers_are_kept_in_order():
     found = check("Shade [2], as all say [1][2].", PASSAGES)
     assert found.text == "Shade [2], as all say [1][2]."
     assert found.cited == (2, 1)
@@ -38,13 +38,13 @@ def test_numbers_that_exist_are_kept_in_their_order():
         ("[[9]9] Shade.", "Shade.", (), (9,)),
     ],
 )
-def test_numbers_that_no_passage_has_are_removed_and_told(written, text, cited, removed):
+def test_numbers_without_a_passage_are_removed_and_reported(written, text, cited, removed):
     found = check(written, PASSAGES)
     assert (found.text, found.cited, found.removed) == (text, cited, removed)
 
 
 @given(st.text(alphabet='[]0123 ,-.【】"“”aé\n', max_size=60))
-def test_whatever_is_written_only_passages_are_cited(written):
+def test_any_text_cites_only_passages_after_the_check(written):
     found = check(written, PASSAGES)
     assert set(found.cited) <= {1, 2, 3}
     assert not {1, 2, 3} & set(found.removed)
@@ -69,7 +69,7 @@ def test_whatever_is_written_only_passages_are_cited(written):
         'It says "likes shade". Spaniards agree [1].',
     ],
 )
-def test_a_quotation_that_a_cited_passage_has_is_found(written):
+def test_a_quotation_from_a_cited_passage_is_found(written):
     [quote] = check(written, PASSAGES).quotes
     assert quote.found, quote
 
@@ -85,14 +85,14 @@ def test_a_quotation_that_a_cited_passage_has_is_found(written):
         ('It says "…" [1].', Quote("…", (1,), False)),
     ],
 )
-def test_a_quotation_that_the_cited_passage_has_not_is_told(written, quote):
+def test_a_quotation_that_is_not_in_a_cited_passage_is_reported(written, quote):
     assert check(written, PASSAGES).quotes == (quote,)
 
 
-def test_citations_behind_the_full_stop_belong_to_the_sentence_before():
+def test_citations_after_the_full_stop_belong_to_the_sentence_before():
     written = 'It is "likes shade." [1] They are "prefieren la sombra." [2]'
     assert [quote.numbers for quote in check(written, PASSAGES).quotes] == [(1,), (2,)]
 
 
-def test_an_apostrophe_is_no_quotation():
+def test_an_apostrophe_is_not_a_quotation_mark():
     assert check("The fern's shade isn't deep [1].", PASSAGES).quotes == ()

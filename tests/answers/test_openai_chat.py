@@ -1,10 +1,10 @@
-"""Chat completions over HTTP, with a real server at the other end."""
+"""Chat completions over HTTP, from a real local server."""
 
 import socket
 
 import pytest
 
-from m3rag.answers import ChatServer, answer
+from m3rag.answers import OpenAIChat, answer
 from m3rag.errors import AnswerError, InputError
 from tests.answers.conftest import says
 
@@ -12,12 +12,12 @@ pytestmark = pytest.mark.enable_socket
 
 
 def test_an_answer_from_a_server(index, serve):
-    with serve(says("Two times [1].")) as (url, asked):
-        llm = ChatServer(url + "/", "small", api_key="s3cret")
+    with serve(says("Two times [1].")) as (url, requests):
+        llm = OpenAIChat(url + "/", "small", api_key="s3cret")
         found = answer(index, "How often do I water ferns?", llm)
     assert found.text == "Two times [1]."
     assert found.citations == {1: found.hits[0]}
-    [(path, headers, body)] = asked
+    [(path, headers, body)] = requests
     assert path == "/v1/chat/completions"
     assert headers["Authorization"] == "Bearer s3cret"
     assert body["model"] == "small"
@@ -27,10 +27,10 @@ def test_an_answer_from_a_server(index, serve):
 
 
 def test_without_a_key_none_is_sent(serve):
-    with serve(says("Yes.")) as (url, asked):
-        assert ChatServer(url, "small")("Do.", "This?") == "Yes."
-    assert "Authorization" not in asked[0][1]
-    assert "s3cret" not in repr(ChatServer(url, "small", api_key="s3cret"))
+    with serve(says("Yes.")) as (url, requests):
+        assert OpenAIChat(url, "small")("Do.", "This?") == "Yes."
+    assert "Authorization" not in requests[0][1]
+    assert "s3cret" not in repr(OpenAIChat(url, "small", api_key="s3cret"))
 
 
 @pytest.mark.parametrize(
@@ -38,16 +38,16 @@ def test_without_a_key_none_is_sent(serve):
     [
         ({"error": "no such model"}, 404, "answered 404 Not Found: .*no such model"),
         ({"error": "who?"}, 401, "answered 401 .*M3RAG_LLM_API_KEY"),
-        (b"<html>hello</html>", 200, "sent no chat completion but .*hello.*/v1"),
-        ({"choices": []}, 200, "sent no chat completion"),
-        (["choices"], 200, "sent no chat completion"),
-        (says(None), 200, "sent no chat completion"),
+        (b"<html>hello</html>", 200, "did not send a chat completion but .*hello.*/v1"),
+        ({"choices": []}, 200, "did not send a chat completion"),
+        (["choices"], 200, "did not send a chat completion"),
+        (says(None), 200, "did not send a chat completion"),
         (b"\xff\xfe", 500, "answered 500"),
     ],
 )
-def test_what_is_no_answer_is_told(serve, body, status, message):
+def test_responses_that_are_not_an_answer(serve, body, status, message):
     with serve(body, status) as (url, _), pytest.raises(AnswerError, match=message):
-        ChatServer(url, "small")("Do.", "This?")
+        OpenAIChat(url, "small")("Do.", "This?")
 
 
 def test_a_server_that_is_down(monkeypatch):
@@ -56,7 +56,7 @@ def test_a_server_that_is_down(monkeypatch):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with pytest.raises(AnswerError, match=r"cannot be reached \(ConnectionRefusedError"):
-        ChatServer(f"http://127.0.0.1:{port}/v1", "small")("Do.", "This?")
+        OpenAIChat(f"http://127.0.0.1:{port}/v1", "small")("Do.", "This?")
 
 
 def test_a_server_that_takes_too_long(serve, never):
@@ -64,17 +64,17 @@ def test_a_server_that_takes_too_long(serve, never):
         serve(says("Late."), wait=never) as (url, _),
         pytest.raises(AnswerError, match=r"did not answer within 0\.2 seconds"),
     ):
-        ChatServer(url, "small", timeout=0.2)("Do.", "This?")
+        OpenAIChat(url, "small", timeout=0.2)("Do.", "This?")
 
 
 def test_the_key_does_not_follow_a_redirect(serve):
     with serve(says("Caught.")) as (other, caught):
-        place = [("Location", f"{other}/chat/completions")]
+        location = [("Location", f"{other}/chat/completions")]
         with (
-            serve(b"", 302, headers=place) as (url, _),
+            serve(b"", 302, headers=location) as (url, _),
             pytest.raises(AnswerError, match="answered 302"),
         ):
-            ChatServer(url, "small", api_key="s3cret")("Do.", "This?")
+            OpenAIChat(url, "small", api_key="s3cret")("Do.", "This?")
     assert caught == []
 
 
@@ -83,15 +83,15 @@ def test_the_key_does_not_follow_a_redirect(serve):
     [
         (("localhost:11434/v1", "small"), "must begin with http"),
         (("file:///etc/passwd", "small"), "must begin with http"),
-        (("http://localhost", " "), "Which model"),
-        (("http://localhost", "small", None, 0.0), "must be above 0"),
+        (("http://localhost", " "), "No model is named for http://localhost"),
+        (("http://localhost", "small", None, 0.0), "must be above 0 seconds, got 0"),
     ],
 )
 def test_wrong_settings(arguments, message):
     with pytest.raises(InputError, match=message):
-        ChatServer(*arguments)
+        OpenAIChat(*arguments)
 
 
 def test_a_damaged_url():
     with pytest.raises(AnswerError, match="cannot be reached"):
-        ChatServer("http://[1/v1", "small")("Do.", "This?")
+        OpenAIChat("http://[1/v1", "small")("Do.", "This?")

@@ -1,4 +1,4 @@
-"""The commands, run as a user runs them."""
+"""The commands, run from their command lines."""
 
 import json
 import os
@@ -41,13 +41,13 @@ def test_version(m3rag):
     assert m3rag("--version")[1].strip() == f"m3rag {__version__}"
 
 
-def test_help_teaches(m3rag):
+def test_help(m3rag):
     _, out, _ = m3rag("index", "--help")
     assert "Run it again at any time" in out
     assert "--max-tokens" in out
 
 
-def test_ask_prints_the_answer_its_place_and_the_scores(m3rag, kb):
+def test_ask_prints_the_answer_its_location_and_the_scores(m3rag, kb):
     code, out, _ = m3rag("ask", "How is soil moisture measured?", "--in", kb, "-k", 2)
     assert code == 0
     text = " ".join(out.split())
@@ -101,53 +101,43 @@ def test_explain_as_json_points_into_the_document(m3rag, kb, handbook):
 
 def test_explain_one_passage_and_write_html(m3rag, kb, tmp_path):
     html = tmp_path / "why.html"
-    asked = ("explain", "soil moisture", "--in", kb, "--passage", "handbook/weather.txt#0")
-    code, out, _ = m3rag(*asked, "--json", "--html", html)
+    command = ("explain", "soil moisture", "--in", kb, "--passage", "handbook/weather.txt#0")
+    code, out, _ = m3rag(*command, "--json", "--html", html)
     assert code == 0
     [why] = json.loads(out)["explanations"]
     assert why["passage"]["id"] == "handbook/weather.txt#0"
     page = html.read_text(encoding="utf-8")
     assert page.startswith("<!doctype html>")
     assert why["passage"]["text"] in page
-    _, out, _ = m3rag(*asked, "--html", html)
+    _, out, _ = m3rag(*command, "--html", html)
     assert " ".join(out.split()).startswith("1 passage explained in")
-    _, out, _ = m3rag(*asked)
+    _, out, _ = m3rag(*command)
     assert "No token in common." in out
 
 
-def test_ask_widens_passages(m3rag, tmp_path):
+def test_ask_with_neighbours(m3rag, tmp_path):
     (tmp_path / "docs").mkdir()
     text = "# Ferns\n\n" + "\n\n".join(f"Fern number {i} likes shade. " * 6 for i in range(12))
     (tmp_path / "docs" / "ferns.md").write_text(text)
     kb = tmp_path / "wide"
-    m3rag(
-        "index",
-        tmp_path / "docs",
-        "--to",
-        kb,
-        "--model",
-        "tiny",
-        "--max-tokens",
-        64,
-        "--overlap",
-        8,
-    )
-    asked = ("ask", "fern number 7", "--in", kb, "-k", 1, "--json")
-    narrow, wide = (json.loads(m3rag(*asked, *more)[1]) for more in ((), ("--neighbours", 1)))
+    sizes = ("--max-tokens", 64, "--overlap", 8)
+    m3rag("index", tmp_path / "docs", "--to", kb, "--model", "tiny", *sizes)
+    command = ("ask", "fern number 7", "--in", kb, "-k", 1, "--json")
+    narrow, wide = (json.loads(m3rag(*command, *more)[1]) for more in ((), ("--neighbours", 1)))
     assert wide["answer"] == narrow["answer"]
-    one, other = (found["hits"][0]["passage"] for found in (narrow, wide))
-    assert other["start"] < one["start"] < one["end"] < other["end"]
-    assert one["text"] in other["text"]
-    assert text[other["start"] : other["end"]].split() == other["text"].split()
+    short, long = (found["hits"][0]["passage"] for found in (narrow, wide))
+    assert long["start"] < short["start"] < short["end"] < long["end"]
+    assert short["text"] in long["text"]
+    assert text[long["start"] : long["end"]].split() == long["text"].split()
 
 
 def test_ask_balanced(m3rag, kb):
-    asked = ("ask", "soil", "--in", kb, "--json")
-    plain, same = (json.loads(m3rag(*asked, *more)[1]) for more in ((), ("--balance", "lang")))
+    command = ("ask", "soil", "--in", kb, "--json")
+    plain, same = (json.loads(m3rag(*command, *more)[1]) for more in ((), ("--balance", "lang")))
     assert plain == same  # no passage has the field
-    code, _, err = m3rag(*asked, "--balance", "lang", "--fusion", "rrf")
+    code, _, err = m3rag(*command, "--balance", "lang", "--fusion", "rrf")
     assert code == 1
-    assert "ranks do not see" in " ".join(err.split())
+    assert "uses ranks only" in " ".join(err.split())
 
 
 def test_ask_with_a_filter(m3rag, kb):
@@ -157,10 +147,10 @@ def test_ask_with_a_filter(m3rag, kb):
         assert {hit["passage"]["document_id"] for hit in hits} == {"handbook/pumps.md"}
 
 
-def test_ask_where_nothing_passes_the_filter(m3rag, kb):
+def test_ask_with_a_filter_that_nothing_matches(m3rag, kb):
     code, out, _ = m3rag("ask", "soil", "--in", kb, "--filter", "format=pdf")
     assert code == 0
-    assert "Nothing found" in out
+    assert "Nothing found: the knowledge base is empty, or no passage" in out
 
 
 def test_info(m3rag, kb):
@@ -186,7 +176,7 @@ def test_encode(m3rag):
     assert "▁mo" in out
 
 
-def test_a_folders_life(m3rag, tmp_path):
+def test_a_folder_that_changes(m3rag, tmp_path):
     docs, kb = tmp_path / "docs", tmp_path / "kb"
     docs.mkdir()
     (docs / "a.txt").write_text("Apples grow on trees.")
@@ -199,7 +189,7 @@ def test_a_folders_life(m3rag, tmp_path):
     (docs / "c.txt").write_bytes(b"\x00\x00")
     code, out, _ = m3rag(*index)
     changes = json.loads(out)
-    assert code == 1, "one document could not be read"
+    assert code == 1, "a document could not be read"
     assert (changes["replaced"], changes["removed"]) == (["docs/a.txt"], ["docs/b.txt"])
     assert "docs/c.txt" in changes["failed"]
     code, out, _ = m3rag("delete", "--in", kb, "--document", "docs/a.txt", "--json")
@@ -217,16 +207,19 @@ def test_a_folders_life(m3rag, tmp_path):
         (["ask", "soil", "--in", "{tmp}/nothing"], "not an m3rag index"),
         (["ask", "soil", "--in", "{docs}"], "not an m3rag index"),
         (["ask", " ", "--in", "{kb}"], "query is empty"),
-        (["ask", "soil", "--in", "{kb}", "-k", "0"], "k must be"),
+        (["ask", "soil", "--in", "{kb}", "-k", "0"], "`k` must be an integer of at least 1, got 0"),
         (["ask", "soil", "--in", "{kb}", "--weights", "best"], "cross-lingual"),
         (["ask", "soil", "--in", "{kb}", "--filter", "lang"], "neither key=value"),
         (["ask", "soil", "--in", "{kb}", "--filter", "{{"], "not JSON"),
         (["explain", " ", "--in", "{kb}"], "query is empty"),
-        (["explain", "soil", "--in", "{kb}", "-k", "0"], "k must be"),
-        (["explain", "soil", "--in", "{kb}", "-k", "2", "--passage", "x"], "one of them"),
+        (
+            ["explain", "soil", "--in", "{kb}", "-k", "0"],
+            "`k` must be an integer of at least 1, got 0",
+        ),
+        (["explain", "soil", "--in", "{kb}", "-k", "2", "--passage", "x"], "Use only one of them"),
         (["explain", "soil", "--in", "{kb}", "--passage", "x"], "no passage 'x'"),
         (["explain", "soil", "--in", "{kb}", "--html", "{tmp}/no/x.html"], "cannot be written"),
-        (["delete", "--in", "{kb}"], "Say what to delete"),
+        (["delete", "--in", "{kb}"], "Specify what to delete"),
         (["info", "--in", "{tmp}"], "not an m3rag index"),
         (["encode", "x", "--model", "{docs}"], "not a model folder"),
     ],
@@ -241,7 +234,7 @@ def test_bad_input_is_one_clear_line(m3rag, kb, handbook, tmp_path, arguments, m
 
 
 def start_long_run(tmp_path):
-    """Index enough text in a process of its own that it can be stopped half way."""
+    """Index so much text in another process that it can be stopped half way."""
     docs, kb = tmp_path / "docs", tmp_path / "kb"
     docs.mkdir()
     for i in range(40):
@@ -257,7 +250,7 @@ def start_long_run(tmp_path):
         preexec_fn=hear_ctrl_c,
     )
     deadline = time.monotonic() + 60
-    while not (kb / "m3rag.json").exists() and time.monotonic() < deadline:
+    while not (kb / "edge").exists() and time.monotonic() < deadline:  # the store is open
         time.sleep(0.05)
     time.sleep(0.7)
     return process, command
@@ -265,15 +258,15 @@ def start_long_run(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_a_stopped_run_loses_nothing_and_goes_on(tmp_path, how):
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_run_loses_nothing_and_continues(tmp_path, sent):
     process, command = start_long_run(tmp_path)
-    assert process.poll() is None, "stopped in the middle, not at the end"
-    process.send_signal(how)
+    assert process.poll() is None, "the run is not over yet"
+    process.send_signal(sent)
     _, err = process.communicate(timeout=60)
-    if how == signal.SIGINT:
+    if sent == signal.SIGINT:
         assert process.returncode == 130
-        assert b"What was stored is kept" in err
+        assert b"Stored documents are kept" in err
         assert b"Traceback" not in err
     again = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
     changes = json.loads(again.stdout)

@@ -1,4 +1,4 @@
-"""`m3rag tune`, run as a user runs it."""
+"""`m3rag tune`, run from its command line."""
 
 import json
 import random
@@ -12,7 +12,7 @@ from tests.evaluation.conftest import FOLDER
 
 @pytest.fixture
 def m3rag(m3rag, monkeypatch):
-    """Run `m3rag …` on 80 columns: (exit code, stdout, stderr on one line)."""
+    """A function that runs `m3rag …` on 80 columns: (exit code, stdout, stderr on one line)."""
     monkeypatch.setenv("COLUMNS", "80")
 
     def run(*arguments):
@@ -26,14 +26,14 @@ NUMBERS = [str(7919 * i + 1000) for i in range(1, 61)]
 
 
 def words(n, seed):
-    """Words that all passages and questions have in common."""
+    """Return n words of a vocabulary that all passages and questions share."""
     common = "hall shelf item box lamp table chair door red blue green small large wood steel glass"
     return " ".join(random.Random(seed).choices(common.split(), k=n))
 
 
 @pytest.fixture(scope="module")
 def kb(tiny, tmp_path_factory):
-    """Passages that only a number tells apart: idf knows that it is what matters."""
+    """Passages that differ only in a number, which idf weights highest."""
     kb = tmp_path_factory.mktemp("kbs") / "kb"
     texts = [f"{words(20, seed=i)} {number} {words(20, -i)}" for i, number in enumerate(NUMBERS)]
     with M3Index.open(kb, model=tiny) as index:
@@ -42,8 +42,8 @@ def kb(tiny, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def asked(tmp_path_factory):
-    path = tmp_path_factory.mktemp("asked") / "items.jsonl"
+def questions(tmp_path_factory):
+    path = tmp_path_factory.mktemp("questions") / "items.jsonl"
     rows = [
         {"question": f"{words(15, 100 + i)} {number}?", "document_id": f"{i}.md"}
         for i, number in enumerate(NUMBERS)
@@ -52,8 +52,8 @@ def asked(tmp_path_factory):
     return path
 
 
-def test_learns_saves_and_uses(m3rag, kb, asked):
-    code, out, _ = m3rag("tune", asked, "--in", kb, "--dry-run", "--json")
+def test_learned_weights_are_saved_and_used(m3rag, kb, questions):
+    code, out, _ = m3rag("tune", questions, "--in", kb, "--dry-run", "--json")
     assert code == 0
     found = json.loads(out)
     assert (found["kb"], found["set"], found["kind"]) == (str(kb), "items", "questions")
@@ -71,15 +71,15 @@ def test_learns_saves_and_uses(m3rag, kb, asked):
 
     code, _, err = m3rag("ask", "Where?", "--in", kb, "--weights", "items")
     assert code == 1
-    assert "No weights are called 'items'; there are \"default\"" in err
+    assert "Unknown weights 'items'. The presets are \"default\"" in err
 
-    code, out, _ = m3rag("tune", asked, "--in", kb, "--name", "items")
+    code, out, _ = m3rag("tune", questions, "--in", kb, "--name", "items")
     assert code == 0
     text = " ".join(out.split())
     assert "60 questions of items" in text
-    assert "On questions they have not seen, learned weights gain" in text
+    assert "On held-out questions, learned weights are better than" in text
     assert "such a threshold answers" in text
-    assert f"Precision {threshold['precision']:.3f} (0.9 was wanted), coverage" in text
+    assert f"Precision {threshold['precision']:.3f} (target 0.9), coverage" in text
     assert text.endswith("--weights items")
     assert "…" not in out.split("Saved.")[0], "the table fits a terminal"
 
@@ -94,18 +94,18 @@ def test_learns_saves_and_uses(m3rag, kb, asked):
     assert "weights items: 60 questions of items" in " ".join(m3rag("info", "--in", kb)[1].split())
 
 
-def test_few_questions_are_refused(m3rag, kb, asked, tmp_path):
+def test_few_questions_are_refused(m3rag, kb, questions, tmp_path):
     few = tmp_path / "few.jsonl"
-    few.write_text("".join(asked.read_text().splitlines(keepends=True)[:10]))
+    few.write_text("".join(questions.read_text().splitlines(keepends=True)[:10]))
     code, out, _ = m3rag("tune", few, "--in", kb, "--name", "few")
     assert code == 0
     text = " ".join(out.split())
     assert "10 questions are too few to learn from: 20 distinct ones are needed" in text
-    assert "Nothing is saved." in text
+    assert "Nothing was saved." in text
     assert m3rag("ask", "Where?", "--in", kb, "--weights", "few")[0] == 1
 
 
-def test_pseudo_questions_are_called_so(m3rag, tiny, tmp_path):
+def test_pseudo_questions_are_labelled_as_such(m3rag, tiny, tmp_path):
     kb = tmp_path / "kb"
     texts = [json.loads(line) for line in (FOLDER / "corpus.jsonl").read_text().splitlines()]
     with M3Index.open(kb, model=tiny) as index:
@@ -113,7 +113,7 @@ def test_pseudo_questions_are_called_so(m3rag, tiny, tmp_path):
     code, out, _ = m3rag("tune", "--in", kb, "--pseudo", "sentences", "--dry-run")
     assert code == 0
     assert "pseudo-questions of pseudo-sentences" in out
-    assert "Pseudo-questions are not real ones" in " ".join(out.split())
+    assert "Pseudo-questions are not real questions" in " ".join(out.split())
     _, out, _ = m3rag("tune", "--in", kb, "--pseudo", "sentences", "--dry-run", "--json")
     assert json.loads(out)["kind"] == "pseudo-questions"
     assert json.loads(out)["threshold"] is None
@@ -122,11 +122,11 @@ def test_pseudo_questions_are_called_so(m3rag, tiny, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "Say what to learn from"),
-        (["x.jsonl", "--pseudo", "headings"], "Say what to learn from"),
-        (["x.jsonl"], "There is no 'x.jsonl'"),
-        (["x.jsonl", "--name", "default"], "A preset cannot be called 'default'"),
-        (["--pseudo", "titles"], "Pseudo-questions are headings or sentences, not 'titles'"),
+        ([], "Specify either labelled questions or --pseudo"),
+        (["x.jsonl", "--pseudo", "headings"], "Specify either labelled questions or --pseudo"),
+        (["x.jsonl"], "There is no file or folder 'x.jsonl'"),
+        (["x.jsonl", "--name", "default"], "A preset cannot be named 'default'"),
+        (["--pseudo", "titles"], "`kind` must be one of headings, sentences, got 'titles'"),
     ],
 )
 def test_errors(m3rag, kb, arguments, message):

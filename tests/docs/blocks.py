@@ -1,7 +1,7 @@
-"""The fenced blocks of a Markdown file, and what running them prints.
+"""The fenced blocks of a Markdown file, and the output of running them.
 
-A ```text block right after a ```python block is what that one prints; in a ```console block the
-lines after a `$ command` are what that prints. A block after `<!-- not run: … -->` is never run.
+A ```text block right after a ```python block holds its output. In a ```console block, the lines
+after a `$ command` are the output of that command. A block after `<!-- not run: … -->` never runs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,15 @@ _SKIPPED = re.compile(r"<!-- not run: [^>]+-->\s*\Z")
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced block: its language, its content, where that stands in the page."""
+    """A fenced block of a page.
+
+    Attributes:
+        language: The word after the opening fence; "" if there is none.
+        content: The lines between the fences.
+        start: Where the content starts in the page.
+        end: Where the content ends in the page.
+        run: False after a `<!-- not run: … -->`.
+    """
 
     language: str
     content: str
@@ -36,6 +44,7 @@ class Block:
 
 
 def blocks(text: str) -> list[Block]:
+    """Return the fenced blocks of a page."""
     return [
         Block(m[1], m[2], m.start(2), m.end(2), not _SKIPPED.search(text[: m.start()]))
         for m in _FENCE.finditer(text)
@@ -43,21 +52,24 @@ def blocks(text: str) -> list[Block]:
 
 
 def python_outputs(text: str) -> Iterator[tuple[Block, Block | None, str]]:
-    """Run a page's Python in one namespace; yields each block, its ```text block, what it printed.
+    """Run the Python blocks of a page in one namespace and yield what they print.
 
-    What has a `close` in the namespace is closed at the end.
+    Objects in the namespace that have a `close` method are closed at the end.
+
+    Yields:
+        Each Python block, the ```text block with its output if there is one, and what it printed.
     """
     namespace: dict[str, object] = {"__name__": "page"}
-    found = blocks(text)
+    page_blocks = blocks(text)
     try:
-        for block, after in zip_longest(found, found[1:]):
+        for block, after in zip_longest(page_blocks, page_blocks[1:]):
             if block.language != "python" or not block.run:
                 continue
             printed = io.StringIO()
             with contextlib.redirect_stdout(printed):
                 exec(compile(block.content, "page", "exec"), namespace)
-            direct = after and after.language == "text" and not _between(text, block, after)
-            yield block, after if direct else None, printed.getvalue()
+            is_output = after and after.language == "text" and not _between(text, block, after)
+            yield block, after if is_output else None, printed.getvalue()
     finally:
         for value in reversed(list(namespace.values())):
             if not isinstance(value, type) and hasattr(value, "close"):
@@ -65,20 +77,25 @@ def python_outputs(text: str) -> Iterator[tuple[Block, Block | None, str]]:
 
 
 def _between(text: str, block: Block, after: Block) -> str:
+    """Return what is between two blocks, without fences and white space."""
     return re.sub(r"```(text)?|\s", "", text[block.end : after.start])
 
 
 def commands(block: Block) -> list[str]:
-    """The commands of a ```console block, continued lines joined."""
+    """Return the commands of a ```console block, with continued lines joined."""
     joined = block.content.replace("\\\n", " ")
     return [line[2:] for line in joined.splitlines() if line.startswith("$ ")]
 
 
 def shell(command: str, folder: Path) -> str:
-    """What a command prints on standard output, as on a terminal 88 characters wide."""
+    """Return the standard output of a command, as on a terminal 88 characters wide.
+
+    Raises:
+        RuntimeError: The exit status is not 0.
+    """
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": path, "COLUMNS": "88", "NO_COLOR": "1", "TERM": "dumb"}
-    done = subprocess.run(
+    result = subprocess.run(
         ["bash", "-c", command],
         cwd=folder,
         env=environment,
@@ -86,7 +103,7 @@ def shell(command: str, folder: Path) -> str:
         text=True,
         check=False,
     )
-    if done.returncode:
-        raise RuntimeError(f"{command}: exit status {done.returncode}\n{done.stderr}")
-    lines = done.stdout.replace(str(folder), "/home/you").splitlines()
+    if result.returncode:
+        raise RuntimeError(f"{command}: exit status {result.returncode}\n{result.stderr}")
+    lines = result.stdout.replace(str(folder), "/home/you").splitlines()
     return "".join(f"{line.rstrip()}\n" for line in lines).rstrip("\n") + "\n"

@@ -1,7 +1,7 @@
-"""Write what the examples of the documentation print into it: `python -m tests.docs.refresh`.
+"""Renew the outputs of the examples in the documentation: `python -m tests.docs.refresh [PAGE …]`.
 
-Needed when the bundled checkpoint changes; takes pages as arguments, or all. Each page runs in a
-temporary folder of its own, with a copy of the example lessons.
+Run it when the bundled checkpoint changes, for some pages or for all. Each page runs in a temporary
+folder of its own, which has a copy of the example lessons.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _COMMAND = re.compile(r"^(\$ (?:[^\n]*\\\n)*[^\n]*\n)((?:(?!\$ )[^\n]*\n)*)", re
 
 
 def fresh(text: str, folder: Path) -> str:
-    """The page with the output of all its examples renewed."""
+    """Return the page with the output of all its examples renewed."""
     changes = [
         (output.start, output.end, printed)
         for _, output, printed in python_outputs(text)
@@ -39,6 +39,7 @@ def _printed(command: str, folder: Path) -> str:
 
 
 def main() -> None:
+    """Renew the pages named on the command line, or all."""
     chosen = [Path(name).resolve() for name in sys.argv[1:]]
     for page in chosen or PAGES:
         text = page.read_text(encoding="utf-8")

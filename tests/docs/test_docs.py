@@ -1,4 +1,4 @@
-"""The documentation tells the truth: its code runs, its commands, options and links exist."""
+"""The documentation is right: its code runs, and its commands, options and links exist."""
 
 import inspect
 import json
@@ -28,8 +28,8 @@ COMMANDS = typer.main.get_command(app).commands
 
 
 def options(command):
-    """Of a command and of those below it."""
-    below = [options(one) for one in getattr(command, "commands", {}).values()]
+    """Return the options of a command and of its subcommands."""
+    below = [options(subcommand) for subcommand in getattr(command, "commands", {}).values()]
     return (
         set().union(*below)
         | {
@@ -80,13 +80,13 @@ def test_links_resolve(page):
 
 
 def anchors(text):
-    """The ids that Markdown gives headings, and those that are written out."""
+    """Return the ids that Markdown gives headings, and those that are written out."""
     text = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
-    found = set(re.findall(r"\{ ?#([\w-]+) ?\}", text))
+    ids = set(re.findall(r"\{ ?#([\w-]+) ?\}", text))
     for title in re.findall(r"^#+ (.+)$", text, re.MULTILINE):
         plain = re.sub(r"[^\w\s-]", "", title).strip().lower()
-        found.add(re.sub(r"[\s-]+", "-", plain))
-    return found
+        ids.add(re.sub(r"[\s-]+", "-", plain))
+    return ids
 
 
 @pytest.mark.parametrize("page", TEXTS)
@@ -112,7 +112,7 @@ def test_cli_page_has_every_command_and_option():
 
 
 def test_the_documented_defaults_are_those_of_the_code():
-    """Numbers that users set or meet; how a sentence says them is free."""
+    """Checks numbers that users set or see; the sentences around them may change."""
     stores, how = TEXTS["docs/stores.md"], TEXTS["docs/how-it-works.md"]
     assert f"{QUANTIZE_FROM:,}" in stores
     assert NAME in stores

@@ -1,11 +1,13 @@
-"""A small real training set: questions and their paragraphs, from the evaluation's test data."""
+"""A small real training set: questions and their paragraphs, from the test data of evaluation."""
 
 import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from m3rag.training import TrainingSettings
+from m3rag.training.losses import VIEWS
 
 HELD_OUT = Path(__file__).parents[1] / "evaluation" / "data"
 
@@ -15,15 +17,21 @@ def write(path, rows):
     return path
 
 
+def random_scores(seed, n, m, dtype=torch.float64):
+    """Return random scores `(n, m)` of each view, with gradients."""
+    rng = torch.Generator().manual_seed(seed)
+    return {view: torch.rand(n, m, generator=rng, dtype=dtype).requires_grad_() for view in VIEWS}
+
+
 @pytest.fixture(scope="session")
 def rows():
-    """66 questions in three languages; each has its paragraph in the three of them."""
+    """66 questions in three languages, each with its paragraph in all three."""
     documents, queries = (
         [json.loads(line) for line in (HELD_OUT / name).read_text(encoding="utf-8").splitlines()]
         for name in ("corpus.jsonl", "queries.jsonl")
     )
     texts = {document["_id"]: document["text"] for document in documents}
-    relevant = {}
+    relevant: dict[str, list[str]] = {}
     for line in (HELD_OUT / "qrels.tsv").read_text().splitlines()[1:]:
         query, document = line.split("\t")[:2]
         relevant.setdefault(query, []).append(document)
@@ -44,10 +52,10 @@ def pairs(rows, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def quick():
-    """Settings of a short run; keyword arguments change them."""
+    """A function that returns the settings of a short run; keyword arguments change them."""
 
     def settings(**changes):
-        few = {
+        defaults = {
             "max_steps": 4,
             "epochs": 100,
             "batch": 8,
@@ -55,8 +63,8 @@ def quick():
             "max_passage_length": 48,
             "learning_rate": 3e-4,
             "dtype": "float32",
-            "freeze": ("embeddings", "positions"),  # nine tenths of "tiny"
+            "freeze": ("embeddings", "positions"),  # nine tenths of the parameters of "tiny"
         }
-        return TrainingSettings(**few | changes)
+        return TrainingSettings(**defaults | changes)
 
     return settings

@@ -1,4 +1,4 @@
-"""The order of examples, and what is a negative of what."""
+"""The order of examples, and which passages are negatives of which queries."""
 
 from types import SimpleNamespace
 
@@ -25,7 +25,7 @@ def batches(sizes, sources=None, **settings):
     same_source=st.booleans(),
     epoch=st.integers(0, 3),
 )
-def test_every_example_comes_once(sources, batch, same_source, epoch):
+def test_each_example_is_used_once(sources, batch, same_source, epoch):
     sizes = list(range(len(sources)))
     found = batches(sizes, sources, batch=batch, same_source=same_source)
     order = found.order(epoch)
@@ -39,10 +39,10 @@ def test_every_example_comes_once(sources, batch, same_source, epoch):
         assert max(lengths) - min(lengths) <= 1 + batch // 2
 
 
-def test_the_order_follows_from_seed_and_epoch():
+def test_order_depends_on_seed_and_epoch():
     def order(seed, epoch):
         found = batches(range(500), batch=16, seed=seed)
-        found.order(9)  # whatever came before
+        found.order(9)  # an earlier call changes nothing
         return [part.tolist() for part in found.order(epoch)]
 
     assert order(1, 2) == order(1, 2)
@@ -50,13 +50,13 @@ def test_the_order_follows_from_seed_and_epoch():
     assert order(1, 2) != order(2, 2)
 
 
-def test_a_batch_holds_examples_of_alike_length():
+def test_examples_of_a_batch_have_similar_lengths():
     sizes = np.random.default_rng(0).integers(5, 5000, 2000)
     spread = [np.ptp(sizes[part]) for part in batches(sizes, batch=20).order(0)]
-    assert np.mean(spread) < 300  # of 4995; at random it would be 4500
+    assert np.mean(spread) < 300  # of 4995; random batches have 4500
 
 
-def test_source_power_evens_sources_out():
+def test_source_power_balances_sources():
     sources = [0] * 900 + [1] * 100
 
     def counts(power):
@@ -66,12 +66,14 @@ def test_source_power_evens_sources_out():
     assert counts(1.0)[0] == [900, 100]
     even, taken = counts(0.0)
     assert even == [500, 500]
-    assert set(np.bincount(taken)[900:]) == {5}  # none a sixth time before all have come
+    assert set(np.bincount(taken)[900:]) == {
+        5
+    }  # no sixth time before all have been used five times
     assert counts(0.5)[0] == [750, 250]
 
 
 class Counted:
-    """Examples that say which of them was drawn."""
+    """Examples whose texts show which of them was drawn."""
 
     sizes = np.arange(10)
     sources = np.zeros(10, np.int64)
@@ -81,7 +83,7 @@ class Counted:
         return Example(texts, texts, translated=True)
 
 
-def test_texts_are_drawn_anew_each_epoch_and_again_for_the_same_batch():
+def test_texts_differ_between_epochs_and_repeat_for_the_same_batch():
     found = Batches(Counted(), TrainingSettings(batch=10))
     first, second, again = found.draw(0), found.draw(1), found.draw(0)
     assert first == again
@@ -106,7 +108,7 @@ groups = st.lists(
 
 
 @given(groups, st.booleans())
-def test_contrast_is_what_the_rules_say(groups, in_batch):
+def test_contrast_follows_the_rules(groups, in_batch):
     found = contrast(groups, in_batch=in_batch)
     columns = [(g, text) for g, group in enumerate(groups) for text in group.passages]
     for row, group in enumerate(groups):
@@ -114,16 +116,17 @@ def test_contrast_is_what_the_rules_say(groups, in_batch):
         assert found.target[row] == positive
         for column, (owner, text) in enumerate(columns):
             other = groups[owner]
-            foreign = owner != row
-            alike = other.query == group.query or (group.key is not None and other.key == group.key)
+            other_group = owner != row
+            same_key = group.key is not None and other.key == group.key
+            related = other.query == group.query or same_key
             excluded = (
-                (foreign and (alike or not in_batch)) or text in group.answers
+                (other_group and (related or not in_batch)) or text in group.answers
             ) and column != positive
             assert found.excluded[row, column] == excluded
 
 
 @pytest.mark.parametrize("in_batch", [True, False])
-def test_own_negatives_stay(in_batch):
+def test_own_negatives_are_kept(in_batch):
     found = contrast(
         [
             Group("q", ("yes", "no"), frozenset({"yes"}), "k"),

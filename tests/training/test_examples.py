@@ -1,4 +1,4 @@
-"""Training data: every form of line, every packing, every mistake."""
+"""Training data: all kinds of lines, all compressions, all errors."""
 
 import gzip
 import json
@@ -20,7 +20,7 @@ PARALLEL = {"t": {"en": "water", "es": "agua", "de": "Wasser"}, "s": "words"}
 SECTION = {"q": {"en": "Ferns", "es": "Helechos"}, "p": {"de": "Farne mögen Schatten."}, "key": 7}
 
 
-def test_forms():
+def test_kinds_of_lines():
     assert parse(json.dumps(PAIR)) == Example(
         ("What is a fern?",), ("A plant.",), ("A bird.", "A car.")
     )
@@ -36,27 +36,30 @@ def test_forms():
 @pytest.mark.parametrize(
     ("prompt", "query"), [({}, "why"), ({"prompt": None}, "why"), ({"prompt": "ask: "}, "ask: why")]
 )
-def test_no_prompt_is_no_text(prompt, query):
+def test_a_missing_prompt_is_empty(prompt, query):
     assert parse(json.dumps({"query": "why", "pos": ["so"], **prompt})).queries == (query,)
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "not JSON"),
-        ("[1]", "JSON object"),
-        ("{}", "it has nothing"),
-        ('{"text": "a"}', "it has 'text'"),
-        ('{"query": "a"}', '"pos" is empty'),
-        ('{"query": "a", "pos": []}', '"pos" is empty'),
+        ("{", "Not valid JSON"),
+        ("[1]", "Expected a JSON object, got list"),
+        ("{}", "the line has no fields"),
+        ('{"text": "a"}', "the line has 'text'"),
+        ('{"query": "a"}', '"pos" is missing or empty'),
+        ('{"query": "a", "pos": []}', '"pos" is missing or empty'),
         ('{"query": "a", "pos": "b"}', "list of texts, got str"),
         ('{"query": " ", "pos": ["b"]}', '"query" must be a text'),
         ('{"query": "a", "pos": ["b", 3]}', r'"pos\[1\]" must be a text'),
-        ('{"query": "a", "pos": ["b"], "pos_scores": [1, 2]}', "must be 1 numbers"),
-        ('{"query": "a", "pos": ["b"], "pos_scores": [true]}', "must be 1 numbers"),
-        ('{"query": "a", "pos": ["b"], "neg": ["c"], "pos_scores": [1]}', "only one of"),
+        ('{"query": "a", "pos": ["b"], "pos_scores": [1, 2]}', "must have 1 numbers"),
+        ('{"query": "a", "pos": ["b"], "pos_scores": [true]}', "must have 1 numbers"),
+        ('{"query": "a", "pos": ["b"], "neg": ["c"], "pos_scores": [1]}', "Only one of"),
         ('{"t": {"en": "a"}}', "at least two languages"),
-        ('{"q": {}, "p": {"en": "a"}}', '"q" must map languages'),
+        (
+            '{"q": {}, "p": {"en": "a"}}',
+            '"q" must be a non-empty object of languages and texts, got {}',
+        ),
     ],
 )
 def test_bad_lines_name_file_and_number(line, message, tmp_path):
@@ -66,7 +69,7 @@ def test_bad_lines_name_file_and_number(line, message, tmp_path):
         Examples([path])
 
 
-def test_packed_files_hold_the_same(tmp_path):
+def test_compressed_files_hold_the_same_examples(tmp_path):
     rows = [PAIR, PARALLEL, SECTION]
     plain = write(tmp_path / "a.jsonl", rows)
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(plain.read_bytes()))
@@ -81,7 +84,7 @@ def test_packed_files_hold_the_same(tmp_path):
 
 
 @pytest.mark.parametrize("end", ["", ".gz", ".zst"])
-def test_what_is_written_is_read(tmp_path, end):
+def test_written_lines_are_read(tmp_path, end):
     path = tmp_path / f"out.jsonl{end}"
     with written(path) as file:
         file.write("uno\nдва\n".encode())
@@ -93,9 +96,9 @@ def test_what_is_written_is_read(tmp_path, end):
 
 
 def test_nothing_to_read(tmp_path):
-    with pytest.raises(InputError, match="no file"):
+    with pytest.raises(InputError, match="no training examples in an empty list of files"):
         Examples([])
-    with pytest.raises(InputError, match=r"No training examples: .*empty\.jsonl"):
+    with pytest.raises(InputError, match=r"There are no training examples in .*empty\.jsonl"):
         Examples([write(tmp_path / "empty.jsonl", [])])
     with pytest.raises(InputError, match=r"There is no file .*other\.jsonl"):
         Examples([tmp_path / "other.jsonl"])
@@ -112,7 +115,7 @@ def test_nothing_to_read(tmp_path):
     group_size=st.integers(1, 12),
     seed=st.integers(0, 99),
 )
-def test_what_is_drawn(languages, negatives, group_size, seed):
+def test_drawn_groups(languages, negatives, group_size, seed):
     wrong = tuple(f"n{i}" for i in range(negatives))
     texts = tuple(f"t{i}" for i in range(languages))
     rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""The gradients of a plain step, with only a part of the texts in the network at a time."""
+"""The gradients of a plain step, with only some of the texts in the network at a time."""
 
 import copy
 
@@ -16,7 +16,7 @@ from m3rag.training.similarity import colbert_scores, dense_scores, sparse_score
 
 
 class Network(nn.Module):
-    """The bundled encoder and its heads, padded, with dropout if asked."""
+    """The bundled encoder and its heads, with padding and optional dropout."""
 
     def __init__(self, dropout):
         super().__init__()
@@ -29,7 +29,7 @@ class Network(nn.Module):
         self.sparse, self.colbert = nn.Linear(width, 1), nn.Linear(width, len(colbert["weight"]))
         self.sparse.load_state_dict(read.heads["sparse_linear"])
         self.colbert.load_state_dict(colbert)
-        self.texts = 0  # the most that were encoded together
+        self.texts = 0  # the maximum number of texts encoded together
 
     def forward(self, ids):
         self.texts = max(self.texts, len(ids))
@@ -45,7 +45,7 @@ class Network(nn.Module):
 
 
 def m3_step_loss(chunks):
-    """Of the first six texts as queries and the other twelve as passages, in groups of two."""
+    """Return the loss of the first six texts as queries, the other twelve as pairs of passages."""
     views = [torch.cat(view) for view in zip(*chunks, strict=True)]
     (qd, qi, qw, qc, qm), (pd, pi, pw, pc, pm) = ([v[:6] for v in views], [v[6:] for v in views])
     scores = {
@@ -100,7 +100,7 @@ def test_gradients_are_those_of_the_plain_step(network, ids, size):
 
 
 def test_dropout_makes_the_steps_differ(ids):
-    """So that the test above would notice a state that is not restored."""
+    """The test above would therefore notice a state that is not restored."""
     network = Network(0.1).train()
     torch.manual_seed(7)
     first, second = (m3_step_loss([network(ids)])["loss"].item() for _ in range(2))
@@ -111,9 +111,9 @@ def test_only_one_chunk_has_a_graph_at_a_time():
     layer, graphs = nn.Linear(3, 2), []
 
     def encode(chunk):
-        made = layer(chunk)
-        graphs.append(made.requires_grad)
-        return (made,)
+        output = layer(chunk)
+        graphs.append(output.requires_grad)
+        return (output,)
 
     loss = cached_backward(
         encode, list(torch.ones(3, 1, 3)), lambda chunks: torch.cat([c[0] for c in chunks]).sum()
@@ -123,7 +123,7 @@ def test_only_one_chunk_has_a_graph_at_a_time():
     assert layer.bias.grad.tolist() == [3.0, 3.0]
 
 
-def test_gradients_add_up_and_unused_views_are_left_alone():
+def test_gradients_add_up_and_unused_views_have_none():
     layer = nn.Linear(3, 2)
 
     def encode(chunk):
@@ -135,7 +135,7 @@ def test_gradients_add_up_and_unused_views_are_left_alone():
         assert layer.bias.grad.tolist() == [times, times]
 
 
-def test_the_generator_goes_on_after_what_the_loss_drew():
+def test_the_generator_continues_after_the_draws_of_the_loss():
     layer = nn.Sequential(nn.Linear(3, 2), nn.Dropout())
 
     def encode(chunk):

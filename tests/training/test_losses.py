@@ -1,160 +1,20 @@
-"""M3's loss: FlagEmbedding's numbers where it is right, hand-worked ones where it is not."""
+"""The M3 loss: values by hand, exclusion, directions, gradients and errors."""
 
 import math
-import warnings
-from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
-from transformers import XLMRobertaConfig, XLMRobertaModel
 
 from m3rag.errors import InputError
 from m3rag.training.losses import VIEWS, LossSettings, m3_loss
-from m3rag.training.similarity import colbert_scores, dense_scores, sparse_scores
-
-VOCABULARY, WIDTH = 60, 16
-TOKENIZER = SimpleNamespace(
-    cls_token_id=0, pad_token_id=1, eos_token_id=2, unk_token_id=3, padding_side="right"
-)
-
-
-@pytest.fixture(scope="module")
-def flag():
-    """FlagEmbedding's training model around a small XLM-RoBERTa, as a function of its settings."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from FlagEmbedding.finetune.embedder.encoder_only.m3.modeling import (
-            EncoderOnlyEmbedderM3Model,
-        )
-    torch.manual_seed(0)
-    config = XLMRobertaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=WIDTH,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=40,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-        initializer_range=0.5,
-    )
-    parts = {
-        "model": XLMRobertaModel(config, add_pooling_layer=False),
-        "colbert_linear": nn.Linear(WIDTH, WIDTH),
-        "sparse_linear": nn.Linear(WIDTH, 1),
-    }
-
-    def build(**kwargs):
-        return EncoderOnlyEmbedderM3Model(
-            parts, tokenizer=TOKENIZER, normalize_embeddings=True, temperature=0.02, **kwargs
-        ).double()
-
-    return build
-
-
-def texts(seed, count, longest):
-    """Token ids `<s> … </s>` of several lengths, padded; ids repeat within a text."""
-    rng = torch.Generator().manual_seed(seed)
-    ids = torch.ones(count, longest, dtype=torch.long)
-    for row in ids:
-        length = int(torch.randint(4, longest + 1, (), generator=rng))
-        row[:length] = torch.randint(4, 30, (length,), generator=rng)
-        row[0], row[length - 1] = 0, 2
-    return {"input_ids": ids, "attention_mask": (ids != 1).long()}
-
-
-def our_scores(model, queries, passages):
-    """The same network's representations through our scores."""
-    encoded = []
-    for features in (queries, passages):
-        hidden = model.model(**features).last_hidden_state
-        ids, mask = features["input_ids"], features["attention_mask"].bool()
-        weights = model.sparse_linear(hidden).relu()[..., 0] * (ids > 3)
-        colbert = F.normalize(model.colbert_linear(hidden[:, 1:]), dim=-1)
-        dense = F.normalize(hidden[:, 0], dim=-1)
-        encoded.append((dense, (ids, weights), (colbert, mask[:, 1:])))
-    (qd, qs, qc), (pd, ps, pc) = encoded
-    return {
-        "dense": dense_scores(qd, pd),
-        "sparse": sparse_scores(*qs, *ps),
-        "colbert": colbert_scores(*qc, *pc),
-    }
-
-
-@pytest.mark.parametrize("distil", [False, True])
-@pytest.mark.parametrize("teacher", ["none", "kl_div", "m3_kd_loss"])
-@pytest.mark.parametrize(("n", "group"), [(4, 1), (3, 2), (2, 4)])
-@pytest.mark.filterwarnings("ignore")  # theirs
-def test_the_unified_loss_and_its_gradients_are_flagembeddings(flag, n, group, teacher, distil):
-    model = flag(
-        use_self_distill=distil,
-        kd_loss_type="m3_kd_loss" if teacher == "none" else teacher,
-    )
-    queries, passages = texts(n, n, 9), texts(n + group, n * group, 14)
-    rng = torch.Generator().manual_seed(group)
-    grades = None if teacher == "none" else 3 * torch.randn(n, group, generator=rng)
-    flat = None if grades is None else grades.flatten().tolist()
-    theirs = model(queries, passages, teacher_scores=flat).loss
-    ours = m3_loss(
-        our_scores(model, queries, passages),
-        torch.arange(n) * group,
-        LossSettings(temperature=0.02, distil=distil, teacher=teacher),
-        teacher_scores=grades,
-    )
-    torch.testing.assert_close(ours["loss"], theirs, rtol=1e-6, atol=1e-6)
-    assert theirs.item() > 0.01
-    parameters = list(model.parameters())
-    mine, yours = (
-        torch.autograd.grad(loss, parameters, allow_unused=True) for loss in (ours["loss"], theirs)
-    )
-    assert [g is None for g in mine] == [g is None for g in yours]  # unused position embeddings …
-    used = [(a, b) for a, b in zip(mine, yours, strict=True) if a is not None]
-    assert len(used) > len(parameters) / 2
-    for a, b in used:
-        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
-
-
-def random_scores(seed, n, m, dtype=torch.float64):
-    rng = torch.Generator().manual_seed(seed)
-    return {view: torch.rand(n, m, generator=rng, dtype=dtype).requires_grad_() for view in VIEWS}
-
-
-@pytest.mark.filterwarnings("ignore")  # theirs
-def test_every_part_is_flagembeddings(flag):
-    model = flag()
-    scores, target = random_scores(0, 4, 12), torch.arange(4) * 3
-    rng = torch.Generator().manual_seed(1)
-    grades = torch.randn(4, 3, generator=rng, dtype=torch.float64)
-    taught = grades.softmax(dim=1)
-    scaled = {view: x / 0.02 for view, x in scores.items()}
-    scaled["ensemble"] = model.ensemble_score(
-        None, None, *(scaled[view] for view in ("dense", "sparse", "colbert"))
-    )
-    ours = m3_loss(scores, target, LossSettings())
-    for name, x in scaled.items():
-        torch.testing.assert_close(ours[name], model.compute_loss(x, target))
-    queries, passages = torch.empty(4, 1), torch.empty(12, 1)  # only their counts are read
-    for kind in ("kl_div", "m3_kd_loss"):
-        ours = m3_loss(scores, target, LossSettings(teacher=kind), teacher_scores=grades)
-        for name, x in scaled.items():
-            if kind == "kl_div":
-                x_group = model.get_local_score(queries, passages, x)
-                theirs = model.distill_loss(kind, taught, x_group) + model.compute_loss(x, target)
-            else:
-                theirs = model.distill_loss(kind, taught, x, group_size=3)
-            torch.testing.assert_close(ours[name], theirs)
-
-
-def cross_entropy(logits, position):
-    return math.log(sum(math.exp(x) for x in logits)) - logits[position]
+from tests.training.conftest import random_scores
 
 
 def test_without_in_batch_negatives_by_hand():
-    """FlagEmbedding's ensemble loss is 0 here, and its self-teacher all ones (its issue 1410)."""
+    """FlagEmbedding's ensemble loss is 0 here, its self-teacher all ones (FlagEmbedding #1410)."""
     scores = {
         "dense": torch.tensor([[2.0, 1.0, 9.0, 9.0], [9.0, 9.0, 0.0, 1.0]]),
         "sparse": torch.tensor([[0.0, 1.0, 9.0, 9.0], [9.0, 9.0, 2.0, 0.0]]),
@@ -190,16 +50,16 @@ def test_without_in_batch_negatives_by_hand():
 @pytest.mark.parametrize("teacher", ["none", "kl_div", "m3_kd_loss"])
 @settings(deadline=None, max_examples=30)
 @given(seed=st.integers(0, 9999), m=st.integers(2, 6))
-def test_excluding_a_passage_is_like_not_having_it(teacher, seed, m):
+def test_excluding_a_passage_is_like_leaving_it_out(teacher, seed, m):
     rng = torch.Generator().manual_seed(seed)
     scores = random_scores(seed, 1, m)
     excluded = torch.rand(1, m, generator=rng) < 0.5
     excluded[0, 0] = False
     grades = torch.randn(1, m, generator=rng, dtype=torch.float64)
-    first, how = torch.tensor([0]), LossSettings(teacher=teacher)
-    ours = m3_loss(scores, first, how, excluded=excluded, teacher_scores=grades)
+    first, config = torch.tensor([0]), LossSettings(teacher=teacher)
+    ours = m3_loss(scores, first, config, excluded=excluded, teacher_scores=grades)
     left = {view: x[:, ~excluded[0]] for view, x in scores.items()}
-    without = m3_loss(left, first, how, teacher_scores=grades[:, ~excluded[0]])
+    without = m3_loss(left, first, config, teacher_scores=grades[:, ~excluded[0]])
     for name, part in without.items():
         torch.testing.assert_close(ours[name], part)
     for gradient in torch.autograd.grad(ours["loss"], list(scores.values())):
@@ -231,16 +91,16 @@ def test_gradients_by_finite_differences(teacher, symmetric):
     target = torch.tensor([0, 2, 4])
     excluded = torch.rand(3, 6, generator=torch.Generator().manual_seed(2)) < 0.3
     grades = torch.tensor([[2.0, 1.0], [0.0, 1.0], [3.0, -1.0]], dtype=torch.float64)
-    how = LossSettings(temperature=0.5, distil=False, symmetric=symmetric, teacher=teacher)
+    config = LossSettings(temperature=0.5, distil=False, symmetric=symmetric, teacher=teacher)
 
     def loss(*scores):
         named = dict(zip(VIEWS, scores, strict=True))
-        return m3_loss(named, target, how, excluded=excluded, teacher_scores=grades)["loss"]
+        return m3_loss(named, target, config, excluded=excluded, teacher_scores=grades)["loss"]
 
     assert torch.autograd.gradcheck(loss, tuple(random_scores(4, 3, 6).values()))
 
 
-def test_the_views_learn_from_their_sum_which_does_not_learn_from_them():
+def test_the_views_learn_from_their_sum_but_not_the_reverse():
     scores, target = random_scores(5, 3, 6), torch.tensor([0, 2, 4])
     part = m3_loss(scores, target, LossSettings(temperature=0.5))["distillation"]
     gradients = torch.autograd.grad(part, list(scores.values()))
@@ -252,7 +112,7 @@ def test_the_views_learn_from_their_sum_which_does_not_learn_from_them():
             torch.testing.assert_close(gradient, expected)
 
 
-def test_self_distillation_can_be_off_or_wait():
+def test_self_distillation_can_be_off_or_start_later():
     scores, target = random_scores(6, 3, 3), torch.arange(3)
     off = m3_loss(scores, target, LossSettings(distil=False))
     waiting = m3_loss(scores, target, LossSettings(), distil=False)
@@ -273,10 +133,12 @@ def test_symmetric_is_the_mean_of_both_directions():
 
 def test_two_queries_of_one_passage_are_not_each_others_negatives():
     same = {view: torch.tensor([[1.0, 0.0], [5.0, 0.0]]) for view in VIEWS}
-    how = LossSettings(temperature=1.0, symmetric=True)
+    config = LossSettings(temperature=1.0, symmetric=True)
     both = torch.tensor([0, 0])
-    ours = m3_loss(same, both, how)["dense"].item()
-    there = (math.log1p(math.exp(-1)) + math.log1p(math.exp(-5))) / 2  # and back: no other query
+    ours = m3_loss(same, both, config)["dense"].item()
+    there = (
+        math.log1p(math.exp(-1)) + math.log1p(math.exp(-5))
+    ) / 2  # backward there is no other query
     assert ours == pytest.approx(there / 2, abs=1e-6)
 
 
@@ -289,23 +151,23 @@ def test_a_batch_without_teacher_scores_is_contrastive():
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, math.nan, math.inf])
-def test_a_temperature_is_above_zero(temperature):
-    with pytest.raises(InputError, match="temperature must be above 0"):
+def test_temperature_must_be_above_zero(temperature):
+    with pytest.raises(InputError, match="`temperature` must be above 0"):
         LossSettings(temperature=temperature)
 
 
 def test_an_unknown_teacher_is_an_error():
-    with pytest.raises(InputError, match="No teacher is called 'kl'; there are none, kl_div, m3"):
+    with pytest.raises(InputError, match="must be one of 'none', 'kl_div', 'm3_kd_loss', got 'kl'"):
         LossSettings(teacher="kl")
 
 
-def test_shapes_that_do_not_fit_are_an_error():
-    scores, target, how = random_scores(0, 3, 6), torch.tensor([0, 2, 4]), LossSettings()
-    with pytest.raises(InputError, match=r"target \(n,\)"):
-        m3_loss({**scores, "sparse": torch.ones(3, 5)}, target, how)
-    with pytest.raises(InputError, match=r"target \(n,\)"):
-        m3_loss(scores, target[:2], how)
-    with pytest.raises(InputError, match=r"excluded must be \(3, 6\), got \(6, 3\)"):
-        m3_loss(scores, target, how, excluded=torch.zeros(6, 3, dtype=torch.bool))
-    with pytest.raises(InputError, match=r"teacher_scores must be \(3, group size\), got \(6,\)"):
-        m3_loss(scores, target, how, teacher_scores=torch.ones(6))
+def test_shapes_that_do_not_match_are_an_error():
+    scores, target, config = random_scores(0, 3, 6), torch.tensor([0, 2, 4]), LossSettings()
+    with pytest.raises(InputError, match=r"`target` \(n,\)"):
+        m3_loss({**scores, "sparse": torch.ones(3, 5)}, target, config)
+    with pytest.raises(InputError, match=r"`target` \(n,\)"):
+        m3_loss(scores, target[:2], config)
+    with pytest.raises(InputError, match=r"`excluded` must be \(3, 6\), got \(6, 3\)"):
+        m3_loss(scores, target, config, excluded=torch.zeros(6, 3, dtype=torch.bool))
+    with pytest.raises(InputError, match=r"`teacher_scores` must be \(3, group size\), got \(6,\)"):
+        m3_loss(scores, target, config, teacher_scores=torch.ones(6))

@@ -1,4 +1,4 @@
-"""Hard negatives: near misses are found, answers never."""
+"""Hard negatives: near misses are found, answers are never taken."""
 
 import json
 
@@ -20,9 +20,9 @@ FERNS = [
 NEAR = "Ferns grow slowly, and there are many kinds of ferns."
 
 
-def mined(rows, tmp_path, tiny, **how):
+def mined(rows, tmp_path, tiny, **options):
     to = tmp_path / "mined.jsonl"
-    result = mine(write(tmp_path / "data.jsonl", rows), to, model=tiny, **how)
+    result = mine(write(tmp_path / "data.jsonl", rows), to, model=tiny, **options)
     return result, [json.loads(line) for line in lines(to)]
 
 
@@ -38,13 +38,13 @@ def test_near_misses_come_first(tmp_path, tiny):
     assert len(Examples([tmp_path / "mined.jsonl"])) == 4
 
 
-def test_never_an_answer(rows, tmp_path, tiny):
-    some = rows[:12]
-    result, found = mined(some, tmp_path, tiny, negatives=50, ranks=(1, 50))
-    answers = {}
-    for row in some:
+def test_answers_are_never_negatives(rows, tmp_path, tiny):
+    examples = rows[:12]
+    result, found = mined(examples, tmp_path, tiny, negatives=50, ranks=(1, 50))
+    answers: dict[str, set[str]] = {}
+    for row in examples:
         answers.setdefault(row["key"], set()).update(row["pos"])
-    everything = set().union(*answers.values())
+    everything = {text for texts in answers.values() for text in texts}
     for row in found:
         assert set(row["neg"]) == everything - answers[row["key"]]
     assert result.negatives == sum(len(row["neg"]) for row in found)
@@ -100,10 +100,17 @@ def test_scores_are_those_of_the_loss(tmp_path, tiny):
     assert "pos_scores" not in rows[0]
 
 
-@pytest.mark.parametrize("ranks", [(0, 5), (5, 4)])
-def test_impossible_ranks(ranks, tmp_path, tiny):
-    with pytest.raises(InputError, match="must be at least 1"):
-        mined(FERNS, tmp_path, tiny, ranks=ranks)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ranks": (0, 5)}, "`ranks` must be at least 1 and ascending, got 0 to 5"),
+        ({"ranks": (5, 4)}, "`ranks` must be at least 1 and ascending, got 5 to 4"),
+        ({"negatives": 0}, "`negatives` must be at least 1, got 0"),
+    ],
+)
+def test_numbers_out_of_range(options, message, tmp_path, tiny):
+    with pytest.raises(InputError, match=message):
+        mined(FERNS, tmp_path, tiny, **options)
 
 
 def test_a_bad_corpus(tmp_path, tiny):

@@ -11,7 +11,7 @@ import pytest
 from m3rag.training import train
 from tests.training.conftest import write
 
-# The second process looks at the folder when the first is long ready to write to it.
+# The second process reads the folder long after the first is ready to write to it.
 _LATE = """
 import os, time
 from m3rag.cli.app import main
@@ -31,7 +31,7 @@ main()
 @pytest.mark.timeout(300)
 @pytest.mark.filterwarnings("ignore::m3rag.errors.TruncationWarning")
 def test_two_processes_average_their_gradients(rows, quick, tmp_path):
-    """Without in-batch negatives two batches of 4 are one of 8."""
+    """Without in-batch negatives, two batches of 4 are equal to one of 8."""
     data = write(
         tmp_path / "hard.jsonl",
         [{"query": rows[i]["query"], "pos": rows[i]["pos"][:1], "neg": ["No."]} for i in range(8)],

@@ -1,4 +1,4 @@
-"""Settings are checked, and the documentation has them."""
+"""The checks of the settings, their JSON form and their documentation."""
 
 import json
 import math
@@ -15,24 +15,33 @@ from m3rag.training.optimizer import rate_at
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"batch": 0}, "batch must be at least 1, got 0"),
-        ({"epochs": 0}, "epochs must be above 0"),
-        ({"learning_rate": math.nan}, "learning_rate must be above 0, got nan"),
-        ({"max_query_length": 2}, "max_query_length must be at least 3"),
-        ({"warm_up": 1.5}, "a share of the run"),
-        ({"temperature": 0}, "temperature must be above 0"),
-        ({"schedule": "step"}, "choose 'linear', 'cosine', 'constant'"),
-        ({"dtype": "float16"}, "choose 'auto', 'float32', 'bfloat16'"),
-        ({"freeze": ("heads",)}, "freeze='heads': choose 'encoder', 'embeddings', 'positions'"),
-        ({"teacher": "me"}, "No teacher is called 'me'"),
+        ({"batch": 0}, "`batch` must be at least 1, got 0"),
+        ({"epochs": 0}, "`epochs` must be above 0"),
+        ({"learning_rate": math.nan}, "`learning_rate` must be above 0, got nan"),
+        ({"max_query_length": 2}, "`max_query_length` must be at least 3"),
+        ({"warm_up": 1.5}, "`warm_up` must be a share of the run, 0 to 1, got 1.5"),
+        ({"temperature": 0}, "`temperature` must be above 0"),
+        (
+            {"schedule": "step"},
+            "`schedule` must be one of 'linear', 'cosine', 'constant', got 'step'",
+        ),
+        (
+            {"dtype": "float16"},
+            "`dtype` must be one of 'auto', 'float32', 'bfloat16', got 'float16'",
+        ),
+        (
+            {"freeze": ("heads",)},
+            "must be one of 'encoder', 'embeddings', 'positions', got 'heads'",
+        ),
+        ({"teacher": "me"}, "must be one of 'none', 'kl_div', 'm3_kd_loss', got 'me'"),
     ],
 )
-def test_what_cannot_be(wrong, message):
+def test_values_out_of_range(wrong, message):
     with pytest.raises(InputError, match=message):
         TrainingSettings(**wrong)
 
 
-def test_settings_are_json():
+def test_settings_survive_json():
     settings = TrainingSettings(freeze=("positions", "embeddings"), minutes=3)
     assert TrainingSettings(**json.loads(json.dumps(settings.to_dict()))) == settings
 

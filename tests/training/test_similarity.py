@@ -1,4 +1,4 @@
-"""The batch's scores against their plain definitions: values, gradients, and what they allocate."""
+"""The scores of a batch against their plain definitions: values, gradients and allocations."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from m3rag.training.similarity import colbert_scores, dense_scores, sparse_score
 
 @pytest.fixture(scope="module", autouse=True)
 def small_tiles():
-    """Tiles so small that these small batches need several."""
+    """Shrink the tiles so that the small batches here need several."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_TEXTS", 3)
         patch.setattr(module, "_BUCKET", 2)
@@ -32,14 +32,14 @@ def vectors(seed, *shape, dtype=torch.float64):
 
 
 def masks(seed, n, length):
-    """Any places may be padding, but one in each text."""
+    """Return masks with padding anywhere, and at least one real token in each text."""
     rng = torch.Generator().manual_seed(seed)
     mask = torch.rand(n, length, generator=rng) < 0.6
     return mask.scatter(1, torch.randint(length, (n, 1), generator=rng), True)
 
 
 def terms(seed, n, length, vocabulary=7):
-    """Ids with repeats and weights with zeros, as after relu."""
+    """Return ids with repeats and weights with zeros, as after relu."""
     rng = torch.Generator().manual_seed(seed)
     ids = torch.randint(vocabulary, (n, length), generator=rng)
     weights = torch.randn(n, length, generator=rng, dtype=torch.float64).relu()
@@ -54,7 +54,7 @@ def plain_colbert(queries, query_mask, passages, passage_mask):
 
 
 def plain_sparse(query_ids, query_weights, passage_ids, passage_weights, vocabulary):
-    """FlagEmbedding's: scatter each token into a vocabulary of its own, then the maximum."""
+    """Score as FlagEmbedding does: a vector of the vocabulary for each token, then the maximum."""
     q, p = (
         F.one_hot(ids, vocabulary).to(w.dtype).mul(w[..., None]).max(dim=1).values
         for ids, w in ((query_ids, query_weights), (passage_ids, passage_weights))
@@ -77,21 +77,21 @@ sizes = st.integers(1, 7)
 
 
 @settings(deadline=None, max_examples=60)
-@given(n=sizes, m=sizes, l=sizes, k=sizes, seed=st.integers(0, 999))
-def test_colbert_is_the_mean_best_match(n, m, l, k, seed):  # noqa: E741
-    q, p = vectors(seed, n, l, 5), vectors(seed + 1, m, k, 5)
-    arguments = (q, masks(seed, n, l), p, masks(seed + 1, m, k))
+@given(n=sizes, m=sizes, length=sizes, k=sizes, seed=st.integers(0, 999))
+def test_colbert_is_the_mean_best_match(n, m, length, k, seed):
+    q, p = vectors(seed, n, length, 5), vectors(seed + 1, m, k, 5)
+    arguments = (q, masks(seed, n, length), p, masks(seed + 1, m, k))
     same_with_gradients(colbert_scores(*arguments), plain_colbert(*arguments), (q, p))
 
 
 @settings(deadline=None, max_examples=60)
-@given(n=sizes, m=sizes, l=sizes, k=sizes, seed=st.integers(0, 999))
-def test_sparse_is_the_product_of_the_largest_weights(n, m, l, k, seed):  # noqa: E741
-    (q_ids, q), (p_ids, p) = terms(seed, n, l), terms(seed + 1, m, k)
+@given(n=sizes, m=sizes, length=sizes, k=sizes, seed=st.integers(0, 999))
+def test_sparse_is_the_product_of_the_largest_weights(n, m, length, k, seed):
+    (q_ids, q), (p_ids, p) = terms(seed, n, length), terms(seed + 1, m, k)
     ours = sparse_scores(q_ids, q, p_ids, p)
     theirs = plain_sparse(q_ids, q, p_ids, p, 7)
     torch.testing.assert_close(ours, theirs)
-    # Where a weight is 0, relu ends the gradient: how zeros share one does not matter.
+    # At a weight of 0, relu stops the gradient, so it does not matter how zeros share it.
     for ids, w in ((q_ids, q), (p_ids, p)):
         alive = w.detach() > 0
         a, b = (torch.autograd.grad(x.sum(), w, retain_graph=True)[0] for x in (ours, theirs))
@@ -105,7 +105,7 @@ def test_gradients_by_finite_differences():
         lambda a, b: colbert_scores(a, query_mask, b, passage_mask), (q, p)
     )
     (q_ids, w), (p_ids, v) = terms(3, 4, 6, 9), terms(4, 5, 8, 9)
-    w, v = ((x.detach() + 0.1).requires_grad_() for x in (w, v))  # no ties, which have no slope
+    w, v = ((x.detach() + 0.1).requires_grad_() for x in (w, v))  # ties have no gradient
     v = (v.detach() + torch.arange(40).view(5, 8) / 1000).requires_grad_()
     w = (w.detach() + torch.arange(24).view(4, 6) / 1000).requires_grad_()
     assert torch.autograd.gradcheck(lambda a, b: sparse_scores(q_ids, a, p_ids, b), (w, v))
@@ -121,7 +121,7 @@ def test_equal_largest_weights_share_the_gradient():
     assert query.grad.tolist() == [[0.5]]
 
 
-def test_padding_is_no_match_even_below_zero():
+def test_padding_never_matches_even_below_zero():
     query, opposite = torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[-1.0, 0.0], [0.0, 0.0]]])
     real = torch.tensor([[True, False]])
     assert colbert_scores(query, real[:, :1], opposite, real).tolist() == [[-1.0]]
@@ -140,7 +140,7 @@ def test_the_scores_are_those_of_m3rag_scoring():
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_sixteen_bits_in_give_float32_out_inside_autocast(dtype):
+def test_16_bit_inputs_give_float32_scores_inside_autocast(dtype):
     q, p = vectors(1, 3, 4, 16, dtype=dtype), vectors(2, 5, 6, 16, dtype=dtype)
     query_mask, passage_mask = masks(1, 3, 4), masks(2, 5, 6)
     (q_ids, w), (p_ids, v) = terms(3, 3, 4), terms(4, 5, 6)
@@ -172,7 +172,7 @@ def test_a_text_without_a_token_is_an_error():
 
 
 class Largest(TorchDispatchMode):
-    """Remembers the largest tensor that any operation made."""
+    """Records the size of the largest tensor that an operation returned."""
 
     def __init__(self):
         super().__init__()
@@ -180,8 +180,8 @@ class Largest(TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
-        made = result if isinstance(result, tuple | list) else [result]
-        self.numbers = max([self.numbers, *(x.numel() for x in made if torch.is_tensor(x))])
+        outputs = result if isinstance(result, tuple | list) else [result]
+        self.numbers = max([self.numbers, *(x.numel() for x in outputs if torch.is_tensor(x))])
         return result
 
 
@@ -199,6 +199,5 @@ def test_nothing_holds_all_pairs_of_tokens(monkeypatch):
     mask = torch.ones(16, 20, dtype=torch.bool), torch.ones(32, 30, dtype=torch.bool)
     with Largest() as largest:
         colbert_scores(q, mask[0], p, mask[1]).sum().backward()
-    assert (
-        1 << 11 < largest.numbers <= 16 * 20 * 32
-    )  # query tokens x passages; pairs: 30 times that
+    # At most query tokens x passages; all pairs of tokens would be 30 times that.
+    assert 1 << 11 < largest.numbers <= 16 * 20 * 32

@@ -1,4 +1,4 @@
-"""The network with gradients is the network that infers."""
+"""The network with gradients computes what the inference network computes."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,9 @@ import torch
 from transformers import XLMRobertaConfig, XLMRobertaModel
 
 from m3rag.model import checkpoint as checkpoints
+from m3rag.model.kernels.device import training_dtype
 from m3rag.model.lookup import BUNDLED
-from m3rag.training.trainable import computing_dtype, encode, joined, to_checkpoint, trainable
+from m3rag.training.trainable import encode, joined, to_checkpoint, trainable
 from tests.conftest import TEXTS
 
 CPU = torch.device("cpu")
@@ -36,7 +37,7 @@ def test_views_are_the_models(start, network, tiny):
         vectors = views.colbert[i, views.mask[i]].detach()
         np.testing.assert_allclose(vectors, expected.colbert[i], atol=1e-5, err_msg=text)
         assert not views.colbert[i, ~views.mask[i]].any()
-        weights = {}
+        weights: dict[int, float] = {}
         for token, weight in zip(views.ids[i].tolist(), views.weights[i].tolist(), strict=True):
             if weight:
                 weights[token] = max(weight, weights.get(token, 0))
@@ -73,7 +74,7 @@ def test_parts_join_to_the_whole(start, network):
         torch.testing.assert_close(one, other)
 
 
-def test_training_leaves_what_was_read_alone(start, network):
+def test_training_does_not_change_the_checkpoint(start, network):
     with torch.no_grad():
         for parameter in network.parameters():
             parameter += 1
@@ -82,7 +83,7 @@ def test_training_leaves_what_was_read_alone(start, network):
         assert torch.equal(tensor, fresh), name
 
 
-def test_a_checkpoint_comes_back_as_it_was(start, network):
+def test_an_untrained_checkpoint_is_unchanged(start, network):
     back = to_checkpoint(network, start)
     assert back.fingerprint() == start.fingerprint()
     for (name, tensor), (_, before) in zip(back.tensors(), start.tensors(), strict=True):
@@ -91,29 +92,29 @@ def test_a_checkpoint_comes_back_as_it_was(start, network):
 
 
 @pytest.mark.parametrize(
-    ("freeze", "still"),
+    ("freeze", "expected"),
     [
         ((), set()),
         (("positions",), {"position_embeddings"}),
         (("embeddings", "positions"), {"word_embeddings", "position_embeddings"}),
     ],
 )
-def test_freezing(start, quick, freeze, still):
+def test_freezing(start, quick, freeze, expected):
     network = trainable(start, quick(freeze=freeze), CPU)
     frozen = {name.split(".")[-2] for name, p in network.named_parameters() if not p.requires_grad}
-    assert frozen == still
+    assert frozen == expected
 
 
-def test_a_frozen_encoder_leaves_the_heads(start, quick):
+def test_with_a_frozen_encoder_only_the_heads_learn(start, quick):
     network = trainable(start, quick(freeze=("encoder",)), CPU)
     learning = {name for name, p in network.named_parameters() if p.requires_grad}
     heads = ("sparse_linear", "colbert_linear")
     assert learning == {f"{head}.{part}" for head in heads for part in ("weight", "bias")}
 
 
-def test_dtype(quick, monkeypatch):
-    assert computing_dtype(quick(dtype="bfloat16"), CPU) == torch.bfloat16
-    assert computing_dtype(quick(dtype="float32"), CPU) == torch.float32
-    for able, dtype in ((True, torch.bfloat16), (False, torch.float32)):
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda able=able: able)
-        assert computing_dtype(quick(dtype="auto"), torch.device("cuda")) == dtype
+def test_dtype(monkeypatch):
+    assert training_dtype("bfloat16", CPU) == torch.bfloat16
+    assert training_dtype("float32", CPU) == torch.float32
+    for supported, dtype in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda supported=supported: supported)
+        assert training_dtype("auto", torch.device("cuda")) == dtype

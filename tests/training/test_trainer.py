@@ -1,4 +1,4 @@
-"""Whole runs on the bundled model: they learn, they stop and go on, they say what is wrong."""
+"""Whole runs on the bundled model: they learn, stop and resume, and report errors."""
 
 import csv
 import os
@@ -34,8 +34,8 @@ def weights(folder):
     return dict(checkpoints.read(folder).tensors())
 
 
-def assert_alike(one, other, atol=2e-3):
-    """Both trained to the same; Adam's first steps make a full step of rounding noise."""
+def assert_similar(one, other, atol=2e-3):
+    """Check almost equal weights; Adam's first steps turn rounding noise into full steps."""
     for name, tensor in weights(one).items():
         difference = (tensor.float() - weights(other)[name].float()).abs().mean()
         assert difference < atol * 0.02, name
@@ -43,7 +43,7 @@ def assert_alike(one, other, atol=2e-3):
 
 @pytest.fixture(scope="module")
 def plain(pairs, quick, tmp_path_factory):
-    """A run of four steps to compare others with."""
+    """A run of four steps to compare others to."""
     to = tmp_path_factory.mktemp("plain") / "m3"
     train(pairs, to, model="tiny", settings=quick())
     return to
@@ -62,11 +62,15 @@ def test_it_learns(trained, tiny):
     found = losses(folder)
     assert np.mean(found[-4:]) < 0.6 * np.mean(found[:4])
     before = evaluate(tiny, RetrievalSet.read(HELD_OUT), channels=("dense", "sparse", "colbert"))
-    for channel in ("dense", "colbert", "default"):  # sparse counts a tenth, and learns later
+    for channel in (
+        "dense",
+        "colbert",
+        "default",
+    ):  # sparse has a tenth of the weight and learns later
         assert progress.scores[f"{channel} ndcg@10"] > before.channels[channel]["ndcg@10"]
 
 
-def test_what_is_saved_is_what_was_measured(trained):
+def test_the_saved_model_has_the_evaluated_scores(trained):
     folder, progress = trained
     with M3Model.load(folder) as model:
         channels = ("dense", "sparse", "colbert")
@@ -79,7 +83,7 @@ def test_what_is_saved_is_what_was_measured(trained):
     assert rows[0].startswith("step,dense ndcg@10,")
 
 
-def test_flagembedding_loads_it_with_equal_numbers(trained):
+def test_flagembedding_loads_it_and_computes_the_same(trained):
     folder, _ = trained
     text = ["How many points did the Panthers defense surrender?"]
     with warnings.catch_warnings():
@@ -103,11 +107,11 @@ def test_the_same_seed_gives_the_same_numbers(pairs, quick, plain, tmp_path):
     assert losses(tmp_path / "b") != losses(plain)
 
 
-@pytest.mark.parametrize("how", [{"token_budget": 200}, {"gradient_checkpointing": True}])
-def test_less_memory_gives_the_same(how, pairs, quick, plain, tmp_path):
-    train(pairs, tmp_path / "m3", model="tiny", settings=quick(**how))
+@pytest.mark.parametrize("changes", [{"token_budget": 200}, {"gradient_checkpointing": True}])
+def test_less_memory_gives_the_same(changes, pairs, quick, plain, tmp_path):
+    train(pairs, tmp_path / "m3", model="tiny", settings=quick(**changes))
     np.testing.assert_allclose(losses(tmp_path / "m3"), losses(plain), rtol=1e-3)
-    assert_alike(tmp_path / "m3", plain)
+    assert_similar(tmp_path / "m3", plain)
 
 
 def test_without_the_cache_a_step_is_split(pairs, quick, plain, tmp_path):
@@ -115,13 +119,13 @@ def test_without_the_cache_a_step_is_split(pairs, quick, plain, tmp_path):
     train(pairs, tmp_path / "m3", model="tiny", settings=settings)
     found = losses(tmp_path / "m3")
     assert len(found) == 4
-    assert found[0] < losses(plain)[0]  # fewer negatives: an easier question
+    assert found[0] < losses(plain)[0]  # fewer negatives are easier
 
 
-def test_frozen_weights_stay(plain):
+def test_frozen_weights_do_not_change(plain):
     before, after = weights(BUNDLED["tiny"]), weights(plain)
-    still = {name for name in before if torch.equal(before[name], after[name])}
-    assert {n for n in still if "word" in n or "position" in n} == {
+    unchanged = {name for name in before if torch.equal(before[name], after[name])}
+    assert {n for n in unchanged if "word" in n or "position" in n} == {
         "embeddings.word_embeddings.weight",
         "embeddings.position_embeddings.weight",
     }
@@ -152,7 +156,7 @@ def test_negatives_and_a_teacher(rows, quick, tmp_path):
 
 
 def start(pairs, to):
-    """`m3rag train`, with the settings of `test_killed_…`."""
+    """Start `m3rag train` with the settings of `test_killed_and_stopped_runs_resume_unchanged`."""
     options = ["--max-steps", "10", "--epochs", "100", "--batch", "6", "--save-every", "3"]
     options += ["--max-query-length", "24", "--max-passage-length", "48"]
     options += ["--learning-rate", "3e-4", "--model", "tiny", "--dtype", "float32"]
@@ -169,7 +173,7 @@ def wait_for(run, to, steps):
 
 
 @pytest.mark.timeout(300)
-def test_killed_and_stopped_runs_go_on_as_if_nothing_had_been(pairs, quick, tmp_path):
+def test_killed_and_stopped_runs_resume_unchanged(pairs, quick, tmp_path):
     to, whole = tmp_path / "killed", tmp_path / "whole"
     settings = quick(max_steps=10, batch=6, save_every=3)
     run = start(pairs, to)
@@ -181,23 +185,23 @@ def test_killed_and_stopped_runs_go_on_as_if_nothing_had_been(pairs, quick, tmp_
     assert 4 <= len(losses(to)) < 10
     assert not (to / "config.json").exists()
 
-    told = []
+    steps = []
 
     def stop(report):
-        told.append(report.progress.step)
+        steps.append(report.progress.step)
         if report.progress.step == 8:
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
         train(pairs, to, model="tiny", settings=settings, on_step=stop)
-    assert told[0] in (4, 7)  # after the last save before the kill
-    assert told[-1] == len(losses(to)) == 8
+    assert steps[0] in (4, 7)  # after the last save before the kill
+    assert steps[-1] == len(losses(to)) == 8
     checkpoints.read(to)  # the model so far
 
     done = train(pairs, to, model="tiny", settings=settings)
     assert done.step == len(losses(to)) == 10
     np.testing.assert_allclose(losses(to), losses(whole), rtol=1e-4)
-    assert_alike(to, whole)
+    assert_similar(to, whole)
 
 
 def test_a_finished_run_is_not_run_again(pairs, quick, plain):
@@ -207,53 +211,53 @@ def test_a_finished_run_is_not_run_again(pairs, quick, plain):
     assert (plain / "training" / "log.csv").stat() == before
 
 
-def test_another_run_is_told_apart(rows, pairs, quick, plain, tmp_path):
-    def refused(message, data=pairs, **changes):
+def test_another_run_is_rejected(rows, pairs, quick, plain, tmp_path):
+    def rejected(message, data=pairs, **changes):
         with pytest.raises(TrainingError, match=message):
             train(data, plain, model="tiny", settings=quick(**changes))
 
-    refused(
+    rejected(
         "holds another run: batch was 8 and is 9; temperature was 0.02 and is 0.1",
         batch=9,
         temperature=0.1,
     )
-    refused("data was .* and is", data=write(tmp_path / "other.jsonl", rows[1:]))
+    rejected("data was .* and is", data=write(tmp_path / "other.jsonl", rows[1:]))
     with pytest.raises(TrainingError, match=r"model was .* and is"):
         train(pairs, plain, model=plain, settings=quick())
 
 
-def test_folders_that_are_no_runs(pairs, quick, tmp_path):
+def test_folders_without_a_run(pairs, quick, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(TrainingError, match="is not empty, and holds no run"):
+    with pytest.raises(TrainingError, match="is not empty and holds no run"):
         train(pairs, tmp_path, model="tiny", settings=quick())
     (tmp_path / "m3" / "training").mkdir(parents=True)
     (tmp_path / "m3" / "training" / "state.safetensors").write_bytes(b"\x08")
-    with pytest.raises(TrainingError, match="is no saved training run"):
+    with pytest.raises(TrainingError, match="is not a saved training run"):
         train(pairs, tmp_path / "m3", model="tiny", settings=quick())
 
 
-def test_divergence_is_told_and_the_last_good_model_kept(pairs, quick, tmp_path):
+def test_divergence_is_an_error_and_the_last_good_model_is_kept(pairs, quick, tmp_path):
     settings = quick(learning_rate=1e30, clip=1e30, warm_up=0.0, schedule="constant")
-    with pytest.raises(TrainingError, match=r"diverged at step 2: its loss is nan.*below 1e\+30"):
+    with pytest.raises(TrainingError, match=r"diverged at step 2: the loss is nan.*below 1e\+30"):
         train(pairs, tmp_path / "m3", model="tiny", settings=settings)
     assert State(tmp_path / "m3" / "training", {}).progress().step == 1
 
 
-def test_what_cannot_be_trained(pairs, quick, tmp_path):
-    with pytest.raises(InputError, match="Nothing would be a negative"):
+def test_settings_that_cannot_be_trained(pairs, quick, tmp_path):
+    with pytest.raises(InputError, match="No passage would be a negative"):
         train(pairs, tmp_path / "m3", model="tiny", settings=quick(batch=1, group_size=1))
-    with pytest.raises(InputError, match="max_passage_length=9,000: this model takes 8,192"):
+    with pytest.raises(InputError, match=r"`max_passage_length` must be .* 8,192 .* got 9,000"):
         train(pairs, tmp_path / "m3", model="tiny", settings=quick(max_passage_length=9000))
 
 
-def test_cut_texts_are_told_once(pairs, quick, tmp_path):
-    with warnings.catch_warnings(record=True) as told:
+def test_cut_texts_are_reported_once(pairs, quick, tmp_path):
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         settings = quick(max_steps=2, max_query_length=9)
         progress = train(pairs, tmp_path / "m3", model="tiny", settings=settings)
-    [message] = [str(w.message) for w in told if w.category is TruncationWarning]
-    assert "queries of step 1" in message
-    assert "to 9 tokens" in message
+    [message] = [str(w.message) for w in caught if w.category is TruncationWarning]
+    assert "In step 1, " in message
+    assert "queries were cut to 9 tokens" in message
     assert progress.truncated > 16
 
 
