@@ -2,7 +2,7 @@
 
     python benchmarks/balance.py SET [--model tiny] [--every 8] [--candidates 100 300]
 
-Puts a set in BEIR form into one index, all languages together, and runs its queries with and
+Puts a set in BEIR format into one index, all languages together, and runs its queries with and
 without balancing. Prints a Markdown table with one row for each number of candidates: nDCG@10, and
 the share of the top 10 that is in the query's language.
 """
@@ -29,7 +29,7 @@ K = 20  # passages; enough for 10 documents, as several passages can come from o
 def main() -> None:
     """Index the set and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("set", help="folder of a set in BEIR form")
+    parser.add_argument("set", help="folder of a set in BEIR format")
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--every", type=int, default=1, help="use only every N-th question")
     parser.add_argument("--weights", default="cross-lingual")

@@ -175,7 +175,7 @@ def interleaved(tasks: Tasks, runs: int, warm: int = 0) -> dict[str, list[float]
 class Apart:
     """Named tasks in a process of their own, where a user runs one model.
 
-    Two models in one process slow each other down (m3rag/model/threads.py): a query of BGE-M3 took
+    Two models in one process slow each other down (m3rag/threads.py): a query of BGE-M3 took
     58 ms instead of 43 beside FlagEmbedding, and FlagEmbedding 331 instead of 291 beside m3rag.
 
     The process calls `make(*args)` to get the tasks; `make` must be a function of a module.

@@ -2,7 +2,7 @@
 
     python benchmarks/quantised.py SET [--fill FILE ...] [--passages 100000] [--every 8] [--save]
 
-The corpus is a set in BEIR form, filled up to `--passages` with other texts: the strings of 80 to
+The corpus is a set in BEIR format, filled up to `--passages` with other texts: the strings of 80 to
 1,500 characters in the `--fill` files, which hold JSON lines such as training data (also `.zst` and
 `.gz`). "tiny" encodes them. The set's queries search a folder that has quantised the vectors, and
 all vectors exactly.
@@ -41,7 +41,7 @@ Floats = NDArray[np.float32]
 def main() -> None:
     """Encode, quantise and search; print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("set", type=Path, help="folder of a set in BEIR form")
+    parser.add_argument("set", type=Path, help="folder of a set in BEIR format")
     parser.add_argument("--fill", type=Path, nargs="*", default=[], help="files of JSON lines")
     parser.add_argument("--passages", type=int, default=100_000)
     parser.add_argument("--every", type=int, default=8, help="use only every N-th question")

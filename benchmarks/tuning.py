@@ -2,8 +2,8 @@
 
     python benchmarks/tuning.py SET [--model tiny] [--every 4] [--seeds 5] [--pooled]
 
-Scores a set in BEIR form once, the documents of each language separately. Then, for several numbers
-of questions, draws that many from one half of the questions, tunes on them and measures the result
+Scores a set in BEIR format once, the documents of each language separately. Then, for several
+numbers of questions, draws that many from one half of the questions, tunes on them and measures the result
 on the other half, `--seeds` times. With `--pooled`, it ranks the documents of all languages
 together instead and reports how many of the top 10 are in the query's language, with and without
 balancing by language. Prints a Markdown table; `benchmarks/quality.py` writes both tables into
@@ -35,7 +35,7 @@ Row = Sequence[str]
 def main() -> None:
     """Score the set and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("set", help="folder of a set in BEIR form")
+    parser.add_argument("set", help="folder of a set in BEIR format")
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--every", type=int, default=1, help="use only every N-th question")
     parser.add_argument(

@@ -43,7 +43,7 @@ def tune(
     name: Annotated[str, typer.Option(help="Name under which the weights are saved.")] = "tuned",
     precision: Annotated[
         float,
-        typer.Option(help="Share of right answers for which the score to answer from is chosen."),
+        typer.Option(help='Share of correct answers that the "no answer" threshold is chosen for.'),
     ] = 0.9,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Save nothing.")] = False,
     as_json: Json = False,

@@ -1,4 +1,4 @@
-"""Retrieval sets in BEIR form: `corpus.jsonl`, `queries.jsonl`, `qrels.tsv`, plain or compressed.
+"""Retrieval sets in BEIR format: `corpus.jsonl`, `queries.jsonl`, `qrels.tsv`, plain or compressed.
 
     corpus.jsonl    {"_id", "text", "title"?, "lang"?, "set"?}
     queries.jsonl   {"_id", "text", "lang"?, "set"?, "spans": {document id: [start, end]}?}

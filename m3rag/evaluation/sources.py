@@ -1,4 +1,4 @@
-"""Reading retrieval sets: folders in BEIR form, and the data sets of `ir_datasets`.
+"""Reading retrieval sets: folders in BEIR format, and the data sets of `ir_datasets`.
 
 `ir_datasets` provides MIRACL, MS MARCO, BEIR, TREC collections and others, each under an id.
 """
@@ -15,7 +15,7 @@ from m3rag.extras import require
 
 
 def read_set(source: str | Path) -> RetrievalSet:
-    """Read a folder in BEIR form, or a data set of `ir_datasets` by its id.
+    """Read a folder in BEIR format, or a data set of `ir_datasets` by its id.
 
     Args:
         source: A folder with `corpus.jsonl`, `queries.jsonl` and `qrels.tsv` (or `qrels/test.tsv`),
