@@ -3,8 +3,8 @@
     python benchmarks/precision.py DATA [--every 4] [--sets xquad longdocs_react] [--save]
 
 DATA is a folder with the sets in BEIR format. The model is "tiny", because random weights say
-nothing about quality. The 8-bit vectors are rounded on both sides, to 127 steps of each vector's largest
-value. The engine rounds less: only the stored side, with codes of its own.
+nothing about quality. The 8-bit vectors are rounded on both sides, to 127 steps of each vector's
+largest value. The engine rounds less: only the stored side, with codes of its own.
 """
 
 from __future__ import annotations

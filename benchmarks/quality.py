@@ -3,9 +3,9 @@
     python benchmarks/quality.py DATA [--every 4] [--output benchmarks/quality-notes.md]
 
 DATA is a folder with the sets `xquad`, `longdocs_react` and `tatoeba`, each in BEIR format. A
-missing set is skipped and its tables are removed. Each set is scored once, and all its tables except those
-of long documents come from these scores. Only the text between the page's markers is replaced.
-docs/quality.md quotes some of the figures; update it by hand.
+missing set is skipped and its tables are removed. Each set is scored once, and all its tables
+except those of long documents come from these scores. Only the text between the page's markers is
+replaced. docs/quality.md quotes some of the figures; update it by hand.
 """
 
 from __future__ import annotations

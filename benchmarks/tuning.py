@@ -3,8 +3,8 @@
     python benchmarks/tuning.py SET [--model tiny] [--every 4] [--seeds 5] [--pooled]
 
 Scores a set in BEIR format once, the documents of each language separately. Then, for several
-numbers of questions, draws that many from one half of the questions, tunes on them and measures the result
-on the other half, `--seeds` times. With `--pooled`, it ranks the documents of all languages
+numbers of questions, draws that many from one half of the questions, tunes on them and measures the
+result on the other half, `--seeds` times. With `--pooled`, it ranks the documents of all languages
 together instead and reports how many of the top 10 are in the query's language, with and without
 balancing by language. Prints a Markdown table; `benchmarks/quality.py` writes both tables into
 benchmarks/quality-notes.md.
