@@ -23,7 +23,7 @@ import numpy as np
 from tuning import languages_table, markdown, tuning_table
 
 from m3rag import M3Model, __version__
-from m3rag.cli.common import progress_bars
+from m3rag.cli.bars import stage_bars
 from m3rag.encoding import CHANNELS
 from m3rag.evaluation import (
     Report,
@@ -97,7 +97,7 @@ def main() -> None:
     if not sets:
         sys.exit(f"{args.data} has none of {', '.join(SETS)}. There is nothing to measure.")
     runs, tables = [], dict.fromkeys(TABLES, "")
-    with M3Model.load(args.model, dtype=args.dtype) as model, progress_bars() as bars:
+    with M3Model.load(args.model, dtype=args.dtype) as model, stage_bars() as bars:
         for name in sets:
             data = read_set(args.data / name)
             progress = partial(_report, bars, name)

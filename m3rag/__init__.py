@@ -3,9 +3,8 @@
 Names are imported on first use, so `import m3rag` loads neither torch nor a framework.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
-
-from m3rag.extras import lazy
 
 if TYPE_CHECKING:
     from m3rag.documents import Document, Heading, Passage, read, split
@@ -56,11 +55,11 @@ __all__ = [
     "split",
 ]
 
-_get = lazy(__name__, _HOMES)
-
 
 def __getattr__(name: str) -> object:
-    value = _get(name)
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value
 

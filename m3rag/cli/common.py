@@ -1,15 +1,12 @@
-"""Functions of several commands: open a knowledge base, show progress, print, write pages."""
+"""Functions of several commands: open a knowledge base, print, write pages."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bars
 from rich.text import Text
 
 from m3rag.cli.options import DEFAULT_MODEL
@@ -21,7 +18,6 @@ if TYPE_CHECKING:
     from m3rag.index.manifest import ColbertMode, ContextMode
     from m3rag.index.opening import StoredIndex
     from m3rag.model import M3Model
-    from m3rag.progress import Progress
 
 _SHOWN = 700  # characters of a passage that are printed
 
@@ -68,27 +64,6 @@ def opened_stored(kb: Path) -> Iterator[StoredIndex]:
 
     with closing(open_stored(locate(kb))) as stored:
         yield stored
-
-
-@contextmanager
-def progress_bars() -> Iterator[Progress]:
-    """Show a bar for each stage on standard error."""
-    bar = Bars(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-    )
-    tasks: dict[str, Any] = {}
-
-    def report(stage: str, done: int, total: int | None, /) -> None:
-        if stage not in tasks:
-            tasks[stage] = bar.add_task(stage)
-        bar.update(tasks[stage], completed=done, total=total)
-
-    with bar:
-        yield report
 
 
 def write_page(path: Path, content: str) -> None:

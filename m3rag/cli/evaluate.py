@@ -12,7 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from m3rag.cli.common import progress_bars, write_page
+from m3rag.cli.common import write_page
 from m3rag.cli.options import (
     DEFAULT_MODEL,
     Json,
@@ -174,10 +174,11 @@ def _evaluate(
     source: str, options: _Options, fusions: list[Weights] | None, runs: Path | None
 ) -> tuple[Report, Differences]:
     """Score, write run files if requested, measure and compare."""
+    from m3rag.cli.bars import stage_bars
     from m3rag.evaluation import measure, read_set, write_runs
 
     data = read_set(source)
-    with progress_bars() as progress:
+    with stage_bars() as progress:
         scores = _scores(options, data, progress)
         if runs is not None:
             write_runs(scores, runs, weights=fusions)

@@ -9,15 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    SpinnerColumn,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from m3rag.cli.common import opened
 from m3rag.cli.options import Json, settings_options
@@ -86,11 +77,12 @@ def index(
     Run it again at any time, also after Ctrl-C: finished documents are skipped.
     New documents are added, changed ones replaced and deleted ones removed.
     """
+    from m3rag.cli.bars import IndexingBar
     from m3rag.index.sync import documents_in, sync
 
     documents_in(folder)  # report an empty folder before the model is loaded
     errors = Console(stderr=True)
-    bars = _Bars(errors, folder)
+    bars = IndexingBar(errors, folder)
     with (
         bars,
         opened(
@@ -124,32 +116,6 @@ def index(
         _print_changes(changes, to, total)
     if changes.failed:
         raise typer.Exit(1)
-
-
-class _Bars(Progress):
-    """A bar for the bytes of the files, with the number of passages and their rate."""
-
-    def __init__(self, console: Console, folder: Path) -> None:
-        super().__init__(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[passages]} passages, {task.fields[rate]:.1f}/s"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-        )
-        self._task = self.add_task(f"Indexing {folder}", total=None, passages=0, rate=0.0)
-
-    def report(self, stage: str, done: int, total: int | None, /) -> None:
-        """Receive a progress report of `sync`."""
-        if stage == "passages":
-            elapsed = self.tasks[self._task].elapsed or 0
-            self.update(self._task, passages=done, rate=done / elapsed if elapsed else 0.0)
-        else:
-            self.update(self._task, completed=done, total=total)
 
 
 def _print_changes(changes: Changes, to: Path, total: int) -> None:

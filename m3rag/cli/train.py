@@ -10,15 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    SpinnerColumn,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from typer.core import TyperGroup
 
 from m3rag.cli.options import DEFAULT_MODEL, settings_options
@@ -26,7 +17,7 @@ from m3rag.errors import InputError
 from m3rag.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
-    from m3rag.training import Report, TrainingProgress
+    from m3rag.training import TrainingProgress
 
 
 class _PlainHelp(TyperGroup):
@@ -79,10 +70,11 @@ def train(
     if not data or to is None:
         raise InputError("m3rag train needs --data FILE and --to FOLDER; see m3rag train --help.")
     from m3rag import training
+    from m3rag.cli.bars import TrainingBar
 
     first = os.environ.get("RANK", "0") == "0"  # of the processes of `accelerate launch`
     errors = Console(stderr=True, quiet=not first)
-    with _Bar(errors) as bar:
+    with TrainingBar(errors) as bar:
         try:
             progress = training.train(
                 data,
@@ -163,16 +155,10 @@ def mine(
     if not (dash and first.isdigit() and last.isdigit()):
         raise InputError(f"--range must be two ranks such as 10-200, got {settings.range!r}.")
     from m3rag import training
+    from m3rag.cli.bars import counter
     from m3rag.model import M3Model
 
-    bar = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.completed:,} examples"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-    )
-    with bar, M3Model.load(settings.model) as loaded:
-        task = bar.add_task("mine", total=None)
+    with counter("examples") as progress, M3Model.load(settings.model) as loaded:
         mined = training.mine(
             data,
             to,
@@ -183,7 +169,7 @@ def mine(
             margin=settings.margin,
             scores=settings.scores,
             seed=settings.seed,
-            progress=lambda _, done, total: bar.update(task, completed=done, total=total),
+            progress=progress,
         )
     if as_json:
         typer.echo(json.dumps({"file": str(to), **asdict(mined)}))
@@ -192,40 +178,6 @@ def mine(
         f"{mined.negatives:,} negatives for {mined.examples:,} examples in {to}; "
         f"{mined.without:,} examples have none."
     )
-
-
-class _Bar(Progress):
-    """A bar for the share of a run that is done, with its step, loss and speed."""
-
-    def __init__(self, console: Console) -> None:
-        super().__init__(
-            SpinnerColumn(),
-            TextColumn("step {task.fields[step]}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("loss {task.fields[loss]:.3f}  {task.fields[speed]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-        )
-        self._task = self.add_task(
-            "train", total=1.0, start=False, step=0, loss=0.0, speed="reading"
-        )
-
-    def show(self, report: Report) -> None:
-        """Show the report of a step."""
-        progress = report.progress
-        if not self.tasks[self._task].started:  # the time left is estimated from this process only
-            self.start_task(self._task)
-        rates = (progress.queries / progress.seconds, progress.tokens / progress.seconds)
-        self.update(
-            self._task,
-            completed=report.done,
-            step=progress.step,
-            loss=progress.losses["loss"],
-            speed="{:,.0f} queries/s  {:,.0f} tokens/s".format(*rates),
-        )
 
 
 def _print(to: Path, progress: TrainingProgress, *, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from m3rag.cli.common import opened, progress_bars
+from m3rag.cli.common import opened
 from m3rag.cli.options import In, Json
 from m3rag.errors import InputError
 
@@ -50,13 +50,14 @@ def tune(
 ) -> None:
     """Learn the weights of a knowledge base from questions with known answers."""
     from m3rag import tuning
+    from m3rag.cli.bars import stage_bars
     from m3rag.index.presets import check_name
 
     check_name(name)
     if (source is None) == (pseudo is None):
         raise InputError("Specify either labelled questions or --pseudo headings.")
     with opened(kb) as (index, _):
-        with progress_bars() as progress:
+        with stage_bars() as progress:
             scores = _scores(index, source, pseudo, progress)
             learned = tuning.tune(scores)
         # Headings score differently from questions, so they give no threshold.

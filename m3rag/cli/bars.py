@@ -1,0 +1,119 @@
+"""Progress bars on standard error. Commands import them when they run: help needs none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+
+if TYPE_CHECKING:
+    from m3rag.progress import Progress
+    from m3rag.training import Report
+
+
+@contextmanager
+def stage_bars() -> Iterator[Progress]:
+    """Show a bar for each stage on standard error."""
+    bar = Bars(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+    )
+    tasks: dict[str, Any] = {}
+
+    def report(stage: str, done: int, total: int | None, /) -> None:
+        if stage not in tasks:
+            tasks[stage] = bar.add_task(stage)
+        bar.update(tasks[stage], completed=done, total=total)
+
+    with bar:
+        yield report
+
+
+@contextmanager
+def counter(unit: str) -> Iterator[Progress]:
+    """Show how many units are done on standard error."""
+    bar = Bars(
+        SpinnerColumn(),
+        TextColumn(f"{{task.completed:,}} {unit}"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+    )
+    task = bar.add_task(unit, total=None)
+    with bar:
+        yield lambda _, done, total: bar.update(task, completed=done, total=total)
+
+
+class IndexingBar(Bars):
+    """A bar for the bytes of the files, with the number of passages and their rate."""
+
+    def __init__(self, console: Console, folder: Path) -> None:
+        super().__init__(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[passages]} passages, {task.fields[rate]:.1f}/s"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._task = self.add_task(f"Indexing {folder}", total=None, passages=0, rate=0.0)
+
+    def report(self, stage: str, done: int, total: int | None, /) -> None:
+        """Receive a progress report of `sync`."""
+        if stage == "passages":
+            elapsed = self.tasks[self._task].elapsed or 0
+            self.update(self._task, passages=done, rate=done / elapsed if elapsed else 0.0)
+        else:
+            self.update(self._task, completed=done, total=total)
+
+
+class TrainingBar(Bars):
+    """A bar for the share of a run that is done, with its step, loss and speed."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(
+            SpinnerColumn(),
+            TextColumn("step {task.fields[step]}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("loss {task.fields[loss]:.3f}  {task.fields[speed]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._task = self.add_task(
+            "train", total=1.0, start=False, step=0, loss=0.0, speed="reading"
+        )
+
+    def show(self, report: Report) -> None:
+        """Show the report of a step."""
+        progress = report.progress
+        if not self.tasks[self._task].started:  # the time left is estimated from this process only
+            self.start_task(self._task)
+        rates = (progress.queries / progress.seconds, progress.tokens / progress.seconds)
+        self.update(
+            self._task,
+            completed=report.done,
+            step=progress.step,
+            loss=progress.losses["loss"],
+            speed="{:,.0f} queries/s  {:,.0f} tokens/s".format(*rates),
+        )
