@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import json
 import os
 import zlib
 from collections.abc import Iterator
@@ -73,11 +72,6 @@ def written(path: Path, *, extra: str = "train") -> Iterator[IO[bytes]]:
         os.replace(new, path)
     finally:
         new.unlink(missing_ok=True)
-
-
-def write_json(path: Path, content: object) -> None:
-    """Write a small JSON file atomically: readers see the old content or the new one."""
-    write_bytes(path, json.dumps(content, ensure_ascii=False, indent=2).encode())
 
 
 def write_bytes(path: Path, content: bytes) -> None:

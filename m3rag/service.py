@@ -6,12 +6,14 @@ a loaded model, so that a server opens and loads it only once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from m3rag.answers.generation import falls_short, needed_score
+from m3rag.answers.generation import Answer, falls_short, needed_score, write
 from m3rag.encoder import Model
+from m3rag.encoding import Encoding
+from m3rag.errors import InputError
 from m3rag.explanation import Sentence, tokens_of
 from m3rag.explanation.alignment import Span, matched_spans
 from m3rag.index import Hit, M3Index
@@ -52,6 +54,20 @@ class Found:
     sentence: Sentence | None
     min_score: float | None
     refused: bool
+
+    @property
+    def answerable(self) -> bool:
+        """Whether there is a passage to answer from."""
+        return bool(self.hits) and not self.refused
+
+    def write(self, llm: object) -> Answer:
+        """Let a language model answer from the hits; see `m3rag.answers.answer`.
+
+        Raises:
+            InputError: There are no hits, or `llm` is not a language model.
+            AnswerError: The language model failed or returned no text.
+        """
+        return write(self.question, self.hits, llm, min_score=self.min_score)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON values; "min_score" and "refused" only if there is a limit."""
@@ -158,10 +174,13 @@ def rerank(
         ids: The id of each text in the index, or nothing; None for a text without one.
 
     Raises:
-        InputError: The query is empty, no channel has a weight, or bm25 has one.
+        InputError: The query is empty, no channel has a weight, bm25 has one, or `ids` are given
+            with a model.
     """
     if isinstance(source, M3Index):
         fused, columns = source.rescore(query, texts, weights, ids=ids)
+    elif ids:
+        raise InputError("`ids` need an index: a model has no stored vectors. Leave them out.")
     else:
         fused, columns = score_texts(source, query, texts, weights)
     return [
@@ -170,25 +189,28 @@ def rerank(
     ]
 
 
-def embed(model: Model, texts: Sequence[str], *, colbert: bool = False) -> list[dict[str, Any]]:
-    """Encode texts and return JSON values, with the term weights in descending order.
+def embed(model: Model, texts: Sequence[str], *, colbert: bool = False) -> Iterator[dict[str, Any]]:
+    """Encode texts; yields JSON values for each, with the term weights in descending order.
 
     Raises:
         InputError: `texts` is not a sequence of strings.
     """
-    embedded = []
-    for text, encoding in zip(texts, model.encode(texts, colbert=colbert), strict=True):
-        weights = sorted(encoding.sparse[0].items(), key=lambda item: -item[1])
-        values: dict[str, Any] = {
-            "text": text,
-            "tokens": int(encoding.n_tokens[0]),
-            "dense": encoding.dense[0].tolist(),
-            "sparse": {str(token): weight for token, weight in weights},
-        }
-        if colbert:
-            values["colbert"] = encoding.colbert[0].tolist()
-        embedded.append(values)
-    return embedded
+    encodings = model.encode(texts, colbert=colbert)
+    return (_embedded(text, one) for text, one in zip(texts, encodings, strict=True))
+
+
+def _embedded(text: str, encoding: Encoding) -> dict[str, Any]:
+    """Return the views of one text as JSON values."""
+    weights = sorted(encoding.sparse[0].items(), key=lambda item: -item[1])
+    values: dict[str, Any] = {
+        "text": text,
+        "tokens": int(encoding.n_tokens[0]),
+        "dense": encoding.dense[0].tolist(),
+        "sparse": {str(token): weight for token, weight in weights},
+    }
+    if "colbert" in encoding.channels:
+        values["colbert"] = encoding.colbert[0].tolist()
+    return values
 
 
 def _highlights(model: Model, hit: Hit) -> list[Span]:

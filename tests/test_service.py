@@ -105,7 +105,7 @@ def test_embed_returns_the_views_of_the_model(tiny):
     assert list(values["sparse"].values()) == sorted(values["sparse"].values(), reverse=True)
     assert values["colbert"] == enc.colbert[0].tolist()
     assert values["tokens"] == enc.n_tokens[0]
-    assert "colbert" not in service.embed(tiny, ["x"])[0]
+    assert "colbert" not in next(service.embed(tiny, ["x"]))
 
 
 def test_info_and_delete_need_no_model(index):
@@ -125,3 +125,40 @@ def test_info_of_an_index_in_memory(tiny):
     with M3Index.open(model=tiny) as index:
         found = service.info(index.stored)
     assert (found.place, found.bytes, found.passages) == ("memory", None, 0)
+
+
+def test_one_string_is_not_a_list(index, tiny):
+    for call in (
+        lambda: service.delete(index.stored, documents="plants.md"),
+        lambda: service.rerank(tiny, QUERY, "text"),
+        lambda: service.rerank(index, QUERY, "text"),
+        lambda: service.embed(tiny, "text"),
+    ):
+        with pytest.raises(InputError, match="must be a list"):
+            call()
+    assert service.info(index.stored).passages == len(PASSAGES)
+
+
+def test_a_model_takes_no_ids(tiny):
+    with pytest.raises(InputError, match="`ids` need an index"):
+        service.rerank(tiny, QUERY, ["text"], ids=["a"])
+
+
+def test_a_calibrated_score_is_for_the_channels_it_was_calibrated_with(index):
+    index.save_preset("strict", Preset({"dense": 1.0, "sparse": 1.0}, min_score=2.0))
+
+    def needed(**options):
+        settings = SearchSettings(weights="strict", **options)
+        return service.ask(index, QUERY, settings=settings).min_score
+
+    assert needed() == needed(channels=["dense", "sparse", "colbert"]) == 2.0
+    assert needed(channels=["sparse"]) is None
+    assert needed(channels=["bm25", "dense"]) is None
+
+
+def test_what_is_found_can_be_written(index):
+    found = service.ask(index, QUERY)
+    assert found.answerable
+    written = found.write(lambda instructions, request: "Ferns like shade [1].")
+    assert written.to_dict()["citations"][0]["passage_id"] == found.hits[0].passage.id
+    assert not service.ask(index, QUERY, min_score=2.0).answerable

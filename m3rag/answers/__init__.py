@@ -1,7 +1,8 @@
 """Written answers: a language model answers from search hits, and its citations are checked."""
 
 from m3rag.answers.citations import Quote
-from m3rag.answers.generation import Answer, answer, needed_score, score_needed, write
+from m3rag.answers.generation import Answer, answer, needed_score, write
+from m3rag.answers.generation import score_needed as score_needed  # its name in 0.1
 from m3rag.answers.llms import load_llm
 from m3rag.answers.openai_chat import OpenAIChat
 
@@ -16,6 +17,5 @@ __all__ = [
     "answer",
     "load_llm",
     "needed_score",
-    "score_needed",
     "write",
 ]

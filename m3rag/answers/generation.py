@@ -59,6 +59,28 @@ class Answer:
         """The cited passages by number."""
         return {number: self.hits[number - 1] for number in self.cited}
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the answer as JSON values, without the hits."""
+        return {
+            "text": self.text,
+            "supported": self.supported,
+            "citations": [
+                {
+                    "number": number,
+                    "passage_id": hit.passage.id,
+                    "document_id": hit.passage.document_id,
+                    "start": hit.passage.start,
+                    "end": hit.passage.end,
+                }
+                for number, hit in self.citations.items()
+            ],
+            "removed": list(self.removed),
+            "quotes": [
+                {"text": quote.text, "numbers": list(quote.numbers), "found": quote.found}
+                for quote in self.quotes
+            ],
+        }
+
     @property
     def supported(self) -> bool:
         """Whether the text cites a passage, and the cited passages contain all its quotations."""
@@ -144,14 +166,17 @@ def write(
 def needed_score(index: M3Index, settings: SearchSettings) -> float | None:
     """Return the calibrated score below which nothing answers a question; None if there is none.
 
-    `tune` calibrates it for the weights that it saves. It does not apply to balanced scores, and
-    there is none for ranks.
+    `tune` calibrates it for the weights that it saves. It does not apply to balanced scores or to
+    other channels than those of the weights, and there is none for ranks.
     """
-    if settings.fusion != "weighted" or settings.balance is not None:
-        return None
     weights = settings.weights
     preset = index.presets.get(weights) if isinstance(weights, str) else None
-    return None if preset is None else preset.min_score
+    if preset is None or settings.fusion != "weighted" or settings.balance is not None:
+        return None
+    counted = {channel for channel, weight in preset.weights.items() if weight > 0}
+    if settings.channels is not None and not counted <= set(settings.channels):
+        return None
+    return preset.min_score
 
 
 def score_needed(index: M3Index, weights: Weights, fusion: Fusion = "weighted") -> float | None:
@@ -162,29 +187,6 @@ def score_needed(index: M3Index, weights: Weights, fusion: Fusion = "weighted") 
 def falls_short(hits: Sequence[Hit], needed: float | None) -> bool:
     """Return whether no hit scores enough to answer from."""
     return not hits or (needed is not None and hits[0].score < needed)
-
-
-def to_dict(answer: Answer) -> dict[str, Any]:
-    """Return the answer as JSON values, without the hits."""
-    return {
-        "text": answer.text,
-        "supported": answer.supported,
-        "citations": [
-            {
-                "number": number,
-                "passage_id": hit.passage.id,
-                "document_id": hit.passage.document_id,
-                "start": hit.passage.start,
-                "end": hit.passage.end,
-            }
-            for number, hit in answer.citations.items()
-        ],
-        "removed": list(answer.removed),
-        "quotes": [
-            {"text": quote.text, "numbers": list(quote.numbers), "found": quote.found}
-            for quote in answer.quotes
-        ],
-    }
 
 
 def prompt(question: str, passages: Sequence[Passage]) -> str:

@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -69,14 +68,13 @@ def ask(
 ) -> None:
     """Find the passages that answer a question, in any language."""
     from m3rag import service
-    from m3rag.answers import write
 
     make_llm = _llm(llm, llm_url, llm_model, llm_timeout)
     with opened(kb) as (index, _):
         found = service.ask(
             index, question, k, min_score=min_score, neighbours=neighbours, settings=settings
         )
-    needed_llm = make_llm if found.hits and not found.refused else None
+    needed_llm = make_llm if found.answerable else None
     if as_json:
         _print_json(found, kb, needed_llm, with_llm=make_llm is not None)
         return
@@ -84,16 +82,13 @@ def ask(
     console = Console()
     _print_found(console, found)
     if needed_llm:
-        _print_written(console, write(question, found.hits, needed_llm()))
+        _print_written(console, found.write(needed_llm()))
 
 
 def _print_json(
-    found: Found, kb: Path, make_llm: Callable[[], object] | None, *, with_llm: bool
+    found: Found, kb: str, make_llm: Callable[[], object] | None, *, with_llm: bool
 ) -> None:
     """Print one object; it has "written" only with a language model."""
-    from m3rag.answers import write
-    from m3rag.answers.generation import to_dict
-
     values = found.to_dict()
     result: dict[str, Any] = {"question": values.pop("question"), "kb": str(kb), **values}
     failure = None
@@ -101,7 +96,7 @@ def _print_json(
         result["written"] = None
     if make_llm:
         try:
-            result["written"] = to_dict(write(found.question, found.hits, make_llm()))
+            result["written"] = found.write(make_llm()).to_dict()
         except M3Error as error:
             failure = error
             result["error"] = str(error)

@@ -62,7 +62,7 @@ def counter(unit: str) -> Iterator[Progress]:
 class IndexingBar(Bars):
     """A bar for the bytes of the files, with the number of passages and their rate."""
 
-    def __init__(self, console: Console, folder: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         super().__init__(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -72,9 +72,15 @@ class IndexingBar(Bars):
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            console=console,
+            console=Console(stderr=True),
         )
-        self._task = self.add_task(f"Indexing {folder}", total=None, passages=0, rate=0.0)
+        self._task = self.add_task(
+            f"Indexing {folder}", total=None, start=False, passages=0, rate=0.0
+        )
+
+    def start_now(self) -> None:
+        """Start the clock: loading the model does not count."""
+        self.start_task(self._task)
 
     def report(self, stage: str, done: int, total: int | None, /) -> None:
         """Receive a progress report of `sync`."""

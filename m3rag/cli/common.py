@@ -24,7 +24,7 @@ _SHOWN = 700  # characters of a passage that are printed
 
 @contextmanager
 def opened(
-    kb: Path,
+    kb: str,
     *,
     model: str | None = None,
     colbert: ColbertMode | None = None,
@@ -53,7 +53,7 @@ def opened(
 
 
 @contextmanager
-def opened_stored(kb: Path) -> Iterator[StoredIndex]:
+def opened_stored(kb: str) -> Iterator[StoredIndex]:
     """Open a knowledge base without its model.
 
     Raises:

@@ -41,15 +41,17 @@ def encode(
         raise InputError(
             "There is nothing to encode. Pass texts, or one per line on standard input."
         )
-    console = Console()
     with M3Model.load(model) as loaded:
-        for values in embed(loaded, texts, colbert=colbert):
-            if as_json:
+        if as_json:
+            for values in embed(loaded, texts, colbert=colbert):
                 typer.echo(json.dumps(values, ensure_ascii=False))
-                continue
-            weights = values["sparse"]
-            table = Table("token", "piece", "weight", title=values["text"], title_justify="left")
-            pieces = loaded.tokens(int(token) for token in weights)
-            for (token, weight), piece in zip(weights.items(), pieces, strict=True):
-                table.add_row(token, piece, f"{weight:.4f}")
+            return
+        console = Console()
+        encoding = loaded.encode(texts, dense=False, colbert=False)
+        for text, weights in zip(texts, encoding.sparse, strict=True):
+            rows = sorted(weights.items(), key=lambda item: -item[1])
+            pieces = loaded.tokens(token for token, _ in rows)
+            table = Table("token", "piece", "weight", title=text, title_justify="left")
+            for (token, weight), piece in zip(rows, pieces, strict=True):
+                table.add_row(str(token), piece, f"{weight:.4f}")
             console.print(table)

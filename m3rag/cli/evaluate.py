@@ -110,7 +110,7 @@ class _Options:
     )
 
 
-@settings_options(_Options, {"weights": tuple}, types={"run": Path})
+@settings_options(_Options, {"weights": tuple})
 def evaluate(
     source: Annotated[
         str,
@@ -155,7 +155,9 @@ def _check(options: _Options) -> list[Weights] | None:
     """Check the options without data and model; returns the fusions, None for the defaults."""
     from m3rag.evaluation import named_systems
     from m3rag.evaluation.metrics import check_metrics
+    from m3rag.model.grouping import check_mcls
 
+    check_mcls(options.mcls)
     check_metrics(parse_list(options.metrics))
     if options.run is None:
         weights = [parse_weights_option(text) for text in options.weights] or None

@@ -81,8 +81,8 @@ def _hit(index: M3Index, question: str, passage: str, settings: SearchSettings) 
     hits = index.search(question, 1, settings=settings.changed(filter={"id": passage}))
     if not hits:
         raise InputError(
-            f"There is no passage {passage!r} in {index.path}. m3rag ask --json prints the ids of "
-            "passages as `passage.id`."
+            f"There is no passage {passage!r} in {index.stored.location}. m3rag ask --json prints "
+            "the ids of passages as `passage.id`."
         )
     return hits[0]
 

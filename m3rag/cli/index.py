@@ -66,7 +66,7 @@ def index(
         ),
     ],
     to: Annotated[
-        Path, typer.Option("--to", help="Knowledge base folder; created if it does not exist.")
+        str, typer.Option("--to", help="Knowledge base folder; created if it does not exist.")
     ],
     *,
     settings: _Options,
@@ -81,8 +81,7 @@ def index(
     from m3rag.index.sync import documents_in, sync
 
     documents_in(folder)  # report an empty folder before the model is loaded
-    errors = Console(stderr=True)
-    bars = IndexingBar(errors, folder)
+    bars = IndexingBar(folder)
     with (
         bars,
         opened(
@@ -93,6 +92,7 @@ def index(
             create=True,
         ) as (kb, loaded),
     ):
+        bars.start_now()
         try:
             changes = sync(
                 kb,
@@ -104,7 +104,7 @@ def index(
             )
         except KeyboardInterrupt:
             bars.stop()
-            errors.print(
+            bars.console.print(
                 "Stopped. Stored documents are kept; run the same command again to continue."
             )
             raise typer.Exit(130) from None
@@ -118,7 +118,7 @@ def index(
         raise typer.Exit(1)
 
 
-def _print_changes(changes: Changes, to: Path, total: int) -> None:
+def _print_changes(changes: Changes, to: str, total: int) -> None:
     console = Console()
     counts = {
         "added": changes.added,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -61,7 +60,7 @@ def delete(
     with opened_stored(kb) as stored:
         result = service.delete(stored, documents=document or [], filter=where)
     if as_json:
-        typer.echo(json.dumps({"kb": str(kb), **asdict(result)}))
+        typer.echo(json.dumps({"kb": str(kb), **result.to_dict()}))
     else:
         Console(highlight=False).print(
             f"{result.deleted} passages deleted, {result.left} left in {kb}."

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "BAAI/bge-m3"
 
-In = Annotated[Path, typer.Option("--in", help="Knowledge base folder.")]
+In = Annotated[str, typer.Option("--in", help="Knowledge base folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Question = Annotated[str, typer.Argument(help="Question, in any language that the model supports.")]
 Model = Annotated[str, typer.Option(help='Model: hub id, folder, or "tiny" (bundled, not BGE-M3).')]
@@ -35,7 +35,13 @@ Filter = Annotated[
 
 Command = Callable[..., None]
 
-_TYPES: dict[str, Any] = {"float": float, "int": int, "bool": bool, "tuple[str, ...]": list[str]}
+_TYPES: dict[str, Any] = {
+    "Path": Path,
+    "float": float,
+    "int": int,
+    "bool": bool,
+    "tuple[str, ...]": list[str],
+}
 
 
 def search_options(command: Command) -> Command:

@@ -136,7 +136,7 @@ class _MiningOptions:
 
 
 @app.command()
-@settings_options(_MiningOptions, types={"corpus": Path})
+@settings_options(_MiningOptions)
 def mine(
     data: Annotated[
         list[Path],

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from m3rag.evaluation import Scores
     from m3rag.index import M3Index
     from m3rag.index.presets import Preset
-    from m3rag.progress import Progress
     from m3rag.tuning import Threshold, Tuning
 
 
@@ -50,16 +49,14 @@ def tune(
 ) -> None:
     """Learn the weights of a knowledge base from questions with known answers."""
     from m3rag import tuning
-    from m3rag.cli.bars import stage_bars
     from m3rag.index.presets import check_name
 
     check_name(name)
     if (source is None) == (pseudo is None):
         raise InputError("Specify either labelled questions or --pseudo headings.")
     with opened(kb) as (index, _):
-        with stage_bars() as progress:
-            scores = _scores(index, source, pseudo, progress)
-            learned = tuning.tune(scores)
+        scores = _scores(index, source, pseudo)
+        learned = tuning.tune(scores)
         # Headings score differently from questions, so they give no threshold.
         threshold = None
         if pseudo is None:
@@ -71,7 +68,7 @@ def tune(
             index.save_preset(name, preset)
     kind = "questions" if pseudo is None else "pseudo-questions"
     if as_json:
-        facts = {"kb": str(kb), "set": scores.set, "kind": kind, "level": scores.level}
+        facts = {"kb": kb, "set": scores.set, "kind": kind, "level": scores.level}
         result = {"name": name, "saved": saved, **learned.to_dict(), "preset": asdict(preset)}
         calibrated = {"threshold": None if threshold is None else threshold.to_dict()}
         typer.echo(json.dumps(facts | result | calibrated, ensure_ascii=False))
@@ -101,13 +98,15 @@ def _print(console: Console, tuning: Tuning, threshold: Threshold | None) -> Non
         )
 
 
-def _scores(index: M3Index, source: str | None, pseudo: str | None, progress: Progress) -> Scores:
+def _scores(index: M3Index, source: str | None, pseudo: str | None) -> Scores:
+    from m3rag.cli.bars import stage_bars
     from m3rag.tuning import index_scores, pseudo_questions, read_labelled
 
-    if source is not None:
-        return index_scores(index, read_labelled(source), progress=progress)
-    without, labelled = pseudo_questions(index, pseudo or "headings", progress=progress)
-    return index_scores(without, labelled, progress=progress)
+    with stage_bars() as progress:
+        if source is not None:
+            return index_scores(index, read_labelled(source), progress=progress)
+        without, labelled = pseudo_questions(index, pseudo or "headings", progress=progress)
+        return index_scores(without, labelled, progress=progress)
 
 
 def _table(tuning: Tuning) -> Table:

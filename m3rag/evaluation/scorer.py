@@ -23,6 +23,7 @@ from m3rag.evaluation.maxsim import maxsim
 from m3rag.evaluation.slices import Context, Level, Pairs, Slice, Splitter, cut
 from m3rag.extras import require
 from m3rag.model import M3Model
+from m3rag.model.grouping import check_mcls
 from m3rag.progress import Progress, counting, silent
 from m3rag.scoring import SCORED, dense_scores, named_weights, sparse_scores
 from m3rag.scoring.fusion import Floats
@@ -70,6 +71,7 @@ def score(
         InputError: A channel, level or language is unknown, or there is nothing to evaluate.
         MissingExtraError: rank-bm25 is not installed.
     """
+    check_mcls(mcls)
     _check_channels(channels)
     _check_choice("context", context, get_args(Context))
     _check_choice("aggregate", aggregate, AGGREGATES)

@@ -27,6 +27,7 @@ from m3rag.index.search import run_search, vector_encoding
 from m3rag.index.settings import DEFAULTS, SearchOptions, SearchSettings
 from m3rag.scoring import BM25, SCORED, Analyzer, Weights
 from m3rag.scoring.fusion import Floats
+from m3rag.stores.base import Location
 from m3rag.stores.filters import Where
 from m3rag.stores.location import locate
 
@@ -55,12 +56,12 @@ class M3Index(Collection):
     ) -> None:
         super().__init__(stored, model, analyzer=analyzer)
         self.path = stored.location.path
-        self._presets = read_presets(stored.location)
+        self._presets = dict(stored.presets)
 
     @classmethod
     def open(
         cls,
-        path: str | Path | None = None,
+        path: str | Path | Location | None = None,
         *,
         model: Model | None = None,
         colbert: ColbertMode | None = None,
@@ -72,7 +73,7 @@ class M3Index(Collection):
         """Open an index, or create one.
 
         Args:
-            path: A folder; None for an index in memory.
+            path: A folder, or a `Location` of your own; None for an index in memory.
             model: The model that built the index, or the model for a new one. Without it, an
                 existing index loads its own model by name.
             colbert: "stored" (the default for a new index; about 1 KB per token with 1024
@@ -141,7 +142,8 @@ class M3Index(Collection):
             InputError: The name is empty, contains "/", or is reserved.
         """
         self._check_open()
-        presets = {**self._presets, check_name(name): preset}
+        # Read them again: another client of a shared index may have saved some meanwhile.
+        presets = {**read_presets(self.stored.location), check_name(name): preset}
         write_presets(self.stored.location, presets)
         self._presets = presets
 
@@ -278,7 +280,8 @@ class M3Index(Collection):
         return expand(hits, neighbours, lambda name: [*self.passages({"document_id": name})])
 
     def __repr__(self) -> str:
-        place = "in memory" if self.path is None else repr(str(self.path))
+        location = self.stored.location
+        place = "in memory" if location.engine == "memory" else repr(str(location))
         state = ", closed" if self._closed else ""
         mode = self.manifest.colbert
         return f"M3Index({place}, model={self.model.name!r}, colbert={mode!r}{state})"

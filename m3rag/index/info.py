@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -63,6 +64,10 @@ class Deleted:
     deleted: int
     left: int
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers as JSON values."""
+        return asdict(self)
+
 
 def info(stored: StoredIndex) -> IndexInfo:
     """Describe the contents of an index; reads all passages."""
@@ -87,8 +92,10 @@ def delete(stored: StoredIndex, *, documents: Sequence[str] = (), filter: Where 
     """Delete documents by id or passages by filter; with both, passages that match both.
 
     Raises:
-        InputError: Neither documents nor a filter is given.
+        InputError: Neither documents nor a filter is given, or `documents` is a string.
     """
+    if isinstance(documents, str):
+        raise InputError(f"`documents` must be a list of ids, got the string {documents!r}.")
     chosen: list[Mapping[str, Any] | Filter] = []
     if documents:
         chosen.append({"document_id": list(documents)})
@@ -105,8 +112,11 @@ def _size(folder: Path) -> int:
     """Return the bytes a folder takes on disk; counts blocks, as the engine's files are sparse."""
     size = 0
     for file in folder.rglob("*"):
-        if file.is_file():
+        try:
             status = file.stat()
+        except FileNotFoundError:  # an open engine removes files
+            continue
+        if stat.S_ISREG(status.st_mode):
             blocks = getattr(status, "st_blocks", None)  # missing on Windows
             size += status.st_size if blocks is None else blocks * 512
     return size

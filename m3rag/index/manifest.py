@@ -20,6 +20,7 @@ ContextMode = Literal["passage", "document"]
 AnalyzerKind = Literal["model", "custom"]
 COLBERT_MODES: tuple[ColbertMode, ...] = get_args(ColbertMode)
 CONTEXTS: tuple[ContextMode, ...] = get_args(ContextMode)
+ANALYZERS: tuple[AnalyzerKind, ...] = get_args(AnalyzerKind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +158,9 @@ def _parsed(content: dict[str, Any], engine: str) -> Manifest:
         raise ValueError(f"context {context!r}")
     model = content["model"]
     bm25 = dict(content["bm25"])
+    analyzer = bm25.pop("analyzer")
+    if analyzer not in ANALYZERS:
+        raise ValueError(f"analyzer {analyzer!r}")
     return Manifest(
         model=str(model["name"]),
         fingerprint=str(model["fingerprint"]),
@@ -165,7 +169,7 @@ def _parsed(content: dict[str, Any], engine: str) -> Manifest:
         vocab_size=int(model["vocab_size"]),
         colbert=content["colbert"],
         context=context,
-        analyzer=bm25.pop("analyzer"),
+        analyzer=analyzer,
         bm25=BM25(**bm25),
         created=str(content["created"]),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from m3rag.encoder import Model
@@ -16,8 +17,9 @@ from m3rag.index.manifest import (
     read_manifest,
     write_manifest,
 )
+from m3rag.index.presets import Preset, read_presets
 from m3rag.scoring import BM25
-from m3rag.stores.base import Location, Store
+from m3rag.stores.base import Location, Store, Widths
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +29,13 @@ class StoredIndex:
     Attributes:
         location: The folder or URL of the index.
         manifest: The model that built the index, and its settings.
+        presets: The weights that were saved in it when it was opened.
         store: The passages with their vectors.
     """
 
     location: Location
     manifest: Manifest
+    presets: Mapping[str, Preset]
     store: Store
 
     def close(self) -> None:
@@ -105,9 +109,13 @@ def open_stored(location: Location) -> StoredIndex:
 
 
 def _opened(location: Location, manifest: Manifest) -> StoredIndex:
-    colbert_dim = manifest.colbert_dim if manifest.colbert == "stored" else None
-    store = location.open_store(dim=manifest.dim, colbert_dim=colbert_dim)
-    return StoredIndex(location, manifest, store)
+    presets = read_presets(location)  # before the store: damaged ones must not leave it open
+    widths = Widths(
+        dense=manifest.dim,
+        colbert=manifest.colbert_dim if manifest.colbert == "stored" else None,
+        vocabulary=manifest.vocab_size,
+    )
+    return StoredIndex(location, manifest, presets, location.open_store(widths))
 
 
 def _new(model: Model | None, settings: IndexSettings) -> tuple[Model, Manifest]:

@@ -157,7 +157,7 @@ def plan_scoring(
 
 def _checked_channels(channels: Sequence[str]) -> tuple[str, ...]:
     """Return the channels in the order of `SCORED`."""
-    if isinstance(channels, str) or not channels:
+    if isinstance(channels, str) or not isinstance(channels, Sequence) or not channels:
         raise InputError(
             f'`channels` must be a list such as ["dense", "sparse"], got {channels!r}.'
         )

@@ -11,7 +11,7 @@ from m3rag.errors import InputError
 from m3rag.index.hit import Hit
 from m3rag.scoring import Weights, weighted_sum
 from m3rag.scoring.fusion import Floats
-from m3rag.scoring.texts import channel_scores, check_query, text_weights
+from m3rag.scoring.texts import channel_scores, check_query, check_texts, text_weights
 
 Search = Callable[[list[str], Mapping[str, float]], Sequence[Hit]]
 """A function (ids, weights) that scores stored passages on the channels with a weight."""
@@ -46,6 +46,7 @@ def rescore(
         )
     counted = text_weights(weights, model.presets)
     check_query(query)
+    check_texts(texts)
     known = _stored(texts, ids, counted, search)
     missing = [row for row in range(len(texts)) if row not in known]
     columns = {channel: np.zeros(len(texts), np.float32) for channel in counted}

@@ -64,6 +64,7 @@ class UsesModel(BaseModel):
         elif model is not None:
             settings |= {"model_name": model.name, "fingerprint": model.fingerprint}
             settings |= {name: str(getattr(model, name, "auto")) for name in ("device", "dtype")}
+            settings["revision"] = getattr(model, "revision", None)
         super().__init__(**settings)
         if not isinstance(model, str | Path):
             self._held.model = model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, Unpack
 
@@ -19,6 +20,18 @@ from m3rag.llama_index.component import ModelLike, open_index
 from m3rag.llama_index.metadata_filters import all_of, where_of
 from m3rag.llama_index.node_parser import M3NodeParser
 from m3rag.llama_index.nodes import passage_of, scored
+
+
+def _setting(name: str) -> Any:
+    """Return a property that reads and replaces a field of `settings`."""
+
+    def read(retriever: _IndexRetriever) -> Any:
+        return getattr(retriever.settings, name)
+
+    def assign(retriever: _IndexRetriever, value: Any) -> None:
+        retriever.settings = replace(retriever.settings, **{name: value})
+
+    return property(read, assign, doc=f"`SearchSettings.{name}`.")
 
 
 class _IndexRetriever(BaseRetriever):
@@ -155,6 +168,12 @@ class M3EnsembleRetriever(_IndexRetriever):
         verbose: See `BaseRetriever`.
         options: Fields of `SearchSettings` that differ from `settings`.
     """
+
+    weights = _setting("weights")
+    fusion = _setting("fusion")
+    channels = _setting("channels")
+    candidates = _setting("candidates")
+    balance = _setting("balance")
 
     def __init__(
         self,

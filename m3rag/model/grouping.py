@@ -36,8 +36,7 @@ def units_of(
     texts = list(texts)
     for i, text in enumerate(texts):
         check_text(i, text)
-    if mcls is not None and (isinstance(mcls, bool) or not isinstance(mcls, int) or mcls < 1):
-        raise InputError(f"`mcls` must be an integer of at least 1, such as 256, got {mcls!r}.")
+    check_mcls(mcls)
     if documents is None:
         return [Unit((text,), limit, mcls) for text in texts]
     if isinstance(documents, str) or len(documents) != len(texts):
@@ -48,6 +47,16 @@ def units_of(
     lengths = [len(cut.ids) for cut in tokenizer.cut(texts, limit, mcls)]
     spans = passes(lengths, documents, limit)
     return [Unit(tuple(texts[start:end]), limit, mcls) for start, end in spans]
+
+
+def check_mcls(mcls: int | None) -> None:
+    """Check a number of tokens between two `<s>`.
+
+    Raises:
+        InputError: It is not an integer of at least 1.
+    """
+    if mcls is not None and (isinstance(mcls, bool) or not isinstance(mcls, int) or mcls < 1):
+        raise InputError(f"`mcls` must be an integer of at least 1, such as 256, got {mcls!r}.")
 
 
 def check_text(i: int, text: object) -> None:

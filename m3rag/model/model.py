@@ -26,6 +26,7 @@ from m3rag.model.request import EncodingRequest, warn_truncated
 from m3rag.model.worker import EncodingThread
 from m3rag.progress import Progress
 
+UNNAMED = "unnamed"
 _MIN_LENGTH = 3  # <s>, one token, </s>
 
 
@@ -59,7 +60,7 @@ class M3Model:
         self,
         checkpoint: Checkpoint,
         *,
-        name: str = "unnamed",
+        name: str = UNNAMED,
         revision: str | None = None,
         device: str | torch.device = "auto",
         dtype: str | torch.dtype = "auto",
@@ -226,15 +227,16 @@ class M3Model:
 
     @property
     def spec(self) -> ModelSpec:
-        """A picklable description from which another process can load an equal model."""
-        return ModelSpec(
-            name=self.name,
-            revision=self.revision,
-            device=str(self.device),
-            dtype=self.dtype,
-            max_length=self.max_length,
-            fingerprint=self.fingerprint,
-        )
+        """A picklable description from which another process can load an equal model.
+
+        Raises:
+            InputError: The model was built from a checkpoint without a name to load it by.
+        """
+        if self.name == UNNAMED:
+            raise InputError("This model has no name to load it by. Pass M3Model(…, name=…).")
+        limit = None if self.max_length == self._max_limit else self.max_length
+        device = str(self.device)
+        return ModelSpec(self.name, self.revision, device, self.dtype, limit, self.fingerprint)
 
     @property
     def vocab_size(self) -> int:

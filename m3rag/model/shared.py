@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from m3rag.errors import ModelMismatchError
+from m3rag.model.kernels.device import choose_device, choose_dtype
 from m3rag.model.lookup import DEFAULT, ModelSpec
 from m3rag.model.model import M3Model
 
@@ -30,8 +31,11 @@ def shared_model(
     A forked process loads its own model, since threads do not survive a fork. The arguments are
     those of `M3Model.load`.
     """
+    # "auto" and what it stands for are the same model.
+    where = choose_device(device)
+    what = str(choose_dtype(dtype, where)).removeprefix("torch.")
     with _lock:
-        return _loaded(os.getpid(), str(name_or_path), revision, device, dtype, max_length)
+        return _loaded(os.getpid(), str(name_or_path), revision, str(where), what, max_length)
 
 
 def model_of(model: M | ModelSpec | str | Path | None) -> M | M3Model:

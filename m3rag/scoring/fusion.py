@@ -62,6 +62,10 @@ def parse_weights(
             raise InputError(f"Unknown channel {unknown[0]!r}. The channels are {_list(SCORED)}.")
         given = {name: weights.get(name, 0.0) for name in SCORED}
     else:
+        if not isinstance(weights, Sequence | np.ndarray):
+            raise InputError(
+                f"`weights` must be a preset, 3 or 4 numbers, or a mapping, got {weights!r}."
+            )
         if len(weights) not in (3, 4):
             raise InputError(
                 f"`weights` must be 3 or 4 numbers ({', '.join(SCORED)}), got {len(weights)}: "

@@ -31,10 +31,12 @@ def score_texts(
         `(n,)`.
 
     Raises:
-        InputError: The query is empty, no channel has a weight, or bm25 has one.
+        InputError: The query is empty, `texts` is a single string, no channel has a weight, or
+            bm25 has one.
     """
     counted = text_weights(weights, model.presets)
     check_query(query)
+    check_texts(texts)
     columns = channel_scores(model, query, texts, counted)
     return weighted_sum(columns, counted), columns
 
@@ -70,6 +72,16 @@ def text_weights(weights: Weights, presets: Mapping[str, Mapping[str, float]]) -
             f"above 0, got weights={weights!r}."
         )
     return counted
+
+
+def check_texts(texts: Sequence[str]) -> None:
+    """Check that `texts` is not a single string, whose characters would be scored.
+
+    Raises:
+        InputError: It is.
+    """
+    if isinstance(texts, str):
+        raise InputError(f"`texts` must be a list of strings, got the string {texts!r}.")
 
 
 def check_query(query: str) -> None:

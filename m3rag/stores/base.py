@@ -166,6 +166,21 @@ class Store(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Widths:
+    """The widths of the vectors that a store keeps.
+
+    Attributes:
+        dense: The width of the dense vectors.
+        colbert: The width of the ColBERT vectors; None if they are not stored.
+        vocabulary: The number of token ids, which bounds the indices of the sparse vectors.
+    """
+
+    dense: int
+    colbert: int | None
+    vocabulary: int
+
+
 class Location(Protocol):
     """The place of an index: its records, which are small files, and its store.
 
@@ -214,12 +229,11 @@ class Location(Protocol):
         """Write a record atomically, and create the place if needed."""
         ...
 
-    def open_store(self, *, dim: int, colbert_dim: int | None) -> Store:
+    def open_store(self, widths: Widths) -> Store:
         """Open the store, or create it.
 
         Args:
-            dim: The width of the dense vectors.
-            colbert_dim: The width of the ColBERT vectors; None if they are not stored.
+            widths: The widths of the vectors.
 
         Raises:
             InUseError: The store is already open, in this process or in another.

@@ -13,13 +13,14 @@ from m3rag.stores.memory import MemoryLocation
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 
 
-def locate(place: str | Path | None) -> Location:
+def locate(place: str | Path | Location | None) -> Location:
     """Return the location that a path or URL names.
 
     A new kind of store adds its URL scheme here.
 
     Args:
-        place: A folder, which need not exist; None for an index in memory.
+        place: A folder, which need not exist; None for an index in memory; or a location of your
+            own, which is returned as it is.
 
     Raises:
         InputError: There is no store for the URL's scheme, or the path is empty.
@@ -36,4 +37,6 @@ def locate(place: str | Path | None) -> Location:
                 f"There is no store for {url[1]}:// URLs. Pass a folder, or None for an index in "
                 "memory."
             )
-    return FolderLocation(Path(place))
+    if isinstance(place, str | Path):
+        return FolderLocation(Path(place))
+    return place

@@ -20,7 +20,7 @@ from m3rag.scoring.bm25 import idf
 from m3rag.scoring.fusion import LEXICAL
 from m3rag.scoring.inverted import InvertedLists
 from m3rag.scoring.scores import colbert_scores, dense_scores
-from m3rag.stores.base import Candidates, Floats, Points, QueryPlan
+from m3rag.stores.base import Candidates, Floats, Points, QueryPlan, Widths
 from m3rag.stores.filters import Filter, matches
 
 _STACKED = 64  # passages whose ColBERT vectors are stacked at a time
@@ -177,7 +177,7 @@ class MemoryLocation:
         """Keep a record."""
         self._records[name] = content
 
-    def open_store(self, *, dim: int, colbert_dim: int | None) -> MemoryStore:
+    def open_store(self, widths: Widths) -> MemoryStore:
         """Return an empty store, which takes vectors of any width."""
         return MemoryStore()
 

@@ -78,6 +78,7 @@ def test_passages_and_some_pairs(evaluate):
         (["--run", "none.trec", "--context", "document"], "--context, --mcls and --aggregate"),
         (["--run", "none.trec", "--mcls", "256"], "--context, --mcls and --aggregate"),
         (["--run", "none.trec", "--aggregate", "sum"], "--context, --mcls and --aggregate"),
+        (["--mcls", "0"], "`mcls` must be an integer of at least 1"),
         (["--aggregate", "mean"], "`aggregate` must be one of max, sum, got 'mean'"),
         (
             ["--run", "none.trec", "--level", "passage"],

@@ -86,6 +86,26 @@ def test_a_damaged_file_is_an_error(tiny, tmp_path, content):
     M3Index.open(tmp_path / "kb", model=tiny).close()
 
 
+def test_after_a_damaged_file_the_folder_can_be_opened_again(tiny, tmp_path):
+    M3Index.open(tmp_path / "kb", model=tiny).close()
+    (tmp_path / "kb" / NAME).write_text("[]")
+    with pytest.raises(FormatError) as caught:
+        M3Index.open(tmp_path / "kb", model=tiny)
+    (tmp_path / "kb" / NAME).unlink()  # as the message says
+    M3Index.open(tmp_path / "kb", model=tiny).close()
+    assert caught.value.__traceback__ is not None  # nothing of the first attempt was collected
+
+
+def test_a_preset_of_another_client_is_kept(tiny, tmp_path):
+    with M3Index.open(tmp_path / "kb", model=tiny) as index:
+        index.save_preset("mine", Preset({"dense": 1.0}))
+        saved = json.loads((tmp_path / "kb" / NAME).read_text())
+        saved["theirs"] = saved["mine"]
+        (tmp_path / "kb" / NAME).write_text(json.dumps(saved))
+        index.save_preset("mine", Preset({"sparse": 1.0}))
+        assert set(index.presets) == {"mine", "theirs"}
+
+
 def test_invalid_presets():
     for given in ({}, {"dense": 0}, {"dense": -1}, {"dens": 1}, (1, 2)):
         with pytest.raises(InputError):

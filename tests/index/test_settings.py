@@ -79,3 +79,20 @@ def test_settings_are_frozen_and_checked_late(index):
     settings = SearchSettings(weights="missing")  # checked by the index, which has the presets
     with pytest.raises(InputError, match="Unknown weights 'missing'"):
         index.check(1, settings=settings)
+
+
+def test_settings_of_a_retriever_of_llama_index_can_be_assigned(index):
+    from m3rag.llama_index import M3EnsembleRetriever
+
+    retriever = M3EnsembleRetriever(index, similarity_top_k=2)
+    assert (retriever.weights, retriever.channels) == ("default", None)
+    retriever.channels = ["sparse"]
+    retriever.weights = (0, 1, 0)
+    assert [set(node.scores) for node in retriever.retrieve("shade")] == [{"sparse"}]
+    assert retriever.settings == SearchSettings(weights=(0, 1, 0), channels=["sparse"])
+
+
+@pytest.mark.parametrize("options", [{"weights": 5}, {"weights": None}, {"channels": 5}])
+def test_settings_of_another_type(index, options):
+    with pytest.raises(InputError, match=r"`(weights|channels)` must be"):
+        index.search("shade", **options)

@@ -76,3 +76,21 @@ def test_an_index_in_memory_keeps_its_presets(tiny):
         index.save_preset("mine", Preset({"dense": 1.0}))
         assert index.presets["mine"].weights["dense"] == 1.0
         assert index.path is None
+
+
+def test_a_location_of_ones_own(tiny):
+    """A store of your own needs no change of the package: pass its location as the path."""
+
+    class Shelf(MemoryLocation):
+        engine = "shelf"
+
+        def __str__(self):
+            return "shelf://top"
+
+    shelf = Shelf()
+    assert locate(shelf) is shelf
+    with M3Index.open(shelf, model=tiny) as index:
+        index.add(["Ferns like shade."])
+        assert index.search("shade")[0].passage.text == "Ferns like shade."
+        assert repr(index) == "M3Index('shelf://top', model='tiny', colbert='stored')"
+    assert b'"engine": "shelf"' in shelf.read("m3rag.json")

@@ -32,14 +32,9 @@ class Format:
     needs: tuple[str, ...] = ()
 
     def parse(self, data: Any) -> Content:
-        """Parse a file's bytes or text.
-
-        Raises:
-            MissingExtraError: A library of the extra `documents` is not installed.
-        """
+        """Parse a file's bytes or text; call `check` first."""
         if self.module is None:
             return Content(data)
-        self.check()
         # Parsers are slow to import, so each is imported with the first file of its format.
         content: Content = import_module(self.module).parse(data)
         return content

@@ -25,7 +25,7 @@ from typing import IO, Any, cast
 
 from numpy.typing import NDArray
 
-from m3rag.errors import FormatError, InUseError, KnowledgeBaseError, StorageError
+from m3rag.errors import ClosedError, FormatError, InUseError, KnowledgeBaseError, StorageError
 from m3rag.stores.edge.wire import Message, receive, send
 
 _CLOSE_TIMEOUT_S = 60  # to flush and release the files; then the process is killed, without loss
@@ -96,7 +96,7 @@ class EngineProcess:
             self._engine.acquire()
         try:
             if self._closed:
-                raise StorageError("This index is closed. Open it again: M3Index.open(path).")
+                raise ClosedError("This index is closed. Open it again: M3Index.open(path).")
             yield
         finally:
             self._engine.release()

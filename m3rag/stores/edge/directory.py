@@ -6,7 +6,7 @@ from pathlib import Path
 
 from m3rag.errors import FormatError
 from m3rag.files import write_bytes
-from m3rag.stores.base import MANIFEST
+from m3rag.stores.base import MANIFEST, Widths
 from m3rag.stores.edge.store import EdgeStore
 
 
@@ -78,6 +78,6 @@ class FolderLocation:
         self.path.mkdir(parents=True, exist_ok=True)
         write_bytes(self.path / name, content)
 
-    def open_store(self, *, dim: int, colbert_dim: int | None) -> EdgeStore:
+    def open_store(self, widths: Widths) -> EdgeStore:
         """Open the store, or create it; see `Location.open_store`."""
-        return EdgeStore(self.path, dim=dim, colbert_dim=colbert_dim)
+        return EdgeStore(self.path, dim=widths.dense, colbert_dim=widths.colbert)
