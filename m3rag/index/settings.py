@@ -52,8 +52,8 @@ class SearchSettings:
     weights: Weights = field(
         default="default",
         metadata={
-            "help": "Weights of the channels: default, cross-lingual, long-document, or a name "
-            "saved by tune."
+            "help": "Weights of the channels: default, cross-lingual, long-document, a name "
+            "saved by tune, or numbers such as 1/0.3/1."
         },
     )
     fusion: Fusion = field(
