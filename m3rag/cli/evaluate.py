@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -24,6 +24,8 @@ from m3rag.errors import InputError
 
 if TYPE_CHECKING:
     from m3rag.evaluation import Difference, Report, RetrievalSet, Scores
+    from m3rag.evaluation.matrices import Aggregate
+    from m3rag.evaluation.slices import Context, Level
     from m3rag.progress import Progress
     from m3rag.scoring import Weights
 
@@ -31,10 +33,6 @@ if TYPE_CHECKING:
 
 _NAMES = {"ndcg": "nDCG", "recall": "R", "mrr": "MRR"}
 _SIGNIFICANT = 0.05  # a difference with a larger p-value may be chance
-
-Level = Literal["document", "passage"]
-Context = Literal["passage", "document"]
-Aggregate = Literal["max", "sum"]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from m3rag.index.opening import StoredIndex
 from m3rag.progress import Progress
 from m3rag.scoring import Analyzer
 from m3rag.scoring.fusion import Floats
-from m3rag.stores.base import Points
+from m3rag.stores.base import Points, pages
 from m3rag.stores.filters import Filter, Where, parse_filter
 
 
@@ -178,13 +178,9 @@ class Collection:
         )
 
     def _scan(self, where: Filter | None, batch: int) -> Iterator[Passage]:
-        after: str | None = None
-        while True:
-            page, after = self._store.scan(where, after, batch)
-            yield from page
-            if after is None:
-                return
+        for page in pages(self._store, where, batch):
             self._check_open()
+            yield from page
 
     def _check_open(self) -> None:
         if self._closed:

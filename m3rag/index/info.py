@@ -13,6 +13,7 @@ from m3rag.errors import InputError
 from m3rag.index.manifest import Manifest
 from m3rag.index.opening import StoredIndex
 from m3rag.index.presets import Preset, read_presets
+from m3rag.stores.base import pages
 from m3rag.stores.filters import Filter, Where, parse_filter
 
 NO_DOCUMENT = "(no document)"
@@ -72,12 +73,8 @@ class Deleted:
 def info(stored: StoredIndex) -> IndexInfo:
     """Describe the contents of an index; reads all passages."""
     documents: Counter[str] = Counter()
-    after: str | None = None
-    while True:
-        page, after = stored.store.scan(None, after, _PAGE)
+    for page in pages(stored.store, None, _PAGE):
         documents.update(passage.document_id or NO_DOCUMENT for passage in page)
-        if after is None:
-            break
     folder = stored.location.path
     return IndexInfo(
         place=str(stored.location),

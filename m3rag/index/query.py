@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from m3rag.errors import InputError
 from m3rag.index.presets import Preset
 from m3rag.index.settings import SearchSettings
-from m3rag.scoring import FUSIONS, PRESETS, SCORED, Fusion, parse_weights
+from m3rag.scoring import FUSIONS, SCORED, Fusion, named_weights, parse_weights
 from m3rag.scoring.fusion import RRF_K
 from m3rag.scoring.texts import check_query
 from m3rag.stores.filters import Filter, parse_filter
@@ -128,7 +128,7 @@ def plan_scoring(
     weights, fusion = settings.weights, settings.fusion
     if fusion not in FUSIONS:
         raise InputError(f'`fusion` must be "weighted" or "rrf", got {fusion!r}.')
-    every = parse_weights(weights, PRESETS | {name: p.weights for name, p in presets.items()})
+    every = parse_weights(weights, named_weights({name: p.weights for name, p in presets.items()}))
     named = isinstance(weights, str)
     preset = presets.get(weights) if isinstance(weights, str) else None
     if preset is not None and preset.fusion == "rrf":

@@ -8,7 +8,7 @@ with those of `Location`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -164,6 +164,16 @@ class Store(Protocol):
     def close(self) -> None:
         """Release files and processes; a second call does nothing."""
         ...
+
+
+def pages(store: Store, where: Filter | None, size: int) -> Iterator[list[Passage]]:
+    """Yield all passages that match, `size` at a time; each page is fetched when it is needed."""
+    after: str | None = None
+    while True:
+        page, after = store.scan(where, after, size)
+        yield page
+        if after is None:
+            return
 
 
 @dataclass(frozen=True, slots=True)
