@@ -4,20 +4,29 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check lint format coverage docs notebooks bench quality frameworks lowest dist clean help
+.PHONY: setup lock audit sbom demo test check lint format coverage docs notebooks bench trials quality frameworks lowest dist clean help
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 setup: $(READY)  ## Make .venv with the locked development versions
 
-# torch first and alone: constraints.txt pins its version, so nothing pulls another build later.
-$(READY): pyproject.toml constraints.txt
+# scripts/install.py checks each file against its hash in requirements/. TORCH_INDEX names the index
+# to take torch from; PyTorch's own CPU index has builds for Linux without CUDA.
+$(READY): pyproject.toml $(wildcard requirements/*.txt) scripts/install.py scripts/locked.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[all]" --group dev
+	$(BIN)/python -m scripts.install --torch-index "$(TORCH_INDEX)"
 	touch $(READY)
+
+lock:  ## Renew the locked versions and hashes from pyproject.toml and constraints.txt
+	test -x $(BIN)/uv || $(MAKE) setup
+	$(BIN)/python -m scripts.lock
+
+audit: setup  ## Look up known vulnerabilities of the locked versions
+	$(BIN)/python -m scripts.audit
+
+sbom: setup  ## List what m3rag needs, with hashes and licences, as CycloneDX JSON in build/
+	$(BIN)/python -m scripts.sbom
 
 demo: setup  ## Index lessons in eight languages, ask questions in other ones
 	$(BIN)/python examples/demo.py
@@ -36,6 +45,9 @@ format: setup  ## Sort imports and format the code
 	$(BIN)/ruff format
 
 check: lint test  ## lint and test
+
+trials: setup  ## Attack the stores, readers and loaders; prints a table of figures; long (SEED=n)
+	$(BIN)/python scripts/trials.py $(if $(SEED),--seed $(SEED))
 
 coverage: setup  ## Run the tests and write htmlcov/; fails under 95 %
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --timeout 600 --cov --cov-report term --cov-report html

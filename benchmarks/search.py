@@ -176,6 +176,7 @@ def disk(folder: str) -> float:
 
 def resident(store: EdgeStore) -> float:
     """Return the megabytes of the engine process's memory, mapped files included."""
+    assert store.process is not None
     pid = store.process.pid
     assert pid is not None
     return status("VmRSS", pid) / 1000

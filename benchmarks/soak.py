@@ -86,6 +86,7 @@ class Soak:
 
     def memory(self) -> tuple[int, int]:
         """Return the megabytes of anonymous memory of this process and of the engine process."""
+        assert self.store.process is not None
         pid = self.store.process.pid
         assert pid is not None
         return status("RssAnon") // 1000, status("RssAnon", pid) // 1000

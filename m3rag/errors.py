@@ -81,3 +81,7 @@ class ClosedError(InputError, StorageError):
 
 class TruncationWarning(UserWarning):
     """A text was longer than the limit, so its end was not encoded."""
+
+
+class DataLossWarning(UserWarning):
+    """A power cut lost changes that were not durable; the message says how many."""

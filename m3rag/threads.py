@@ -1,4 +1,8 @@
-"""Threads that compute: a pool that starts no OpenMP threads, and longer time slices.
+"""Threads: a pool that computes without OpenMP threads, longer time slices, and Python's end.
+
+Threads may still use an index while Python shuts down, and the system may have no thread left.
+Executors then raise a bare RuntimeError. The functions of this module go on instead, as long as
+that is possible, with a plain thread or in the calling one.
 
 Each thread that computes with torch gets its own OpenMP threads, which live as long as it does.
 When there are more of them than cores, all of them sleep between two operations: a query takes a
@@ -9,18 +13,23 @@ the pool in this module.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import contextvars
 import ctypes
 import os
 import platform
 import struct
 import sys
+import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import lru_cache, partial
-from typing import TypeVar
+from typing import Generic, ParamSpec, TypeVar
 
-import torch
+from m3rag.errors import ClosedError
 
+P = ParamSpec("P")
 X = TypeVar("X")
 Y = TypeVar("Y")
 
@@ -32,13 +41,96 @@ _KEEP_POLICY = 8  # SCHED_FLAG_KEEP_POLICY
 def in_parts(work: Callable[[X], Y], parts: Iterable[X]) -> list[Y]:
     """Return `work(part)` for each part, in order, computed in a pool of threads.
 
-    `work` must not call `in_parts` itself.
+    `work` must not call `in_parts` itself, and must do no harm if it runs twice for a part: if the
+    pool takes no more work, because Python shuts down or the system has no thread left, this thread
+    computes all parts.
     """
-    return list(_pool(os.getpid()).map(work, parts))
+    todo = list(parts)
+    if not todo:
+        return []
+    futures: list[Future[Y]] = []
+    try:
+        pool = _pool(os.getpid())
+        futures += (pool.submit(work, part) for part in todo)
+    except RuntimeError:
+        for future in futures:
+            future.cancel()
+        return [work(part) for part in todo]
+    try:
+        return [future.result() for future in futures]
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+class Task(Generic[Y]):
+    """A call in a thread of its own. Python waits for its end before it exits.
+
+    Attributes:
+        future: The result.
+    """
+
+    def __init__(self, call: Callable[[], Y], name: str) -> None:
+        self.future: Future[Y] = Future()
+        self._call = call
+        self._name = name
+
+    def start(self) -> bool:
+        """Start the call; False if Python is shutting down or the system has no thread left."""
+        try:
+            threading.Thread(target=self._run, name=self._name, daemon=False).start()
+        except RuntimeError:
+            return False
+        return True
+
+    def start_or_run(self) -> None:
+        """Start the call, or make it in this thread if no other can be started."""
+        if not self.start():
+            self._run()
+
+    def end(self) -> None:
+        """Wait for the end of the call, whatever it is; a call that has not begun never does."""
+        if not self.future.cancel():
+            wait([self.future])
+
+    def _run(self) -> None:
+        if not self.future.set_running_or_notify_cancel():
+            return
+        try:
+            self.future.set_result(self._call())
+        except BaseException as error:
+            self.future.set_exception(error)
+
+
+async def in_thread(call: Callable[P, Y], /, *args: P.args, **kwargs: P.kwargs) -> Y:
+    """Run a call in a thread without blocking the event loop; `asyncio.to_thread` until the end.
+
+    While Python shuts down, the executor of the loop takes no more calls. A thread of its own then
+    runs this one.
+
+    Raises:
+        ClosedError: No thread can be started any more, or the system has none left.
+    """
+    bound = partial(contextvars.copy_context().run, call, *args, **kwargs)
+    loop = asyncio.get_running_loop()
+    try:
+        future = loop.run_in_executor(None, bound)
+    except RuntimeError as error:
+        task = Task(bound, "m3rag-call")
+        if not task.start():
+            raise ClosedError(
+                f"No thread can be started ({error}): Python is shutting down, or the system has "
+                "none left. Wait for running calls before the program ends, or raise the limit of "
+                "processes (ulimit -u)."
+            ) from None
+        future = asyncio.wrap_future(task.future)
+    return await future
 
 
 def share(total: int) -> int:
     """Return the size of a part if `total` items are shared equally between the threads."""
+    import torch  # takes a second, and not every user of this module needs it
+
     return -(-total // torch.get_num_threads())
 
 
@@ -65,14 +157,20 @@ def give_way() -> bool:
 
 @lru_cache(1)  # one pool per process: threads do not survive a fork
 def _pool(_pid: int) -> ThreadPoolExecutor:
+    import torch
+
     number = torch.get_num_threads()
     return ThreadPoolExecutor(number, "m3rag-alone", partial(_use_one_thread, number))
 
 
 def _use_one_thread(default: int) -> None:
     """Make torch use one thread in the calling thread, and `default` in threads started later."""
+    import torch
+
     give_way()
     torch.get_num_threads()  # the first call in a thread sets its number to the default
     torch.set_num_threads(1)  # for this thread, and the default for new ones
-    with ThreadPoolExecutor(1) as other:
-        other.submit(torch.set_num_threads, default).result()
+    with contextlib.suppress(RuntimeError):  # without another thread there is no new one to set
+        other = threading.Thread(target=torch.set_num_threads, args=(default,))
+        other.start()
+        other.join()

@@ -38,6 +38,7 @@ SDIST = (
     *WHEEL,
     *("LICENSE", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "pyproject.toml", "Makefile"),
     *("constraints.txt", "mkdocs.yml", "docs/index.md", "tests/conftest.py", "scripts/dist.py"),
+    *("requirements/runtime.txt", "requirements/torch-cpu.sha256", "THIRD-PARTY.md"),
 )
 
 CORE = """
@@ -79,10 +80,11 @@ def say(text: str) -> None:
 
 
 def build(source: Path, to: Path) -> tuple[Path, Path]:
-    """Build both distributions and return the paths of the wheel and the sdist."""
+    """Build both distributions with the locked tools, and return the wheel and the sdist."""
     for old in (*to.glob("*.whl"), *to.glob("*.tar.gz")):
         old.unlink()
-    subprocess.run([sys.executable, "-m", "build", "--outdir", str(to), str(source)], check=True)
+    tool = (sys.executable, "-m", "build", "--no-isolation")
+    subprocess.run([*tool, "--outdir", str(to), str(source)], check=True)
     [wheel], [sdist] = to.glob("*.whl"), to.glob("*.tar.gz")
     return wheel, sdist
 

@@ -1,10 +1,10 @@
 """Written answers: a language model answers from search hits, and its citations are checked."""
 
-from m3rag.answers.citations import Quote
 from m3rag.answers.generation import Answer, answer, needed_score, write
 from m3rag.answers.generation import score_needed as score_needed  # its name in 0.1
 from m3rag.answers.llms import load_llm
 from m3rag.answers.openai_chat import OpenAIChat
+from m3rag.answers.quotations import Quote
 
 ChatServer = OpenAIChat
 """The name of `OpenAIChat` in version 0.1."""

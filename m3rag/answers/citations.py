@@ -3,40 +3,24 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from m3rag.documents import sentences
+from m3rag.answers.quotations import Quote, find_quotes
+from m3rag.errors import AnswerError
+from m3rag.limits import DEFAULT_LIMITS, Limits
 
-# "[1]", "[1, 2]", "[1-3]", also with Chinese or Japanese brackets and the digits of any script.
-_CITED = r"[\[【［]\s*\d+(?:\s*[,;，、–-]\s*\d+)*\s*[\]】］]"
-_CITATION = re.compile(rf"([ \t]*)({_CITED})")
-_CITATIONS = re.compile(rf"(?:\s*{_CITED})+[.。।]?")
-_RANGE = re.compile(r"(\d+)(?:\s*[–-]\s*(\d+))?")
-_QUOTATION = re.compile(
-    '"([^"\n]+)"|“([^”]+)”|„([^“”]+)[“”]|”([^”]+)”|«([^»]+)»|»([^«]+)«|「([^」]+)」|『([^』]+)』'
-)
-_OMISSION = re.compile(r"[\[(]?(?:…|\.\.\.)[\])]?")
-# Punctuation that a quotation may have at its ends although the passage does not.
-_ADDED = " \t\n.,;:!?。，、；：！？।؟،"
+# Possessive quantifiers (`++`) never backtrack, so every match takes linear time.
+_BRACKET = re.compile(r"[\[【［\]】］]")
+_OPENERS = frozenset("[【［")
+# What is between the brackets of "[1]", "[1, 2]", "[1-3]"; the digits may be of any script.
+_CITED = re.compile(r"\s*+\d++(?:\s*+[,;，、–-]\s*+\d++)*+\s*+")
+_RANGE = re.compile(r"(\d++)(?:\s*+[–-]\s*+(\d++))?+")
 _LONGEST_RANGE = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Quote:
-    """A quotation in an answer.
-
-    Attributes:
-        text: The text between the quotation marks.
-        numbers: The numbers of the passages that its sentence cites, or of all passages that the
-            answer cites if the sentence cites none.
-        found: Whether one of them contains the text. White space is ignored, and "…" matches any
-            omitted text.
-    """
-
-    text: str
-    numbers: tuple[int, ...]
-    found: bool
+_LONGEST_NUMBER = 18  # digits
+_HIGHEST_NUMBER = 999_999_999_999_999_999
+_EXPANDED = 100_000  # numbers that the ranges of one answer stand for
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +30,8 @@ class Checked:
     Attributes:
         text: The answer without citations of passages that do not exist; others are "[1][2]".
         cited: The numbers of the cited passages, in the order of their first citation.
-        removed: The cited numbers that do not match a passage, ascending.
+        removed: The cited numbers that do not match a passage, ascending. A number of more than 18
+            digits counts as the highest one of 18 digits.
         quotes: The quotations.
     """
 
@@ -56,64 +41,136 @@ class Checked:
     quotes: tuple[Quote, ...]
 
 
-def check(text: str, passages: Sequence[str]) -> Checked:
-    """Check an answer against the passages, which are numbered from 1."""
-    valid = range(1, len(passages) + 1)
-    removed: set[int] = set()
+def check(text: str, passages: Sequence[str], limits: Limits = DEFAULT_LIMITS) -> Checked:
+    """Check an answer against the passages, which are numbered from 1.
 
-    def replace(match: re.Match[str]) -> str:
-        numbers = _numbers(match[0])
-        removed.update(number for number in numbers if number not in valid)
-        kept = "".join(f"[{number}]" for number in numbers if number in valid)
-        return match[1] + kept if kept else ""
+    The time is linear in the length of the answer.
 
-    while (cleaned := _CITATION.sub(replace, text).strip()) != text:  # "[[9]9]" needs two rounds
-        text = cleaned
+    Raises:
+        AnswerError: The answer is too long, or has too many quotations for passages as long.
+    """
+    if error := too_long(text, limits):
+        raise error
+    cleaning = _Cleaning(len(passages))
+    cleaned = cleaning.clean(text)
     return Checked(
-        text=text,
-        cited=tuple(_numbers(text)),
-        removed=tuple(sorted(removed)),
-        quotes=tuple(_quotes(text, passages)),
+        text=cleaned,
+        cited=tuple(dict.fromkeys(number for _, number in cleaning.cited)),
+        removed=tuple(sorted(cleaning.removed)),
+        quotes=tuple(find_quotes(cleaned, passages, cleaning.cited)),
     )
 
 
-def _numbers(text: str) -> list[int]:
-    """Return the numbers that a text cites, each once, in the order of their first citation."""
-    found: dict[int, None] = {}
-    for citation in _CITATION.finditer(text):
-        for part in _RANGE.finditer(citation[2]):
-            first = int(part[1])
-            last = int(part[2] or first)
-            numbers = range(first, last + 1) if last - first < _LONGEST_RANGE else (first, last)
-            found.update(dict.fromkeys(numbers or (first, last)))
-    return list(found)
+def too_long(text: str, limits: Limits) -> AnswerError | None:
+    """Return an error if an answer is longer than the limit."""
+    if len(text) <= limits.answer_characters:
+        return None
+    return AnswerError(
+        f"The answer has {len(text):,} characters, more than the limit of "
+        f"{limits.answer_characters:,}. Ask for a shorter one, or raise the limit "
+        "`answer_characters`."
+    )
 
 
-def _quotes(text: str, passages: Sequence[str]) -> Iterator[Quote]:
-    """Yield the quotations, each looked up in the passages that are cited for it."""
-    statements = list(_statements(text))
-    for match in _QUOTATION.finditer(text):
-        quoted = next(group for group in match.groups() if group is not None)
-        around = [text[a:b] for a, b in statements if a < match.end() and match.start() < b]
-        numbers = _numbers(" ".join(around)) or _numbers(text)
-        found = any(_contains(passages[number - 1], quoted) for number in numbers)
-        yield Quote(quoted, tuple(numbers), found)
+class _Cleaning:
+    """One pass over an answer that removes and normalizes its citations.
+
+    Attributes:
+        cited: The offsets and numbers of the citations in the cleaned text, ascending.
+        removed: The cited numbers that do not match a passage.
+    """
+
+    def __init__(self, passages: int) -> None:
+        self.cited: list[tuple[int, int]] = []
+        self.removed: set[int] = set()
+        self._valid = range(1, passages + 1)
+        self._pieces: list[str] = []  # of the cleaned text; each bracket is one
+        self._length = 0  # of the pieces
+        self._opened: list[int] = []  # the pieces that are brackets and may still open a citation
+        self._expanded = 0
+
+    def clean(self, text: str) -> str:
+        """Return the text as if citations were replaced until none is left to replace.
+
+        In "[[9]9]", the outer brackets are a citation once the inner ones are removed. A bracket
+        that stays ends the hopes of all brackets before it, so that each piece is looked at once.
+        """
+        done = 0
+        for bracket in _BRACKET.finditer(text):
+            self._add(text[done : bracket.start()])
+            done = bracket.end()
+            if bracket[0] in _OPENERS:
+                self._opened.append(len(self._pieces))
+                self._add(bracket[0])
+            else:
+                self._close(bracket[0])
+        self._add(text[done:])
+        cleaned = "".join(self._pieces)
+        before = len(cleaned) - len(cleaned.lstrip())
+        self.cited = [(offset - before, number) for offset, number in self.cited]
+        return cleaned.strip()
+
+    def _add(self, piece: str) -> None:
+        if piece:
+            self._pieces.append(piece)
+            self._length += len(piece)
+
+    def _close(self, bracket: str) -> None:
+        if not self._opened:
+            self._add(bracket)
+            return
+        opened = self._opened[-1]
+        inside = "".join(self._pieces[opened + 1 :])
+        if not _CITED.fullmatch(inside):
+            self._opened.clear()
+            self._add(bracket)
+            return
+        del self._pieces[opened:]
+        self._length -= len(inside) + 1
+        numbers = dict.fromkeys(self._numbers(inside))
+        kept = [number for number in numbers if number in self._valid]
+        if len(kept) < len(numbers):
+            self.removed.update(number for number in numbers if number not in self._valid)
+        if not kept:
+            self._opened.pop()
+            self._remove_blanks()
+            return
+        self._opened.clear()
+        for number in kept:
+            self.cited.append((self._length, number))
+            self._add(f"[{number}]")
+
+    def _remove_blanks(self) -> None:
+        while self._pieces:
+            piece = self._pieces.pop()
+            stripped = piece.rstrip(" \t")
+            self._length -= len(piece) - len(stripped)
+            if stripped:
+                self._pieces.append(stripped)
+                return
+
+    def _numbers(self, inside: str) -> Iterator[int]:
+        """Yield the numbers between the brackets of a citation, with those that ranges stand for.
+
+        A range of more than 100 numbers, or the ranges after 100,000 numbers, stand for their ends.
+        """
+        for part in _RANGE.finditer(inside):
+            first = _number(part[1])
+            yield first
+            if not part[2]:
+                continue
+            last = _number(part[2])
+            between = range(first + 1, last)
+            if len(between) < _LONGEST_RANGE - 1 and self._expanded < _EXPANDED:
+                self._expanded += len(between)
+                yield from between
+            yield last
 
 
-def _statements(text: str) -> Iterator[tuple[int, int]]:
-    """Yield the spans of sentences, each with the citations that follow its full stop."""
-    last = 0
-    for start, end in sentences(text):
-        start = max(start, last)
-        if start >= end:  # it consists of the citations of the sentence before
-            continue
-        citations = _CITATIONS.match(text, end)
-        last = citations.end() if citations else end
-        yield start, last
-
-
-def _contains(passage: str, quoted: str) -> bool:
-    """Return whether the passage contains the text, or each of its parts if some is omitted."""
-    words = " ".join(passage.split())
-    parts = [" ".join(part.split()).strip(_ADDED) for part in _OMISSION.split(quoted)]
-    return any(parts) and all(part in words for part in parts)
+def _number(digits: str) -> int:
+    """Return the value of decimal digits, or the highest of 18 digits if it has more."""
+    if len(digits) <= _LONGEST_NUMBER:
+        return int(digits)
+    if any(map(unicodedata.decimal, digits[:-_LONGEST_NUMBER])):
+        return _HIGHEST_NUMBER
+    return int(digits[-_LONGEST_NUMBER:])

@@ -7,12 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Unpack
 
-from m3rag.answers.citations import Quote, check
-from m3rag.answers.llms import writer
+from m3rag.answers.citations import check, too_long
+from m3rag.answers.failures import caused_by, described, described_value
+from m3rag.answers.keys import redactor_of
+from m3rag.answers.llms import Write, writer
+from m3rag.answers.quotations import Quote
+from m3rag.answers.redaction import Redactor, valid
 from m3rag.documents import Passage
 from m3rag.errors import AnswerError, InputError, M3Error
 from m3rag.index import Hit, M3Index
 from m3rag.index.settings import DEFAULTS, SearchOptions, SearchSettings
+from m3rag.limits import DEFAULT_LIMITS, Limits
 from m3rag.scoring import Fusion, Weights
 
 INSTRUCTIONS = """\
@@ -39,7 +44,8 @@ class Answer:
         text: The text of the language model, with its citations checked; "" if refused.
         hits: The passages, best first; "[1]" cites the first one.
         cited: The numbers of the cited passages, in the order of their first citation.
-        removed: The cited numbers that do not match a passage; they are removed from the text.
+        removed: The cited numbers that do not match a passage; they are removed from the text. A
+            number of more than 18 digits counts as the highest one of 18 digits.
         quotes: The quotations, and whether the cited passages contain them.
         refused: Whether no hit scores enough; the language model was not called.
         min_score: The score that the best hit needs; None if any score will do.
@@ -96,6 +102,7 @@ def answer(
     min_score: float | None = None,
     neighbours: int = 0,
     settings: SearchSettings = DEFAULTS,
+    limits: Limits = DEFAULT_LIMITS,
     **options: Unpack[SearchOptions],
 ) -> Answer:
     """Search an index, and let a language model answer from the hits, with citations.
@@ -112,11 +119,12 @@ def answer(
         neighbours: The number of passages around each one that it reads as well; see
             `M3Index.expand`.
         settings: How to search.
+        limits: The most characters of the text, in `answer_characters`.
         options: Fields of `SearchSettings` that differ from `settings`.
 
     Raises:
         InputError: `llm` is not a language model, or `M3Index.search` rejects an argument.
-        AnswerError: The language model failed or returned no text.
+        AnswerError: The language model failed, or returned no text or too much.
     """
     writer(llm)  # reject a wrong one before the search
     settings = settings.changed(**options)
@@ -126,32 +134,35 @@ def answer(
         return Answer(question, "", tuple(hits), refused=True, min_score=needed)
     if neighbours:
         hits = index.expand(hits, neighbours)
-    return write(question, hits, llm, min_score=needed)
+    return write(question, hits, llm, min_score=needed, limits=limits)
 
 
 def write(
-    question: str, hits: Sequence[Hit], llm: object, *, min_score: float | None = None
+    question: str,
+    hits: Sequence[Hit],
+    llm: object,
+    *,
+    min_score: float | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Answer:
     """Let a language model answer from the hits of an earlier search; see `answer`.
 
     Raises:
         InputError: There are no hits, or `llm` is not a language model.
-        AnswerError: The language model failed or returned no text.
+        AnswerError: The language model failed, or returned no text or too much.
     """
     if not hits:
         raise InputError("There are no passages to answer from: `hits` is empty.")
     ask = writer(llm)
+    hide = redactor_of(llm)
     passages = [hit.passage for hit in hits]
-    try:
-        text = ask(INSTRUCTIONS, prompt(question, passages))
-    except M3Error:
-        raise
-    except Exception as error:  # third-party code may raise anything
-        kind = type(llm).__name__
-        raise AnswerError(f"{kind} failed: {type(error).__name__}: {error}") from error
-    if not isinstance(text, str) or not text.strip():
-        raise AnswerError(f"{type(llm).__name__} returned no text: {text!r}.")
-    checked = check(text, [passage.text for passage in passages])
+    text = _asked(llm, ask, valid(prompt(question, passages)), hide)
+    if isinstance(text, AnswerError):  # raised here, it drags no other exception along
+        raise text
+    if error := too_long(text, limits):
+        raise error
+    text = hide.answer(valid(text))
+    checked = check(text, [passage.text for passage in passages], limits)
     return Answer(
         question=question,
         text=checked.text,
@@ -161,6 +172,21 @@ def write(
         quotes=checked.quotes,
         min_score=min_score,
     )
+
+
+def _asked(llm: object, ask: Write, request: str, hide: Redactor) -> str | AnswerError:
+    """Return the text of a language model, or the error to raise."""
+    kind = type(llm).__name__
+    try:
+        text: object = ask(INSTRUCTIONS, request)
+    except M3Error:
+        raise
+    except Exception as error:  # third-party code may raise anything
+        message = f"{kind} failed: {described(error, hide)}"
+        return caused_by(AnswerError(message), error, hide)
+    if not isinstance(text, str) or not text.strip():
+        return AnswerError(f"{kind} returned no text: {described_value(text, hide)}.")
+    return text
 
 
 def needed_score(index: M3Index, settings: SearchSettings) -> float | None:

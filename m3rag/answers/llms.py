@@ -8,12 +8,16 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, cast
 
-from m3rag.errors import AnswerError, InputError
+from m3rag.answers.failures import caused_by, described
+from m3rag.answers.keys import is_key_name, keys_in, redactor_of, remember
+from m3rag.answers.redaction import Redactor, excerpt
+from m3rag.errors import AnswerError, InputError, M3Error
 
 Write = Callable[[str, str], str]
 """A function from instructions and a request to the text of a language model."""
 
 _SETTING = re.compile(r",(?=[A-Za-z_]\w*=)")  # a value may contain commas
+_TARGET = re.compile(r"([\w.]+):([\w.]+)")
 
 
 def load_llm(spec: str) -> object:
@@ -21,25 +25,30 @@ def load_llm(spec: str) -> object:
 
     Args:
         spec: A class, or a function that returns a model, and its arguments. Values are parsed as
-            JSON if possible and otherwise taken as text.
+            JSON if possible and otherwise taken as text. The value of a key, such as `api_key`, is
+            text, and no error shows it.
 
     Raises:
-        InputError: `spec` does not have this form, or the module or class does not exist.
+        InputError: `spec` does not have this form, a key contains control characters, or the
+            module or class does not exist.
         AnswerError: The class or function raised an error.
     """
     target, *pairs = _SETTING.split(spec)
-    module, _, name = target.partition(":")
-    if not (module and name) or "=" in target:
+    match = _TARGET.fullmatch(target)
+    if not match:
+        named = re.match(r"[\w.:]{0,64}", target)
         raise InputError(
-            f"The language model {target!r} must be module:Class[,key=value…], such as "
-            "langchain_ollama:ChatOllama,model=llama3.2."
+            f"The language model {named[0] if named else ''!r} must be module:Class[,key=value…], "
+            "such as langchain_ollama:ChatOllama,model=llama3.2."
         )
-    settings = {key: _value(text) for key, _, text in (pair.partition("=") for pair in pairs)}
-    create = _imported(module, name)
-    try:
-        return create(**settings)
-    except Exception as error:  # third-party code may raise anything
-        raise AnswerError(f"{target} cannot be created: {type(error).__name__}: {error}") from error
+    texts = [(key, text) for key, _, text in (pair.partition("=") for pair in pairs)]
+    settings = {key: _value(key, text) for key, text in texts}
+    keys = {*keys_in(settings), *(text for key, text in texts if is_key_name(key))}
+    found = _created(match[1], match[2], settings, redactor_of(None, *keys))
+    if isinstance(found, M3Error):  # raised here, it drags no other exception along
+        raise found
+    remember(found, keys)
+    return found
 
 
 def writer(llm: object) -> Write:
@@ -55,8 +64,12 @@ def writer(llm: object) -> Write:
         return lambda instructions, request: _llama_index(llm, instructions, request)
     if callable(llm) and not isinstance(llm, type):
         return cast(Write, llm)
+    if isinstance(llm, str):
+        what = repr(excerpt(llm, Redactor()))
+    else:  # its `repr` may show a key
+        what = f"The class {llm.__name__}" if isinstance(llm, type) else f"A {type(llm).__name__}"
     raise InputError(
-        f"{llm!r} is not a language model. Pass a LangChain model, a LlamaIndex LLM, or a function "
+        f"{what} is not a language model. Pass a LangChain model, a LlamaIndex LLM, or a function "
         "of (instructions, request)."
     )
 
@@ -76,28 +89,54 @@ def _llama_index(llm: Any, instructions: str, request: str) -> str:
     return llm.chat(messages).message.content or ""
 
 
-def _imported(module: str, name: str) -> Callable[..., object]:
+def _created(module: str, name: str, settings: dict[str, Any], hide: Redactor) -> object:
+    """Return a language model, or the error to raise."""
+    create = _imported(module, name, hide)
+    if isinstance(create, InputError):
+        return create
+    try:
+        return create(**settings)
+    except Exception as error:  # third-party code may raise anything
+        message = f"{module}:{name} cannot be created: {described(error, hide)}"
+        return caused_by(AnswerError(message), error, hide)
+
+
+def _imported(module: str, name: str, hide: Redactor) -> Callable[..., object] | InputError:
+    """Return a class or function, or the error to raise."""
     try:
         home = import_module(module)
     except ModuleNotFoundError as error:
         missing = str(error.name)
-        raise InputError(
+        return InputError(
             f"The module {missing!r} of {module}:{name} is not installed. Check the name or "
             "install its package, which is often called "
             f"{missing.replace('_', '-').replace('.', '-')}."
-        ) from None
+        )
     except Exception as error:  # third-party code may raise anything
-        raise InputError(
-            f"The module {module!r} cannot be imported: {type(error).__name__}: {error}"
-        ) from error
+        message = f"The module {module!r} cannot be imported: {described(error, hide)}"
+        return caused_by(InputError(message), error, hide)
     found = getattr(home, name, None)
     if not callable(found):
-        raise InputError(f"The module {module!r} has no class or function {name!r}.")
+        return InputError(f"The module {module!r} has no class or function {name!r}.")
     return cast(Callable[..., object], found)
 
 
-def _value(text: str) -> Any:
+def _value(key: str, text: str) -> Any:
+    """Return a setting: JSON or text, and only text or null for a key.
+
+    Raises:
+        InputError: A key contains control characters. The message does not show it.
+    """
     try:
-        return json.loads(text)
-    except ValueError:
-        return text
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = text
+    if not is_key_name(key):
+        return value
+    value = text if isinstance(value, int | float) else value
+    if isinstance(value, str) and not value.isprintable():
+        raise InputError(
+            f"`{key}` of the language model contains a line break or another character that "
+            "cannot be printed. Remove it."
+        )
+    return value

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
+from functools import partial
 from http.client import HTTPException
-from urllib.error import HTTPError
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.error import URLError
+from urllib.parse import quote, urlsplit
 
+from m3rag.answers.citations import too_long
+from m3rag.answers.exchange import BEGINNING, Response, TooLargeError, post
+from m3rag.answers.keys import check_key, keys_of_url
+from m3rag.answers.redaction import Redactor, excerpt, valid
 from m3rag.errors import AnswerError, InputError
+from m3rag.limits import DEFAULT_LIMITS, Limits
 
 API_KEY = "M3RAG_LLM_API_KEY"
 """The environment variable from which the command line reads the key.
@@ -16,104 +23,174 @@ API_KEY = "M3RAG_LLM_API_KEY"
 It is specific to m3rag, so that the key of another service is not sent to the server.
 """
 
-TIMEOUT = 120.0  # seconds
-_SHOWN = 300  # bytes of a response that an error message quotes
+TIMEOUT = DEFAULT_LIMITS.answer_seconds
+_LONGEST = 86_400.0  # seconds
+_BRACKETS = 200_000  # of a response; millions of lists take seconds and hundreds of megabytes
+
+_SAFE = "/%:@!$&'()*+,;=~?"
 
 
 @dataclass(frozen=True, slots=True)
 class OpenAIChat:
     """A language model for `answer`: `POST {url}/chat/completions`.
 
-    Redirects are not followed, so that only the named server gets the key.
+    Redirects are not followed, so that only the named server gets the key. The key, and keys in the
+    URL, do not appear in `repr`, in errors and in answers: "***" replaces them.
 
     Attributes:
-        url: The URL with its version, such as "http://localhost:11434/v1".
+        url: The URL with its version, such as "http://localhost:11434/v1". A query such as
+            "?api-version=1" is sent too.
         model: The name of the model on the server.
-        api_key: The key to send as a bearer token; None sends none.
-        timeout: Seconds to wait for the connection, and for each part of the response.
+        api_key: The key to send as a bearer token, in visible ASCII characters; None sends none.
+        timeout: The seconds within which the whole response must have arrived, from finding the
+            server to the last byte. None takes `limits.answer_seconds`.
+        limits: The most bytes of the response, in `answer_bytes`.
 
     Raises:
-        InputError: The URL is not http or https, the model has no name, or the timeout is not
-            above 0.
+        InputError: The URL is not http or https or contains a password, the model has no name, the
+            key cannot be sent, or the timeout is not above 0 or above a day.
     """
 
     url: str
     model: str
     api_key: str | None = field(default=None, repr=False)
-    timeout: float = TIMEOUT
+    timeout: float | None = None
+    limits: Limits = field(default=DEFAULT_LIMITS, repr=False)
 
     def __post_init__(self) -> None:
-        if not self.url.startswith(("http://", "https://")):
-            raise InputError(f"The URL {self.url!r} must begin with http:// or https://.")
-        if not self.model.strip():
-            raise InputError(f"No model is named for {self.url}. Set `model` (--llm-model NAME).")
-        if not self.timeout > 0:
-            raise InputError(f"`timeout` must be above 0 seconds, got {self.timeout:g}.")
+        _check_url(self.url)
+        if not isinstance(self.model, str) or not self.model.strip():
+            raise InputError(
+                f"No model is named for {_printable(self.url)}. Set `model` (--llm-model NAME)."
+            )
+        if self.api_key:
+            check_key(self.api_key)
+        timeout = self.limits.answer_seconds if self.timeout is None else self.timeout
+        if not isinstance(timeout, int | float) or not timeout > 0:
+            raise InputError(f"`timeout` must be above 0 seconds, got {timeout!r}.")
+        if timeout > _LONGEST:
+            raise InputError(f"`timeout` must be at most {_LONGEST:,.0f} seconds, got {timeout:g}.")
+        object.__setattr__(self, "timeout", timeout)
+
+    def __repr__(self) -> str:
+        hide = self._redactor()
+        url, model = hide(_printable(self.url)), hide(self.model)
+        return f"{type(self).__name__}(url={url!r}, model={model!r}, timeout={self.timeout})"
 
     def __call__(self, instructions: str, request: str) -> str:
-        """Return the answer of the model.
+        """Return the answer of the model, as valid Unicode.
 
         Raises:
-            AnswerError: The server cannot be reached, is too slow, returns an error, or sends
-                something other than a chat completion.
+            AnswerError: The server cannot be reached, is too slow, returns an error, or sends too
+                much or something other than a chat completion.
         """
+        hide = self._redactor()
+        found = self._asked(valid(instructions), valid(request), partial(excerpt, redact=hide))
+        if isinstance(found, AnswerError):  # raised here, it drags no other exception along
+            raise found
+        return hide.answer(valid(found))
+
+    def _asked(self, instructions: str, request: str, show: partial[str]) -> str | AnswerError:
+        """Return the answer, or the error to raise."""
+        target = f"{show(_printable(self.url)).rstrip('/')}/chat/completions"
+        try:
+            response = self._post(instructions, request)
+        except TooLargeError:
+            return AnswerError(
+                f"{target} sent more than {self.limits.answer_bytes:,} bytes. Raise the limit "
+                "`answer_bytes` if that is right."
+            )
+        except (OSError, HTTPException, ValueError) as error:  # ValueError: a damaged URL
+            behind = error.reason if isinstance(error, URLError) else None
+            reason = behind if isinstance(behind, OSError) else error
+            if isinstance(reason, TimeoutError):
+                return AnswerError(
+                    f"{target} did not answer within {self.timeout:g} seconds. Raise the timeout "
+                    "(`timeout`, --llm-timeout) or use a smaller model."
+                )
+            return AnswerError(_unreachable(target, type(reason).__name__, show(str(reason))))
+        return _content(target, response, show, self.limits)
+
+    def _post(self, instructions: str, request: str) -> Response:
         messages = [
             {"role": "system", "content": instructions},
             {"role": "user", "content": request},
         ]
-        target = f"{self.url.rstrip('/')}/chat/completions"
         body = {"model": self.model, "messages": messages, "temperature": 0}
-        try:
-            return _content(target, self._post(target, body))
-        except HTTPError as error:
-            with error:
-                excerpt = error.read(_SHOWN).decode("utf-8", "replace").strip()
-            hint = f" Check the API key ({API_KEY})." if error.code in (401, 403) else ""
-            raise AnswerError(
-                f"{target} answered {error.code} {error.reason}: {excerpt}{hint}"
-            ) from None
-        except TimeoutError:
-            raise self._timed_out(target) from None
-        except (OSError, HTTPException, ValueError) as error:  # ValueError: a damaged URL
-            reason = getattr(error, "reason", error)
-            if isinstance(reason, TimeoutError):
-                raise self._timed_out(target) from None
-            raise AnswerError(
-                f"{target} cannot be reached ({type(reason).__name__}: {reason}). Check that the "
-                "server is running and the URL is right."
-            ) from None
-
-    def _post(self, target: str, body: dict[str, object]) -> bytes:
         headers = {"Content-Type": "application/json"}
         if self.api_key:
             headers["Authorization"] = f"Bearer {self.api_key}"
-        request = Request(target, json.dumps(body).encode(), headers)
-        with build_opener(_NoRedirect).open(request, timeout=self.timeout) as response:
-            content: bytes = response.read()
-        return content
+        most = int(self.limits.answer_bytes)
+        content = json.dumps(body).encode()
+        return post(_target(self.url), content, headers, seconds=self.timeout or 0.0, most=most)
 
-    def _timed_out(self, target: str) -> AnswerError:
+    def _redactor(self) -> Redactor:
+        return Redactor([self.api_key or "", *keys_of_url(self.url)])
+
+
+def _check_url(url: object) -> None:
+    if not isinstance(url, str):
+        raise InputError(f"The URL must be a string, got {type(url).__name__}.")
+    if not url.startswith(("http://", "https://")):
+        start = excerpt(url[:7], Redactor())  # it may be a key in the wrong place
+        raise InputError(f"The URL '{start}…' must begin with http:// or https://.")
+    if any(not character.isprintable() or character.isspace() for character in url):
+        raise InputError(
+            f"The URL {_printable(url)!r} contains white space or control characters. Remove them: "
+            "a line that was read from a file often ends with a line break."
+        )
+    if "@" in url:
+        raise InputError(
+            f"The URL {_printable(url)!r} contains an @, and so perhaps a password. Remove it, and "
+            f"pass the key as `api_key` ({API_KEY}). In a path, write %40."
+        )
+
+
+def _printable(url: str) -> str:
+    """Return a URL without its query, and without anything that may be a password."""
+    scheme, mark, rest = url.partition("://")
+    base = "…" if "@" in rest else re.split(r"[?#]", rest, maxsplit=1)[0]
+    return excerpt(f"{scheme}{mark}{base}", Redactor())
+
+
+def _target(url: str) -> str:
+    """Return the URL to which requests go, in ASCII."""
+    parts = urlsplit(url)
+    path = f"{parts.path.rstrip('/')}/chat/completions"
+    host = parts.netloc if parts.netloc.isascii() else parts.netloc.encode("idna").decode()
+    return parts._replace(
+        netloc=host, path=quote(path, _SAFE), query=quote(parts.query, _SAFE), fragment=""
+    ).geturl()
+
+
+def _unreachable(target: str, kind: str, reason: str) -> str:
+    return (
+        f"{target} cannot be reached ({kind}: {reason}). Check that the server is running and the "
+        "URL is right."
+    )
+
+
+def _content(
+    target: str, response: Response, show: partial[str], limits: Limits
+) -> str | AnswerError:
+    """Return the text of a chat completion, or the error to raise."""
+    body, status = response.body, response.status
+    beginning = show(body[:BEGINNING].decode("utf-8", "replace"))
+    if not 200 <= status < 300:
+        hint = f" Check the API key ({API_KEY})." if status in (401, 403) else ""
+        return AnswerError(f"{target} answered {status} {show(response.reason)}: {beginning}{hint}")
+    if response.encoding:
         return AnswerError(
-            f"{target} did not answer within {self.timeout:g} seconds. Raise the timeout "
-            "(`timeout`, --llm-timeout) or use a smaller model."
+            f"{target} sent a compressed response ({show(response.encoding)}), although it was "
+            "asked for an uncompressed one."
         )
-
-
-class _NoRedirect(HTTPRedirectHandler):
-    """A handler that makes a redirect an error; urllib would send the key along."""
-
-    def redirect_request(self, *_: object) -> None:
-        return None
-
-
-def _content(target: str, response: bytes) -> str:
     try:
-        content = json.loads(response)["choices"][0]["message"]["content"]
-    except (ValueError, LookupError, TypeError):
+        few = body.count(b"[") + body.count(b"{") <= _BRACKETS
+        content = json.loads(body)["choices"][0]["message"]["content"] if few else None
+    except (ValueError, LookupError, TypeError, RecursionError):
         content = None
-    if not isinstance(content, str):
-        raise AnswerError(
-            f"{target} did not send a chat completion but {response[:_SHOWN]!r}. The URL usually "
-            "ends with /v1."
-        )
-    return content
+    if isinstance(content, str):
+        return too_long(content, limits) or content
+    return AnswerError(
+        f'{target} did not send a chat completion but "{beginning}". The URL usually ends with /v1.'
+    )

@@ -15,9 +15,11 @@ def main() -> None:
     try:
         for module in ("typer", "rich"):
             require(module, "cli")
+        from m3rag.cli.app import main as run
     except MissingExtraError as error:
         sys.stderr.write(f"Error: {error}\n")
         raise SystemExit(1) from None
-    from m3rag.cli.app import main as run
-
+    except KeyboardInterrupt:  # while the modules are imported
+        sys.stderr.write("Stopped.\n")
+        raise SystemExit(130) from None
     run()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -10,12 +10,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from m3rag.cli.common import best_line, opened, window
-from m3rag.cli.options import In, Json, Question, search_options
+from m3rag.cli.common import best_line, opened
+from m3rag.cli.options import In, Json, Question, check_unicode, search_options
+from m3rag.cli.output import Terminal, passage, print_json, shown
+from m3rag.cli.visible import block
 from m3rag.errors import InputError, M3Error
 from m3rag.index.settings import SearchSettings
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from m3rag.index import Hit
     from m3rag.service import Found
 
+_NUMBERS = 20  # that a warning lists
 _CHANNELS = ("dense", "sparse", "colbert", "bm25")
 
 
@@ -63,12 +65,18 @@ def ask(
         ),
     ] = None,
     llm_model: Annotated[str | None, typer.Option(help="Name of the model on the server.")] = None,
-    llm_timeout: Annotated[float, typer.Option(help="Timeout for the server, in seconds.")] = 120.0,
+    llm_timeout: Annotated[
+        float,
+        typer.Option(help="Seconds within which the server must have sent its whole response."),
+    ] = 120.0,
     as_json: Json = False,
 ) -> None:
     """Find the passages that answer a question, in any language."""
     from m3rag import service
 
+    check_unicode("The question", question)
+    if min_score is not None and not math.isfinite(min_score):
+        raise InputError(f"--min-score must be a finite number, got {min_score}.")
     make_llm = _llm(llm, llm_url, llm_model, llm_timeout)
     with opened(kb) as (index, _):
         found = service.ask(
@@ -79,7 +87,7 @@ def ask(
         _print_json(found, kb, needed_llm, with_llm=make_llm is not None)
         return
     # The passages are printed first, so that they are there if the language model fails.
-    console = Console()
+    console = Terminal()
     _print_found(console, found)
     if needed_llm:
         _print_written(console, found.write(needed_llm()))
@@ -100,7 +108,7 @@ def _print_json(
         except M3Error as error:
             failure = error
             result["error"] = str(error)
-    typer.echo(json.dumps(result, ensure_ascii=False))
+    print_json(result)
     if failure:
         raise failure
 
@@ -136,11 +144,9 @@ def _load(spec: str) -> object:
         sys.path.pop()
 
 
-def _print_found(console: Console, found: Found) -> None:
+def _print_found(console: Terminal, found: Found) -> None:
     if not found.hits:
-        console.print(
-            "Nothing found: the knowledge base is empty, or no passage matches the filter."
-        )
+        console.say("Nothing found: the knowledge base is empty, or no passage matches the filter.")
         return
     if found.sentence:
         _print_answer(console, found.hits[0].passage, found.sentence)
@@ -148,7 +154,7 @@ def _print_found(console: Console, found: Found) -> None:
         reason = (
             f"the best score is {found.hits[0].score:.3f}, but {found.min_score:.3f} is required"
         )
-        console.print(
+        console.say(
             Text(f"Nothing in the knowledge base answers the question: {reason}.", "bold yellow")
         )
         console.print("Nearest passages:\n")
@@ -158,40 +164,40 @@ def _print_found(console: Console, found: Found) -> None:
         _print_hit(console, rank, hit, spans, focus)
 
 
-def _print_answer(console: Console, passage: Passage, answer: Sentence) -> None:
-    console.print(best_line(answer))
-    console.print(Text(f"  {passage.place}", style="dim"))
+def _print_answer(console: Terminal, found: Passage, answer: Sentence) -> None:
+    console.say(best_line(answer))
+    console.say(shown(f"  {found.place}", "dim"))
     console.print()
 
 
-def _print_hit(console: Console, rank: int, hit: Hit, spans: list[Span], focus: int) -> None:
-    title = Text(f"{rank}. ", style="bold").append(hit.passage.place, style="bold cyan")
+def _print_hit(console: Terminal, rank: int, hit: Hit, spans: list[Span], focus: int) -> None:
     scores = Text(f"{hit.score:.3f}", style="bold magenta")
     for channel in _CHANNELS:
         score = getattr(hit, channel)
         if score is not None:
             scores.append(f"  {channel} {score:.3f}", style="not bold dim")
-    body = Text(hit.passage.text)
-    for start, end in spans:
-        body.stylize("bold yellow", start, end)
-    console.print(title)
+    body = passage(hit.passage.text, focus, ((*span, "bold yellow") for span in spans))
+    console.say(Text(f"{rank}. ", "bold"), shown(hit.passage.place, "bold cyan"))
     console.print(Padding(scores, (0, 0, 0, 3)))
-    console.print(Padding(window(body, focus), (0, 0, 1, 3)))
+    console.print(Padding(body, (0, 0, 1, 3)))
 
 
-def _print_written(console: Console, answer: Answer) -> None:
+def _print_written(console: Terminal, answer: Answer) -> None:
     """Print the text, the locations of the cited passages, and warnings."""
-    console.print(Text("Answer: ", style="bold green").append(answer.text, style="not bold"))
+    console.print(Text("Answer: ", "bold green").append(block(answer.text), "not bold"))
     for number, hit in answer.citations.items():
-        console.print(Text(f"  [{number}] {hit.passage.place}", style="dim"))
+        console.say(shown(f"  [{number}] {hit.passage.place}", "dim"))
     for warning in _warnings(answer):
-        console.print(Padding(Text(warning, style="yellow"), (0, 0, 0, 2)))
+        console.say(shown(f"  {warning}", "yellow"))
 
 
 def _warnings(answer: Answer) -> list[str]:
     warnings = []
     if answer.removed:
-        numbers = ", ".join(map(str, answer.removed))
+        more = len(answer.removed) - _NUMBERS
+        numbers = ", ".join(map(str, answer.removed[:_NUMBERS])) + (
+            f" and {more} more" if more > 0 else ""
+        )
         warnings.append(f"Removed citations of passages that do not exist: {numbers}.")
     for quote in answer.quotes:
         if not quote.found:

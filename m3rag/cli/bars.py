@@ -7,21 +7,42 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     SpinnerColumn,
     TaskProgressColumn,
-    TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.progress import Progress as Bars
+from rich.progress import Progress as RichProgress
+from rich.progress import TextColumn as RichTextColumn
+
+from m3rag.cli.output import Terminal, guard_stderr
+from m3rag.cli.visible import line
 
 if TYPE_CHECKING:
     from m3rag.progress import Progress
     from m3rag.training import Report
+
+
+class Bars(RichProgress):
+    """Progress bars that show what other libraries write to standard error as data."""
+
+    def __init__(self, *columns: Any, console: Terminal) -> None:
+        super().__init__(*columns, console=console, redirect_stdout=False)
+
+    def start(self) -> None:
+        """Start showing the bars; rich then redirects standard error."""
+        super().start()
+        guard_stderr()
+
+
+class TextColumn(RichTextColumn):
+    """A column in which rich interprets no markup."""
+
+    def __init__(self, text_format: str) -> None:
+        super().__init__(text_format, markup=False)
 
 
 @contextmanager
@@ -32,13 +53,13 @@ def stage_bars() -> Iterator[Progress]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        console=Console(stderr=True),
+        console=Terminal(stderr=True),
     )
     tasks: dict[str, Any] = {}
 
     def report(stage: str, done: int, total: int | None, /) -> None:
         if stage not in tasks:
-            tasks[stage] = bar.add_task(stage)
+            tasks[stage] = bar.add_task(line(stage))
         bar.update(tasks[stage], completed=done, total=total)
 
     with bar:
@@ -52,7 +73,7 @@ def counter(unit: str) -> Iterator[Progress]:
         SpinnerColumn(),
         TextColumn(f"{{task.completed:,}} {unit}"),
         TimeElapsedColumn(),
-        console=Console(stderr=True),
+        console=Terminal(stderr=True),
     )
     task = bar.add_task(unit, total=None)
     with bar:
@@ -72,10 +93,10 @@ class IndexingBar(Bars):
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=Terminal(stderr=True),
         )
         self._task = self.add_task(
-            f"Indexing {folder}", total=None, start=False, passages=0, rate=0.0
+            line(f"Indexing {folder}"), total=None, start=False, passages=0, rate=0.0
         )
 
     def start_now(self) -> None:
@@ -94,7 +115,7 @@ class IndexingBar(Bars):
 class TrainingBar(Bars):
     """A bar for the share of a run that is done, with its step, loss and speed."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Terminal) -> None:
         super().__init__(
             SpinnerColumn(),
             TextColumn("step {task.fields[step]}"),

@@ -1,16 +1,15 @@
-"""Functions of several commands: open a knowledge base, print, write pages."""
+"""Functions of several commands: open a knowledge base, print a sentence."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from m3rag.cli.options import DEFAULT_MODEL
-from m3rag.errors import InputError
+from m3rag.cli.output import shown
 
 if TYPE_CHECKING:
     from m3rag.explanation import Sentence
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from m3rag.index.manifest import ColbertMode, ContextMode
     from m3rag.index.opening import StoredIndex
     from m3rag.model import M3Model
-
-_SHOWN = 700  # characters of a passage that are printed
 
 
 @contextmanager
@@ -66,27 +63,7 @@ def opened_stored(kb: str) -> Iterator[StoredIndex]:
         yield stored
 
 
-def write_page(path: Path, content: str) -> None:
-    """Write an HTML page.
-
-    Raises:
-        InputError: The file cannot be written.
-    """
-    try:
-        path.write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}.") from None
-
-
 def best_line(sentence: Sentence) -> Text:
     """Return the best sentence on one line."""
     words = " ".join(sentence.text.split())
-    return Text("Best sentence: ", style="bold green").append(words, style="bold")
-
-
-def window(body: Text, focus: int) -> Text:
-    """Return at most `_SHOWN` characters of a text around the character `focus`."""
-    start = max(0, min(focus - _SHOWN // 3, len(body) - _SHOWN))
-    shown = body[start : start + _SHOWN]
-    shown = Text("… ").append_text(shown) if start else shown
-    return shown.append(" …") if start + _SHOWN < len(body) else shown
+    return Text("Best sentence: ", style="bold green").append_text(shown(words, "bold"))

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
-from m3rag.cli.common import write_page
 from m3rag.cli.options import (
     DEFAULT_MODEL,
     Json,
@@ -20,6 +15,10 @@ from m3rag.cli.options import (
     parse_weights_option,
     settings_options,
 )
+from m3rag.cli.output import print_json
+from m3rag.cli.pages import check_page, write_page
+from m3rag.cli.report_tables import print_report
+from m3rag.cli.reporting import reading, writing
 from m3rag.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,8 +30,8 @@ if TYPE_CHECKING:
 
     Differences = dict[str, dict[str, Difference]]
 
-_NAMES = {"ndcg": "nDCG", "recall": "R", "mrr": "MRR"}
-_SIGNIFICANT = 0.05  # a difference with a larger p-value may be chance
+
+_METRIC = 30  # characters of the longest name of a metric
 
 
 @dataclass(frozen=True)
@@ -132,11 +131,9 @@ def evaluate(
 ) -> None:
     """Measure retrieval quality on a set of questions with known answers."""
     fusions = _check(settings)  # before the slow part
-    report, differences = _evaluate(source, settings, fusions, runs)
     if html is not None:
-        from m3rag.evaluation.report_page import page
-
-        write_page(html, page(report, differences))
+        check_page(html)
+    report, differences = _evaluate(source, settings, fusions, runs)
     if as_json:
         found = report.to_dict()
         if differences:
@@ -144,9 +141,13 @@ def evaluate(
                 name: {metric: asdict(d) for metric, d in row.items()}
                 for name, row in differences.items()
             }
-        typer.echo(json.dumps(found, ensure_ascii=False))
+        print_json(found)
     else:
-        _print(report, differences, settings.against)
+        print_report(report, differences, settings.against)
+    if html is not None:  # last: the results are not lost if the page cannot be written
+        from m3rag.evaluation.report_page import page
+
+        write_page(html, page(report, differences))
 
 
 def _check(options: _Options) -> list[Weights] | None:
@@ -156,7 +157,14 @@ def _check(options: _Options) -> list[Weights] | None:
     from m3rag.model.grouping import check_mcls
 
     check_mcls(options.mcls)
-    check_metrics(parse_list(options.metrics))
+    metrics = parse_list(options.metrics)
+    longest = max(metrics, key=len, default="")
+    if len(longest) > _METRIC:
+        raise InputError(
+            f"--metrics has a name of {len(longest):,} characters, {longest[:_METRIC]!r}…. Use "
+            "ndcg@k, recall@k or mrr@k, such as ndcg@10."
+        )
+    check_metrics(metrics)
     if options.run is None:
         weights = [parse_weights_option(text) for text in options.weights] or None
         named_systems(parse_list(options.channels), weights)
@@ -177,11 +185,13 @@ def _evaluate(
     from m3rag.cli.bars import stage_bars
     from m3rag.evaluation import measure, read_set, write_runs
 
-    data = read_set(source)
+    with reading(source):
+        data = read_set(source)
     with stage_bars() as progress:
         scores = _scores(options, data, progress)
         if runs is not None:
-            write_runs(scores, runs, weights=fusions)
+            with writing(runs):
+                write_runs(scores, runs, weights=fusions)
         metrics = parse_list(options.metrics)
         report = measure(scores, weights=fusions, metrics=metrics, progress=progress)
         against = options.against
@@ -196,7 +206,8 @@ def _scores(options: _Options, data: RetrievalSet, progress: Progress) -> Scores
 
     pairs = options.pairs if options.pairs in ("all", "pooled") else parse_list(options.pairs)
     if options.run is not None:
-        tag, run = read_run(options.run)
+        with reading(options.run):
+            tag, run = read_run(options.run)
         return score_run(run, data, name=tag, pairs=pairs, every=options.every)
     with M3Model.load(options.model) as model:
         return score(
@@ -226,67 +237,7 @@ def _compare(against: str, data: RetrievalSet, scores: Scores, report: Report) -
             f"--against {against!r} is neither a TREC run file nor a row of the table "
             f"({', '.join(report.values)})."
         )
-    tag, run = read_run(path)
+    with reading(path):
+        tag, run = read_run(path)
     other = measure(score_run(run, data, name=tag, like=scores), metrics=report.metrics)
     return report.compare(other, to=tag)
-
-
-def _print(report: Report, differences: Differences, against: str | None) -> None:
-    console = Console()
-    first = report.metrics[0]
-    parts = {"same": report.same, "cross": report.cross}
-    parts = {name: rows for name, rows in parts.items() if rows} if len(report.cells) > 1 else {}
-    title = f"{report.set}, {report.model}, {report.level} level"
-    table = _table("", first, "95 %", *report.metrics[1:], *parts, title=title)
-    intervals = report.intervals
-    for name, row in report.channels.items():
-        low, high = intervals[name][first]
-        values = [f"{row[metric]:.3f}" for metric in report.metrics]
-        values.insert(1, f"{low:.2f}–{high:.2f}")
-        table.add_row(name, *values, *(f"{rows[name][first]:.3f}" for rows in parts.values()))
-    console.print(table, highlight=False)
-    cells = f"{len(report.cells)} pairs of languages" if parts else "one cell"
-    console.print(
-        f"{len(report.keys):,} rankings, {cells}; 95 % interval by bootstrap over questions"
-        + (
-            f"; same, cross: {_header(first)} of queries in the documents' language, and in others."
-            if parts
-            else "."
-        ),
-        highlight=False,
-    )
-    if report.left_out:
-        console.print(
-            f"{report.left_out:,} times, a query had nothing relevant in a slice of the corpus "
-            "and was left out there.",
-            highlight=False,
-        )
-    if differences:
-        _print_differences(console, differences, against, first)
-
-
-def _print_differences(
-    console: Console, differences: Differences, against: str | None, metric: str
-) -> None:
-    title = f"{_header(metric)} against {against}"
-    table = _table("", "difference", "95 %", "p", title=title)
-    for name, row in differences.items():
-        found = row[metric]
-        style = "" if found.p <= _SIGNIFICANT else "dim"
-        interval = f"{found.low:+.3f} to {found.high:+.3f}"
-        table.add_row(name, f"{found.mean:+.3f}", interval, f"{found.p:.3f}", style=style)
-    console.print(table, highlight=False)
-
-
-def _table(*columns: str, title: str) -> Table:
-    """Return a table with right-aligned numbers, narrow enough for 80 columns."""
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, collapse_padding=True)
-    for number, column in enumerate(columns):
-        table.add_column(_header(column), justify="right" if number else "left", no_wrap=True)
-    return table
-
-
-def _header(metric: str) -> str:
-    """Return a metric as it is usually written, and any other word unchanged."""
-    name, at, k = metric.partition("@")
-    return f"{_NAMES[name]}@{k}" if at else metric

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group
+from rich.console import Group
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from m3rag.cli.common import best_line, opened, window, write_page
-from m3rag.cli.options import In, Json, Question, search_options
+from m3rag.cli.common import best_line, opened
+from m3rag.cli.options import In, Json, Question, check_unicode, search_options
+from m3rag.cli.output import Terminal, print_json, shown
+from m3rag.cli.output import passage as passage_text
+from m3rag.cli.pages import check_page, write_page
 from m3rag.errors import InputError
 from m3rag.index.settings import SearchSettings
 
 if TYPE_CHECKING:
-    from m3rag.explanation import Explanation, Token
+    from m3rag.explanation import Explanation
     from m3rag.index import Hit, M3Index
 
 _K = 3
@@ -54,6 +56,10 @@ def explain(
         raise InputError(
             "-k explains the best passages, --passage a given one. Use only one of them."
         )
+    check_unicode("The question", question)
+    check_unicode("--passage", passage or "")
+    if html is not None:
+        check_page(html)  # before the slow part
     with opened(kb) as (index, _):
         if passage is None:
             hits = index.search(question, _K if k is None else k, settings=settings)
@@ -65,12 +71,14 @@ def explain(
     if as_json:
         values = [why.to_dict() for why in explanations]
         result = {"question": question, "kb": str(kb), "explanations": values}
-        typer.echo(json.dumps(result, ensure_ascii=False))
+        print_json(result)
     elif html is not None:
         count = len(explanations)
-        typer.echo(f"{count} passage{'' if count == 1 else 's'} explained in {html}.")
+        Terminal().say(f"{count} passage{'' if count == 1 else 's'} explained in {html}.")
     elif not explanations:
-        typer.echo("Nothing found: the knowledge base is empty, or no passage matches the filter.")
+        Terminal().say(
+            "Nothing found: the knowledge base is empty, or no passage matches the filter."
+        )
     else:
         _print(explanations)
 
@@ -88,10 +96,9 @@ def _hit(index: M3Index, question: str, passage: str, settings: SearchSettings) 
 
 
 def _print(explanations: list[Explanation]) -> None:
-    console = Console()
+    console = Terminal()
     for rank, why in enumerate(explanations, start=1):
-        title = Text(f"{rank}. ", style="bold").append(why.passage.place, style="bold cyan")
-        console.print(title)
+        console.say(Text(f"{rank}. ", "bold"), shown(why.passage.place, "bold cyan"))
         body = Group(
             _channels(why),
             best_line(why.sentence),
@@ -114,12 +121,13 @@ def _channels(why: Explanation) -> Table:
 
 
 def _text(why: Explanation) -> Text:
-    text = Text(why.passage.text)
-    for token in why.matched:
-        for at in token.passage:
-            text.stylize("bold yellow" if at.counts else "yellow", at.start, at.end)
-    text.stylize("underline", why.sentence.start, why.sentence.end)
-    return window(text, why.sentence.start)
+    marks = [
+        (at.start, at.end, "bold yellow" if at.counts else "yellow")
+        for token in why.matched
+        for at in token.passage
+    ]
+    best = why.sentence
+    return passage_text(why.passage.text, best.start, [*marks, (best.start, best.end, "underline")])
 
 
 def _matched(why: Explanation) -> Table:
@@ -129,7 +137,7 @@ def _matched(why: Explanation) -> Table:
         numbers = (token.query_weight, token.passage_weight, token.product)
         more = len(token.passage) - 1
         where = _span(*at) + (f" +{more}" if more else "")
-        table.add_row(Text(token.piece), *(f"{number:.4f}" for number in numbers), where)
+        table.add_row(shown(token.piece), *(f"{number:.4f}" for number in numbers), where)
     return table
 
 
@@ -138,8 +146,8 @@ def _aligned(why: Explanation) -> Table:
     for pair in why.alignments:
         token = pair.passage
         table.add_row(
-            _shown(pair.query),
-            _shown(token),
+            shown(pair.query.text or pair.query.piece),
+            shown(token.text or token.piece),
             f"{pair.similarity:.4f}",
             _span(token.start, token.end),
         )
@@ -148,10 +156,6 @@ def _aligned(why: Explanation) -> Table:
 
 def _table(*head: str) -> Table:
     return Table(*head, box=SIMPLE_HEAD, pad_edge=False)
-
-
-def _shown(token: Token) -> Text:
-    return Text(token.text or token.piece)
 
 
 def _span(start: int, end: int) -> str:

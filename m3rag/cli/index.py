@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field
+import re
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
+from rich.text import Text
 
 from m3rag.cli.common import opened
 from m3rag.cli.options import Json, settings_options
+from m3rag.cli.output import Terminal, print_json
+from m3rag.cli.visible import line
+from m3rag.errors import InputError
+from m3rag.limits import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
     from m3rag.index.manifest import ColbertMode, ContextMode
     from m3rag.index.sync import Changes
+
+_SIZE = re.compile(r"([0-9]{1,15})(?:\.([0-9]{1,6}))?\s*([KMGT]?)(?:I?B)?", re.IGNORECASE)
+_UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 
 
 @dataclass(frozen=True)
@@ -54,12 +61,51 @@ class _Options:
             "or those of a document together (document)."
         },
     )
+    follow_links: bool = field(
+        default=False,
+        metadata={
+            "option": "--follow-links",
+            "help": "Follow symbolic links to folders, and to files outside the folder.",
+        },
+    )
+    max_file_size: str = field(
+        default="256MB",
+        metadata={"help": "Size of the largest file to read, in bytes or as in 500K, 64MB or 1G."},
+    )
+    max_seconds: float = field(
+        default=DEFAULT_LIMITS.reader_seconds,
+        metadata={"help": "Seconds that reading a document may take, without long PDF files."},
+    )
+
+    def limits(self) -> Limits:
+        """Return the limits for documents.
+
+        Raises:
+            InputError: A value is no size or is out of range.
+        """
+        size = parse_size(self.max_file_size)
+        return replace(DEFAULT_LIMITS, file_bytes=size, reader_seconds=self.max_seconds)
+
+
+def parse_size(text: str) -> int:
+    """Return a size such as "64MB" as a number of bytes; 1 KB is 1,024 bytes.
+
+    Raises:
+        InputError: The text is no size, or one of less than a byte.
+    """
+    found = _SIZE.fullmatch(text.strip())
+    size = int(float(f"{found[1]}.{found[2] or 0}") * 2 ** _UNITS[found[3].upper()]) if found else 0
+    if size < 1:
+        raise InputError(
+            f"{line(text, most=40)!r} is no size. Use a size such as 500K, 64MB or 1G."
+        )
+    return size
 
 
 @settings_options(_Options)
 def index(
     folder: Annotated[
-        Path,
+        str,
         typer.Argument(
             help="Folder of .md, .markdown, .txt, .html, .htm, .pdf and .docx documents, including "
             "its subfolders."
@@ -80,8 +126,12 @@ def index(
     from m3rag.cli.bars import IndexingBar
     from m3rag.index.sync import documents_in, sync
 
-    documents_in(folder)  # report an empty folder before the model is loaded
-    bars = IndexingBar(folder)
+    limits = settings.limits()
+    if not folder:
+        raise InputError("The folder is empty. Pass the folder with the documents.")
+    # Report a folder without documents before the model is loaded.
+    documents_in(folder, follow_links=settings.follow_links, limits=limits)
+    bars = IndexingBar(Path(folder))
     with (
         bars,
         opened(
@@ -100,6 +150,8 @@ def index(
                 loaded.tokenizer,
                 max_tokens=settings.max_tokens,
                 overlap=settings.overlap,
+                follow_links=settings.follow_links,
+                limits=limits,
                 progress=bars.report,
             )
         except KeyboardInterrupt:
@@ -110,8 +162,7 @@ def index(
             raise typer.Exit(130) from None
         total = kb.count()
     if as_json:
-        result = {"kb": str(to), "total": total, **asdict(changes)}
-        typer.echo(json.dumps(result, ensure_ascii=False))
+        print_json({"kb": str(to), "total": total, **asdict(changes)})
     else:
         _print_changes(changes, to, total)
     if changes.failed:
@@ -119,7 +170,7 @@ def index(
 
 
 def _print_changes(changes: Changes, to: str, total: int) -> None:
-    console = Console()
+    console = Terminal()
     counts = {
         "added": changes.added,
         "replaced": changes.replaced,
@@ -127,10 +178,8 @@ def _print_changes(changes: Changes, to: str, total: int) -> None:
         "removed": changes.removed,
     }
     summary = ", ".join(f"{len(ids)} {change}" for change, ids in counts.items() if ids)
-    console.print(
-        f"{summary or 'no changes'}; {changes.passages} passages stored, {total} in {to}.",
-        highlight=False,
-    )
-    for document, reason in changes.failed.items():
-        console.print(f"[bold red]not indexed:[/] {document}:", highlight=False, end=" ")
-        console.print(reason, markup=False, highlight=False)
+    console.say(f"{summary or 'no changes'}; {changes.passages} passages stored, {total} in {to}.")
+    for entry, reason in changes.skipped.items():
+        console.say(Text("skipped:", "bold yellow"), f" {entry}: {reason}")
+    for entry, reason in changes.failed.items():
+        console.say(Text("not indexed:", "bold red"), f" {entry}: {reason}")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from m3rag.cli.common import opened_stored
-from m3rag.cli.options import Filter, In, Json, parse_filters
+from m3rag.cli.options import Filter, In, Json, check_unicode, parse_filters
+from m3rag.cli.output import Terminal, print_json, shown
 from m3rag.errors import InputError
 
 
@@ -21,21 +20,23 @@ def info(kb: In, as_json: Json = False) -> None:
     with opened_stored(kb) as stored:
         found = service.info(stored)
     if as_json:
-        typer.echo(json.dumps({"kb": str(kb), **found.to_dict()}, ensure_ascii=False))
+        print_json({"kb": str(kb), **found.to_dict()})
         return
     manifest = found.manifest
-    console = Console(highlight=False)
-    console.print(
+    console = Terminal()
+    console.say(
         f"{kb}: {found.passages} passages of {len(found.documents)} documents, "
-        f"{(found.bytes or 0) / 1e6:.1f} MB\n"
+        f"{(found.bytes or 0) / 1e6:.1f} MB"
+    )
+    console.say(
         f"model {manifest.model} ({manifest.dim} dimensions, fingerprint {manifest.fingerprint}), "
         f"colbert {manifest.colbert}, made {manifest.created}"
     )
     for name, preset in found.presets.items():
-        console.print(f"weights {name}: {preset.learned_from}")
-    table = Table("document", "passages")
+        console.say(f"weights {name}: {preset.learned_from}")
+    table = Table(Column("document", overflow="fold"), "passages")
     for document, n in found.documents.items():
-        table.add_row(document, str(n))
+        table.add_row(shown(document), str(n))
     console.print(table)
 
 
@@ -57,11 +58,11 @@ def delete(
     where = parse_filters(filter_ or [])
     if not document and where is None:
         raise InputError("Specify what to delete: --document ID or --filter key=value.")
+    for name in document or ():
+        check_unicode("--document", name)
     with opened_stored(kb) as stored:
         result = service.delete(stored, documents=document or [], filter=where)
     if as_json:
-        typer.echo(json.dumps({"kb": str(kb), **result.to_dict()}))
+        print_json({"kb": str(kb), **result.to_dict()})
     else:
-        Console(highlight=False).print(
-            f"{result.deleted} passages deleted, {result.left} left in {kb}."
-        )
+        Terminal().say(f"{result.deleted} passages deleted, {result.left} left in {kb}.")

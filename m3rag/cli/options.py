@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, fields
 from pathlib import Path
@@ -12,12 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from m3rag.cli.visible import line
 from m3rag.errors import InputError
 from m3rag.index.settings import SearchSettings
+from m3rag.limits import shown
 
 if TYPE_CHECKING:
     from m3rag.scoring import Weights
 
+_BRIEF = 80  # characters of an argument that a message quotes
 DEFAULT_MODEL = "BAAI/bge-m3"
 
 In = Annotated[str, typer.Option("--in", help="Knowledge base folder.")]
@@ -116,21 +120,21 @@ def parse_filters(values: Sequence[str]) -> dict[str, Any] | None:
     """Return the values of `--filter` as one filter for `M3Index.search`.
 
     Raises:
-        InputError: A value is neither `key=value` nor a JSON object.
+        InputError: A value is neither `key=value` nor a JSON object, or is not valid Unicode.
     """
     if not values:
         return None
     parts = []
     for text in values:
+        check_unicode("--filter", text)
         if text.lstrip().startswith("{"):
-            try:
-                parts.append(json.loads(text))
-            except ValueError as error:
-                raise InputError(f"--filter {text!r} is not JSON: {error}.") from None
+            parts.append(_json_filter(text))
             continue
         key, sign, value = text.partition("=")
         if not (key and sign):
-            raise InputError(f"--filter {text!r} is neither key=value nor a JSON object.")
+            raise InputError(
+                f"--filter {shown(text, _BRIEF)} is neither key=value nor a JSON object."
+            )
         scalars = [_scalar(part) for part in value.split(",")]
         parts.append({key: scalars if len(scalars) > 1 else scalars[0]})
     return parts[0] if len(parts) == 1 else {"$and": parts}
@@ -148,7 +152,7 @@ def parse_weights_option(text: str) -> Weights:
         return tuple(float(part) for part in text.split("/"))
     except ValueError:
         raise InputError(
-            f"--weights {text!r} is neither a name nor numbers such as 1/0.3/1."
+            f"--weights {shown(text, _BRIEF)} is neither a name nor numbers such as 1/0.3/1."
         ) from None
 
 
@@ -157,9 +161,66 @@ def parse_list(text: str) -> list[str]:
     return [part for part in (part.strip() for part in text.split(",")) if part]
 
 
+def check_unicode(what: str, text: str) -> None:
+    """Check that an argument is text: the system hands over any bytes.
+
+    Raises:
+        InputError: It has bytes that are not UTF-8, or halves of characters.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{what} is not valid Unicode: {line(text[error.start])} at character "
+            f"{error.start + 1:,}. Pass it as UTF-8."
+        ) from None
+
+
+def _json_filter(text: str) -> dict[str, Any]:
+    """Return a filter that is given as a JSON object."""
+    try:
+        parsed: dict[str, Any] = _DECODER.decode(text)
+        unescaped = json.dumps(parsed, ensure_ascii=False)
+    except RecursionError:
+        raise InputError(
+            f"--filter {shown(text, _BRIEF)} is nested too deeply. Write it with fewer levels."
+        ) from None
+    except ValueError as error:
+        reason = "a number has too many digits" if "digits" in str(error) else str(error)
+        raise InputError(f"--filter {shown(text, _BRIEF)} is not JSON: {reason}.") from None
+    check_unicode("--filter", unescaped)
+    return parsed
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object, which must name each key once: Python would drop conditions."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {shown(twice, _BRIEF)} occurs twice")
+    return values
+
+
+def _not_a_number(text: str) -> float:
+    """Refuse NaN and infinity, which JSON does not have."""
+    raise ValueError(f"{text} is not a number in JSON")
+
+
+def _finite(text: str) -> float:
+    """Return a number, if it is in the range of a float."""
+    value = float(text)
+    return value if math.isfinite(value) else _not_a_number(shown(text, _BRIEF))
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_once, parse_constant=_not_a_number, parse_float=_finite
+)
+
+
 def _scalar(text: str) -> str | int | float | bool:
     try:
-        value = json.loads(text)
-    except ValueError:
+        value = _DECODER.decode(text)
+    except (ValueError, RecursionError):
         return text
     return value if isinstance(value, str | int | float | bool) else text

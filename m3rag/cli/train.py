@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import math
 import os
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from typer.core import TyperGroup
 
 from m3rag.cli.options import DEFAULT_MODEL, settings_options
+from m3rag.cli.output import Terminal, print_json
+from m3rag.cli.pages import check_file
+from m3rag.cli.reporting import parsing
 from m3rag.errors import InputError
 from m3rag.training.settings import TrainingSettings
 
@@ -73,8 +76,8 @@ def train(
     from m3rag.cli.bars import TrainingBar
 
     first = os.environ.get("RANK", "0") == "0"  # of the processes of `accelerate launch`
-    errors = Console(stderr=True, quiet=not first)
-    with TrainingBar(errors) as bar:
+    errors = Terminal(stderr=True, quiet=not first)
+    with TrainingBar(errors) as bar, parsing(f"The data ({', '.join(map(str, data))})"):
         try:
             progress = training.train(
                 data,
@@ -87,7 +90,7 @@ def train(
             )
         except KeyboardInterrupt:
             bar.stop()
-            errors.print(
+            errors.say(
                 f"Stopped. {to} holds the current model; run the same command again to resume."
             )
             raise typer.Exit(130) from None
@@ -151,30 +154,40 @@ def mine(
 
     Example: m3rag train mine --data pairs.jsonl --model tiny --range 2-50 --to mined.jsonl
     """
-    first, dash, last = settings.range.partition("-")
-    if not (dash and first.isdigit() and last.isdigit()):
-        raise InputError(f"--range must be two ranks such as 10-200, got {settings.range!r}.")
+    ranks = re.fullmatch("([0-9]{1,9})-([0-9]{1,9})", settings.range)
+    if not ranks:
+        raise InputError(f"--range must be two ranks such as 10-200, got {settings.range[:80]!r}.")
+    if settings.seed < 0:
+        raise InputError(f"--seed must be at least 0, got {settings.seed}.")
+    if settings.margin is not None and not math.isfinite(settings.margin):
+        raise InputError(f"--margin must be a finite number, got {settings.margin}.")
+    check_file(to)
     from m3rag import training
     from m3rag.cli.bars import counter
     from m3rag.model import M3Model
 
-    with counter("examples") as progress, M3Model.load(settings.model) as loaded:
+    names = ", ".join(map(str, [*data, *filter(None, [settings.corpus])]))
+    with (
+        counter("examples") as progress,
+        M3Model.load(settings.model) as loaded,
+        parsing(f"The data ({names})"),
+    ):
         mined = training.mine(
             data,
             to,
             model=loaded,
             corpus=settings.corpus,
             negatives=settings.negatives,
-            ranks=(int(first), int(last)),
+            ranks=(int(ranks[1]), int(ranks[2])),
             margin=settings.margin,
             scores=settings.scores,
             seed=settings.seed,
             progress=progress,
         )
     if as_json:
-        typer.echo(json.dumps({"file": str(to), **asdict(mined)}))
+        print_json({"file": str(to), **asdict(mined)})
         return
-    Console(highlight=False).print(
+    Terminal().say(
         f"{mined.negatives:,} negatives for {mined.examples:,} examples in {to}; "
         f"{mined.without:,} examples have none."
     )
@@ -193,12 +206,12 @@ def _print(to: Path, progress: TrainingProgress, *, as_json: bool) -> None:
             "losses": progress.losses,
             "scores": progress.scores,
         }
-        typer.echo(json.dumps(summary, ensure_ascii=False))
+        print_json(summary)
         return
-    console = Console(highlight=False)
-    console.print(
+    console = Terminal()
+    console.say(
         f"{progress.step} steps, {progress.queries:,} queries, {progress.seconds / 60:.1f} "
         f"minutes; loss {progress.losses['loss']:.3f}. The model is in {to}."
     )
     for name, value in progress.scores.items():
-        console.print(f"  {name}  {value:.3f}")
+        console.say(f"  {name}  {value:.3f}")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from m3rag.cli.common import opened
-from m3rag.cli.options import In, Json
+from m3rag.cli.options import In, Json, check_unicode
+from m3rag.cli.output import Terminal, print_json, shown
+from m3rag.cli.reporting import reading
 from m3rag.errors import InputError
 
 if TYPE_CHECKING:
@@ -51,7 +51,10 @@ def tune(
     from m3rag import tuning
     from m3rag.index.presets import check_name
 
+    check_unicode("--name", name)
     check_name(name)
+    if not 0 <= precision <= 1:
+        raise InputError(f"--precision must be between 0 and 1, got {precision}.")
     if (source is None) == (pseudo is None):
         raise InputError("Specify either labelled questions or --pseudo headings.")
     with opened(kb) as (index, _):
@@ -71,28 +74,28 @@ def tune(
         facts = {"kb": kb, "set": scores.set, "kind": kind, "level": scores.level}
         result = {"name": name, "saved": saved, **learned.to_dict(), "preset": asdict(preset)}
         calibrated = {"threshold": None if threshold is None else threshold.to_dict()}
-        typer.echo(json.dumps(facts | result | calibrated, ensure_ascii=False))
+        print_json(facts | result | calibrated)
         return
-    console = Console(highlight=False)
-    console.print(f"{learned.questions:,} {kind} of {scores.set}")
+    console = Terminal()
+    console.say(f"{learned.questions:,} {kind} of {scores.set}")
     _print(console, learned, threshold)
     if saved:
-        console.print(f"Saved. Use it: m3rag ask … --in {kb} --weights {name}")
+        console.say(f"Saved. Use it: m3rag ask … --in {kb} --weights {name}")
     else:
-        console.print("Nothing was saved" + (" (--dry-run)." if useful else "."))
+        console.say("Nothing was saved" + (" (--dry-run)." if useful else "."))
 
 
-def _print(console: Console, tuning: Tuning, threshold: Threshold | None) -> None:
+def _print(console: Terminal, tuning: Tuning, threshold: Threshold | None) -> None:
     if tuning.held_out:
         console.print(_table(tuning))
-    console.print(tuning.reason)
+    console.say(tuning.reason)
     if threshold is None:
-        console.print("Pseudo-questions are not real questions: evaluate with real ones.")
+        console.say("Pseudo-questions are not real questions: evaluate with real ones.")
         return
-    console.print(threshold.reason)
+    console.say(threshold.reason)
     if threshold.min_score is not None:
         precision = "none" if threshold.precision is None else f"{threshold.precision:.3f}"
-        console.print(
+        console.say(
             f"Precision {precision} (target {threshold.wanted:g}), "
             f"coverage {threshold.coverage:.3f}."
         )
@@ -104,7 +107,9 @@ def _scores(index: M3Index, source: str | None, pseudo: str | None) -> Scores:
 
     with stage_bars() as progress:
         if source is not None:
-            return index_scores(index, read_labelled(source), progress=progress)
+            with reading(source):
+                labelled = read_labelled(source)
+            return index_scores(index, labelled, progress=progress)
         without, labelled = pseudo_questions(index, pseudo or "headings", progress=progress)
         return index_scores(without, labelled, progress=progress)
 
@@ -121,7 +126,7 @@ def _table(tuning: Tuning) -> Table:
     for name, row in tuning.held_out.items():
         interval = f"{row.low:+.3f} to {row.high:+.3f}"
         values = f"{row.ndcg:.3f}", f"{row.gain:+.3f}", interval
-        table.add_row(name, _numbers(row.preset), *values)
+        table.add_row(shown(name), _numbers(row.preset), *values)
     return table
 
 

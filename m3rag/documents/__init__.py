@@ -11,12 +11,14 @@ from m3rag.documents.document import (
     passage_to_dict,
 )
 from m3rag.documents.reading import find, read
+from m3rag.documents.scanning import Listing, scan
 from m3rag.documents.sentences import sentences
 from m3rag.documents.splitting import split
 
 __all__ = [
     "Document",
     "Heading",
+    "Listing",
     "Metadata",
     "Passage",
     "as_passage",
@@ -25,6 +27,7 @@ __all__ = [
     "passage_from_dict",
     "passage_to_dict",
     "read",
+    "scan",
     "sentences",
     "split",
 ]

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from m3rag.errors import InputError
+from m3rag.limits import DEFAULT_LIMITS, Limits, check_text, shown
 
 Scalar = str | int | float | bool | None
 Metadata = Mapping[str, Scalar | list[str] | list[int] | list[float]]
+
+_CONTAINERS = (list, tuple, dict)
+_JSON = (
+    " Text must be Unicode, and metadata must be JSON: strings, finite numbers, booleans, None, "
+    "lists, and dicts with string keys."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +65,8 @@ class Passage:
         id: The identifier, unique in an index; adding a passage with the same id replaces it.
         text: The text that is encoded. If the passage comes from a document, this is exactly
             `document.text[start:end]`.
-        metadata: JSON values that filters can test.
+        metadata: JSON values that filters can test. An index returns tuples as lists. Filters
+            compare numbers as 64-bit floats, although larger integers are stored exactly.
         document_id: The id of the document that the passage comes from, if any.
         start: The position of its first character in the document.
         end: The position after its last character.
@@ -74,10 +83,11 @@ class Passage:
 
     def __post_init__(self) -> None:
         if not isinstance(self.id, str) or not self.id:
-            raise InputError(f"A passage's id must be a non-empty string, got {self.id!r}.")
+            raise InputError(f"A passage's id must be a non-empty string, got {shown(self.id)}.")
         if not isinstance(self.text, str):
             raise InputError(
-                f"The text of passage {self.id!r} must be a string, got {type(self.text).__name__}."
+                f"The text of passage {shown(self.id)} must be a string, got "
+                f"{type(self.text).__name__}."
             )
 
     @property
@@ -86,8 +96,11 @@ class Passage:
         return " › ".join([self.document_id or self.id, *self.headings])
 
 
-def as_passage(passage: object) -> Passage:
-    """Return a passage unchanged, or make one from a string, with an id derived from the text.
+def as_passage(passage: object, limits: Limits = DEFAULT_LIMITS) -> Passage:
+    """Return a checked copy of a passage, or make one from a string.
+
+    The id of a string is derived from it. The copy shares no list or dict with the original, and
+    its metadata is what JSON returns: tuples become lists. So all stores return the same.
 
     Raises:
         InputError: The argument is neither a passage nor a string, or it cannot be stored.
@@ -97,27 +110,61 @@ def as_passage(passage: object) -> Passage:
         passage = Passage(id=digest.hexdigest(), text=passage)
     if not isinstance(passage, Passage):
         raise InputError(f"A passage must be a Passage or a string, got {type(passage).__name__}.")
-    check_passage(passage)
-    return passage
+    metadata = _checked(passage, limits)
+    name = passage.document_id
+    return replace(
+        passage,
+        id=_plain(passage.id),
+        text=_plain(passage.text),
+        metadata=metadata,
+        document_id=None if name is None else _plain(name),
+        headings=tuple(map(_plain, passage.headings)),
+    )
 
 
-def check_passage(passage: Passage) -> None:
-    """Check that a passage survives a round trip through JSON unchanged.
+def check_passage(passage: Passage, limits: Limits = DEFAULT_LIMITS) -> None:
+    """Check that every store can keep a passage and return it unchanged, but for tuples.
 
     Raises:
-        InputError: The text is not Unicode or the metadata is not JSON; the message names the
-            passage.
+        InputError: A string is not Unicode, the metadata is not JSON, a field has another type, or
+            something is larger than the limits; the message names the passage.
+    """
+    _checked(passage, limits)
+
+
+def _checked(passage: Passage, limits: Limits) -> dict[str, Any]:
+    """Check a passage and return a copy of its metadata.
+
+    Raises:
+        InputError: As for `check_passage`.
     """
     try:
-        texts = (passage.id, passage.text, passage.document_id, *passage.headings)
-        json.dumps([texts, passage.metadata], allow_nan=False, ensure_ascii=False).encode()
-        _check_keys(passage.metadata)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"Passage {passage.id!r} cannot be stored: {error}. Text must be Unicode, and metadata "
-            "must be JSON: strings, finite numbers, booleans, None, lists, and dicts with string "
-            "keys."
-        ) from None
+        _check_fields(passage, limits)
+        return _checked_metadata(passage.metadata, limits)
+    except InputError as error:
+        raise InputError(f"Passage {shown(passage.id)} cannot be stored: {error}") from None
+
+
+def _check_fields(passage: Passage, limits: Limits) -> None:
+    check_text("its id", passage.id, limits.id_characters, "id_characters")
+    check_text("its text", passage.text, limits.text_characters, "text_characters")
+    document = passage.document_id
+    if document is not None:
+        if not isinstance(document, str):
+            raise InputError(f"its document_id must be a string or None, got {shown(document)}.")
+        check_text("its document_id", document, limits.id_characters, "id_characters")
+    for name, place in (("start", passage.start), ("end", passage.end)):
+        if place is not None and (type(place) is not int or not 0 <= place < 1 << 63):
+            raise InputError(
+                f"its {name} must be None or an integer from 0 to 2**63 - 1, got {shown(place)}."
+            )
+    headings = passage.headings
+    if not isinstance(headings, tuple | list) or not all(isinstance(h, str) for h in headings):
+        raise InputError(f"its headings must be a tuple of strings, got {shown(headings)}.")
+    left = limits.metadata_bytes
+    for heading in headings:
+        check_text("one of its headings", heading, left, "metadata_bytes")
+        left -= len(heading)
 
 
 def passage_to_dict(passage: Passage) -> dict[str, Any]:
@@ -138,12 +185,103 @@ def passage_from_dict(values: dict[str, Any]) -> Passage:
     return Passage(**{**values, "headings": tuple(values["headings"])})
 
 
-def _check_keys(value: object) -> None:
-    """Reject dict keys that JSON would silently turn into strings."""
-    if isinstance(value, dict):
-        if not all(isinstance(key, str) for key in value):
-            raise ValueError("a key in its metadata is not a string")
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        for part in value:
-            _check_keys(part)
+def _checked_metadata(metadata: object, limits: Limits) -> dict[str, Any]:
+    """Return a copy of metadata as JSON values, with lists for tuples.
+
+    It does not recurse and stops as soon as a limit is reached. So metadata that contain
+    themselves, or the same list many times, are refused like others that are too deep or too large.
+    """
+    if not isinstance(metadata, Mapping):
+        raise InputError(f"its metadata must be a dict, got {shown(metadata)}.{_JSON}")
+    copy: dict[str, Any] = {}
+    size = 0
+    todo: list[tuple[Any, Any, tuple[object, ...]]] = [(metadata, copy, ())]
+    while todo:
+        source, target, path = todo.pop()
+        size += 2 * len(source) + 2
+        if size > limits.metadata_bytes:
+            raise _too_large(f"more than {limits.metadata_bytes:,}", limits)
+        is_list = type(target) is list
+        for key, value in enumerate(source) if is_list else list(source.items()):
+            part: Any = value
+            if not is_list:
+                size += _key_size(key, path, limits)
+            if type(value) in _CONTAINERS:
+                if len(path) == limits.metadata_depth:
+                    raise InputError(
+                        f"its {_place((*path, key))} is nested more than {len(path)} deep "
+                        "(Limits.metadata_depth). Flatten it."
+                    )
+                part = {} if type(value) is dict else []
+                todo.append((value, part, (*path, key)))
+            else:
+                size += _scalar_size(value, key, path)
+            if is_list:
+                target.append(part)
+            else:
+                target[key] = part
+    if 6 * size > limits.metadata_bytes:  # an escaped character takes up to six bytes
+        exact = len(json.dumps(copy, ensure_ascii=False).encode())
+        if exact > limits.metadata_bytes:
+            raise _too_large(f"{exact:,}", limits)
+    return copy
+
+
+def _key_size(key: object, path: tuple[object, ...], limits: Limits) -> int:
+    if type(key) is not str:
+        raise InputError(
+            f"a key in its metadata is not a string, but {shown(key, 80)} of type {_kind(key)}, "
+            f"in {_place(path)}.{_JSON}"
+        )
+    if len(key) > limits.key_characters or not key.isascii():
+        what = f"a key in its {_place(path)}"
+        check_text(what, key, limits.key_characters, "key_characters")
+    return len(key)
+
+
+def _scalar_size(value: object, key: object, path: tuple[object, ...]) -> int:
+    """Return about how many bytes a value takes as JSON, if it is no list or dict.
+
+    Raises:
+        InputError: JSON has no such type, or the value is not a finite number.
+    """
+    if type(value) is str:
+        if not value.isascii():
+            check_text(f"its {_place((*path, key))}", value, len(value), "metadata_bytes")
+        return len(value)
+    if value is None or type(value) is bool:
+        return 4
+    if type(value) is int or type(value) is float:
+        if not -sys.float_info.max <= value <= sys.float_info.max:
+            raise InputError(
+                f"its {_place((*path, key))} is {shown(value)}, but numbers must be finite and at "
+                f"most 1.8e308.{_JSON}"
+            )
+        return 20 if isinstance(value, float) else 3 + value.bit_length() // 3
+    raise InputError(
+        f"its {_place((*path, key))} is of type {_kind(value)}: {shown(value, 80)}. Convert "
+        f"it.{_JSON}"
+    )
+
+
+def _too_large(size: str, limits: Limits) -> InputError:
+    return InputError(
+        f"its metadata takes {size} bytes as JSON, and the limit is {limits.metadata_bytes:,} "
+        "(Limits.metadata_bytes). Put long texts into passages."
+    )
+
+
+def _plain(text: str) -> str:
+    """Return a string without its subclass, such as that of an enum or of numpy."""
+    return text if type(text) is str else str.__str__(text)
+
+
+def _place(path: tuple[object, ...]) -> str:
+    """Return the place of a value in metadata, such as `metadata['tags'][0]`."""
+    text = "".join(f"[{shown(key, 40)}]" for key in path[:4])
+    return f"metadata{text}{'…' if len(path) > 4 else ''}"
+
+
+def _kind(value: object) -> str:
+    kind = type(value)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"

@@ -9,19 +9,18 @@ Spans count characters of the document's `text`, without the title.
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from m3rag import files
 from m3rag.errors import InputError
 from m3rag.evaluation.dataset import UNDETERMINED, CorpusDocument, Qrels, Query
+from m3rag.limits import shown
 
 _ENDINGS = ("", ".zst", ".gz")
 _QRELS = ("qrels.tsv", "qrels/test.tsv")
+_LARGEST_GRADE = 1_000_000
 
 
 def read(folder: Path) -> tuple[list[CorpusDocument], list[Query], Qrels]:
@@ -36,7 +35,7 @@ def read(folder: Path) -> tuple[list[CorpusDocument], list[Query], Qrels]:
     offsets: dict[str, int] = {}
     corpus = []
     for path, line, row in rows(_find(folder, "corpus.jsonl")):
-        title = str(row.get("title") or "")
+        title = _optional(path, line, row, "title")
         head = f"{title}\n\n" if title else ""
         name, text, language, subset = _fields(path, line, row)
         offsets[name] = len(head)
@@ -74,16 +73,18 @@ def _find(folder: Path, *names: str) -> Path:
     )
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[TextIO]:
-    """Open a text file for reading; decompress it if its name ends in .gz or .zst.
+def text_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the number and the text of each line; decompresses files that end in .gz or .zst.
 
     Raises:
-        InputError: The file is damaged or not UTF-8.
+        InputError: The file is damaged or not UTF-8, or a line is longer than the limit.
         MissingExtraError: The file ends in .zst, and the library that reads it is not installed.
     """
-    with files.opened(path, extra="evaluate") as file:
-        yield io.TextIOWrapper(file, encoding="utf-8")
+    for number, line in enumerate(files.lines(path, extra="evaluate"), 1):
+        try:
+            yield number, line.decode()
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}, line {number} cannot be read: {error}.") from None
 
 
 def rows(path: Path) -> Iterator[tuple[Path, int, Mapping[str, Any]]]:
@@ -92,17 +93,16 @@ def rows(path: Path) -> Iterator[tuple[Path, int, Mapping[str, Any]]]:
     Raises:
         InputError: A line is not a JSON object.
     """
-    with opened(path) as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise InputError(f"{path}, line {number} is not JSON: {error}.") from None
-            if not isinstance(row, dict):
-                raise InputError(f"{path}, line {number} is not a JSON object.")
-            yield path, number, row
+    for number, line in text_lines(path):
+        if not line.strip():
+            continue
+        try:
+            row = files.json_value(line)
+        except InputError as error:
+            raise InputError(f"{path}, line {number} is not JSON: {error}.") from None
+        if not isinstance(row, dict):
+            raise InputError(f"{path}, line {number} is not a JSON object.")
+        yield path, number, row
 
 
 def _fields(path: Path, line: int, row: Mapping[str, Any]) -> tuple[str, str, str, str]:
@@ -113,23 +113,39 @@ def _fields(path: Path, line: int, row: Mapping[str, Any]) -> tuple[str, str, st
     return (
         row["_id"],
         row["text"],
-        str(row.get("lang") or UNDETERMINED),
-        str(row.get("set") or ""),
+        _optional(path, line, row, "lang") or UNDETERMINED,
+        _optional(path, line, row, "set"),
     )
+
+
+def _optional(path: Path, line: int, row: Mapping[str, Any], name: str) -> str:
+    """Return a field as a string; "" if it is missing, null, or empty."""
+    value = row.get(name)
+    if isinstance(value, list | dict) and value:
+        raise InputError(f"{path}, line {line}: {name!r} must be a string, got {shown(value)}.")
+    return str(value or "")
 
 
 def _spans(
     path: Path, line: int, row: Mapping[str, Any], offsets: Mapping[str, int]
 ) -> dict[str, tuple[int, int]]:
     """Return a query's spans, shifted by the length of each document's title."""
+    given = row.get("spans") or {}
+    if not isinstance(given, dict):
+        raise InputError(
+            f"{path}, line {line}: 'spans' must be an object of document ids and [start, end], got "
+            f"{shown(given)}."
+        )
     spans = {}
-    for document, span in (row.get("spans") or {}).items():
+    for document, span in given.items():
         try:
-            start, end = (int(position) for position in span)
+            start, end = span
+            if type(start) is not int or type(end) is not int or not 0 <= start <= end < 1 << 53:
+                raise ValueError
         except (TypeError, ValueError):
             raise InputError(
-                f"{path}, line {line}: the span of the document {document!r} must be "
-                f"[start, end], got {span!r}."
+                f"{path}, line {line}: the span of the document {shown(document)} must be "
+                f"[start, end], got {shown(span)}."
             ) from None
         offset = offsets.get(document, 0)
         spans[document] = (start + offset, end + offset)
@@ -138,17 +154,18 @@ def _spans(
 
 def _qrels(path: Path) -> Qrels:
     grades: dict[str, dict[str, int]] = {}
-    with opened(path) as file:
-        for number, line in enumerate(file, 1):
-            cells = line.rstrip("\r\n").split("\t")
-            if (number == 1 and cells[-1] == "score") or not line.strip():
-                continue
-            try:
-                query, document, grade = cells
-                grades.setdefault(query, {})[document] = int(grade)
-            except ValueError:
-                raise InputError(
-                    f"{path}, line {number} must be query-id, corpus-id and an integer score, "
-                    f"separated by tabs, got {line.strip()!r}."
-                ) from None
+    for number, line in text_lines(path):
+        cells = line.rstrip("\r\n").split("\t")
+        if (number == 1 and cells[-1] == "score") or not line.strip():
+            continue
+        try:
+            query, document, grade = cells
+            if abs(value := int(grade)) > _LARGEST_GRADE:
+                raise ValueError
+        except ValueError:
+            raise InputError(
+                f"{path}, line {number} must be query-id, corpus-id and an integer score of at "
+                f"most {_LARGEST_GRADE:,}, separated by tabs, got {shown(line.strip())}."
+            ) from None
+        grades.setdefault(query, {})[document] = value
     return grades

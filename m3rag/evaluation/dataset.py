@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from m3rag.errors import InputError
+from m3rag.limits import shown
 
 UNDETERMINED = "und"  # BCP 47's code for a language that is not known
 Qrels = Mapping[str, Mapping[str, int]]
@@ -92,9 +93,9 @@ class RetrievalSet:
 
     def __post_init__(self) -> None:
         if not self.corpus:
-            raise InputError(f"The set {self.name!r} has no documents.")
+            raise InputError(f"The set {shown(self.name)} has no documents.")
         if not self.queries:
-            raise InputError(f"The set {self.name!r} has no queries.")
+            raise InputError(f"The set {shown(self.name)} has no queries.")
         _check_unique(self.name, "document", (document.id for document in self.corpus))
         _check_unique(self.name, "query", (query.id for query in self.queries))
         queries = {query.id for query in self.queries}
@@ -106,8 +107,8 @@ class RetrievalSet:
         _check_known(self.name, "spans", "documents", spans, documents)
         if not any(grade > 0 for grades in self.qrels.values() for grade in grades.values()):
             raise InputError(
-                f"The qrels of the set {self.name!r} contain no relevant document: at least one "
-                "grade must be above 0."
+                f"The qrels of the set {shown(self.name)} contain no relevant document: at least "
+                "one grade must be above 0."
             )
 
     @property
@@ -125,9 +126,9 @@ class RetrievalSet:
         Raises:
             InputError: `every` is below 1.
         """
-        if every < 1:
+        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
             raise InputError(
-                f"`every` must be at least 1, got {every}. Use 1 to keep all questions."
+                f"`every` must be at least 1, got {shown(every)}. Use 1 to keep all questions."
             )
         if every == 1:
             return self
@@ -142,17 +143,17 @@ def _check_unique(name: str, what: str, ids: Iterable[str]) -> None:
     duplicates = [key for key, n in Counter(ids).items() if n > 1]
     if duplicates:
         raise InputError(
-            f"The set {name!r} has duplicate {what} ids ({len(duplicates):,}); the first is "
-            f"{duplicates[0]!r}."
+            f"The set {shown(name)} has duplicate {what} ids ({len(duplicates):,}); the first is "
+            f"{shown(duplicates[0])}."
         )
 
 
 def _check_known(
     name: str, where: str, what: str, ids: Iterable[str], known: Iterable[str]
 ) -> None:
-    unknown = sorted(set(ids).difference(known))
+    unknown = sorted(set(ids).difference(known), key=str)
     if unknown:
         raise InputError(
-            f"The {where} of the set {name!r} name {len(unknown):,} unknown {what}; the first is "
-            f"{unknown[0]!r}. Check that the files belong together."
+            f"The {where} of the set {shown(name)} name {len(unknown):,} unknown {what}; the first "
+            f"is {shown(unknown[0])}. Check that the files belong together."
         )

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 
 from m3rag.evaluation.report import CURVE, Difference, Report
+from m3rag.explanation.markup import POLICY, html_text
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem;
@@ -38,7 +38,7 @@ def page(report: Report, differences: Differences | None = None) -> str:
         report: The report.
         differences: The result of `Report.compare`, to show a comparison too.
     """
-    title = f"{escape(report.set)}, {escape(report.model)}, {report.level} level"
+    title = f"{html_text(report.set)}, {html_text(report.model)}, {report.level} level"
     parts = [
         f"<h1>{title}</h1>",
         f"<p>{len(report.keys):,} rankings in {len(report.cells)} cells. A cell is one subset and "
@@ -53,10 +53,11 @@ def page(report: Report, differences: Differences | None = None) -> str:
     if len(report.overlap) > 0:
         parts += ["<h2>Top 10 in common</h2>", _overlap(report)]
     if len(report.pairs) > 1:
-        parts += [f"<h2>{escape(report.metrics[0])} by pair of languages</h2>", _heat(report)]
+        parts += [f"<h2>{html_text(report.metrics[0])} by pair of languages</h2>", _heat(report)]
     body = "\n".join(parts)
     return (
-        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{title}</title>\n'
+        f'<!doctype html>\n<html lang="en"><meta charset="utf-8">{POLICY}'
+        f"<title>{title}</title>\n"
         f"<style>{_STYLE}</style>\n{body}\n</html>\n"
     )
 
@@ -66,7 +67,7 @@ def _means(report: Report) -> str:
     intervals = report.intervals
     rows = []
     for name, row in report.channels.items():
-        cells = [escape(name)]
+        cells = [html_text(name)]
         for metric in report.metrics:
             low, high = intervals[name][metric]
             cells.append(f"{row[metric]:.3f} <small>{low:.3f}–{high:.3f}</small>")
@@ -87,7 +88,7 @@ def _differences(differences: Differences) -> str:
             f"{d.mean:+.3f} <small>{d.low:+.3f} to {d.high:+.3f}, p = {d.p:.3f}</small>"
             for d in row.values()
         ]
-        rows.append([f"<td>{cell}</td>" for cell in (escape(name), *cells)])
+        rows.append([f"<td>{cell}</td>" for cell in (html_text(name), *cells)])
     return _table(["", *metrics], rows)
 
 
@@ -95,7 +96,7 @@ def _overlap(report: Report) -> str:
     names = list(report.values)
     shares = {**report.overlap, **{(b, a): x for (a, b), x in report.overlap.items()}}
     rows = [
-        [f"<td>{escape(a)}</td>", *(_shaded(1.0 if a == b else shares[a, b]) for b in names)]
+        [f"<td>{html_text(a)}</td>", *(_shaded(1.0 if a == b else shares[a, b]) for b in names)]
         for a in names
     ]
     return _table(["", *names], rows)
@@ -112,11 +113,11 @@ def _heat(report: Report) -> str:
         for query in query_languages:
             tables = [pairs.get(f"{query}-{document}") for document in document_languages]
             cells = [_shaded(table[name][metric]) if table else "<td></td>" for table in tables]
-            rows.append([f"<td>{escape(query)}</td>", *cells])
+            rows.append([f"<td>{html_text(query)}</td>", *cells])
         state = " open" if number == 0 else ""
         head = ["query ↓ document →", *document_languages]
         maps.append(
-            f"<details{state}><summary>{escape(name)}</summary>{_table(head, rows)}</details>"
+            f"<details{state}><summary>{html_text(name)}</summary>{_table(head, rows)}</details>"
         )
     return "\n".join(maps)
 
@@ -139,7 +140,7 @@ def _curve(report: Report) -> str:
                      'stroke-width="2"/>')  # fmt: skip
         parts.append(f'<line x1="{_WIDTH + 15}" x2="{_WIDTH + 35}" y1="{y}" y2="{y}" '
                      f'stroke="{colour}" stroke-width="2"/>')  # fmt: skip
-        parts.append(f'<text x="{_WIDTH + 42}" y="{y + 4}">{escape(name)}</text>')
+        parts.append(f'<text x="{_WIDTH + 42}" y="{y + 4}">{html_text(name)}</text>')
     height = max(_HEIGHT, 20 + 18 * len(report.curve))
     return (
         f'<svg viewBox="0 0 {_WIDTH + 180} {height}" width="{_WIDTH + 180}" role="img" '
@@ -165,6 +166,6 @@ def _shaded(share: float) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+    top = "".join(f"<th>{html_text(cell)}</th>" for cell in head)
     body = "\n".join(f"<tr>{''.join(row)}</tr>" for row in rows)
     return f"<table><thead><tr>{top}</tr></thead>\n<tbody>{body}</tbody></table>"

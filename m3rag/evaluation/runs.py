@@ -6,19 +6,21 @@ slice only, so reading the file with the same set and pairs gives the same ranki
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import numpy as np
 
 from m3rag.errors import InputError
-from m3rag.evaluation.beir import opened
+from m3rag.evaluation.beir import text_lines
 from m3rag.evaluation.dataset import RetrievalSet
 from m3rag.evaluation.evaluator import named_systems
 from m3rag.evaluation.matrices import Scores, SliceScores
 from m3rag.evaluation.metrics import top
 from m3rag.evaluation.slices import Level, Pairs, Slice, cut
+from m3rag.files import written
+from m3rag.limits import shown
 from m3rag.scoring import Weights
 from m3rag.scoring.fusion import Floats
 
@@ -26,6 +28,7 @@ Run = dict[str, dict[str, float]]
 """Query id -> document or passage id -> score."""
 
 DEPTH = 100
+_LARGEST_SCORE = float(np.finfo(np.float32).max)
 
 
 def write_runs(
@@ -49,23 +52,33 @@ def write_runs(
         The paths of the files.
 
     Raises:
-        InputError: A fusion needs a channel that was not scored.
+        InputError: A fusion needs a channel that was not scored, or an id has white space.
+        StorageError: A file cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
+    paths = []
     for name, system in named_systems(scores.channels, weights, scores.presets).items():
         path = folder / f"{name.replace('/', '_')}.trec"
-        with path.open("w", encoding="utf-8") as file:
-            for scored in scores.slices:
-                ranked = scored.ranked(system)
-                for query, row, columns in zip(
-                    scored.slice.queries, ranked, top(ranked, depth), strict=True
-                ):
-                    for rank, column in enumerate(columns[columns >= 0], 1):
-                        unit, value = scored.slice.units[column], row[column]
-                        file.write(f"{query.id} Q0 {unit} {rank} {value:.9g} {name}\n")
-        written.append(path)
-    return written
+        with written(path, extra="evaluate") as file:
+            for line in _lines(scores, system, name, depth):
+                file.write(line.encode())
+        paths.append(path)
+    return paths
+
+
+def _lines(scores: Scores, system: Weights, name: str, depth: int) -> Iterator[str]:
+    for scored in scores.slices:
+        ranked = scored.ranked(system)
+        for query, row, columns in zip(
+            scored.slice.queries, ranked, top(ranked, depth), strict=True
+        ):
+            for rank, column in enumerate(columns[columns >= 0], 1):
+                unit, value = scored.slice.units[column], row[column]
+                if len(f"{query.id} {unit} .".split()) != 3:
+                    raise InputError(
+                        f"The ids {shown(query.id)} and {shown(unit)} cannot be written to a run "
+                        "file, which separates them by spaces. Rename them."
+                    )
+                yield f"{query.id} Q0 {unit} {rank} {value:.9g} {name}\n"
 
 
 def read_run(path: Path) -> tuple[str, Run]:
@@ -79,16 +92,18 @@ def read_run(path: Path) -> tuple[str, Run]:
         raise InputError(f"There is no run file {path}.")
     run: Run = {}
     tag = ""
-    with opened(path) as file:
-        for number, line in enumerate(file, 1):
-            try:
-                query, _, unit, _, value, tag = line.split()
-                run.setdefault(query, {})[unit] = float(value)
-            except ValueError:
-                raise InputError(
-                    f"{path}, line {number} must have the form `query Q0 document rank score tag`, "
-                    f"got {line.strip()[:80]!r}."
-                ) from None
+    for number, line in text_lines(path):
+        try:
+            query, _, unit, _, value, tag = line.split()
+            score = float(value)
+            if not abs(score) <= _LARGEST_SCORE:  # NaN is not
+                raise ValueError
+        except ValueError:
+            raise InputError(
+                f"{path}, line {number} must have the form `query Q0 document rank score tag`, "
+                f"with a finite score, got {shown(line.strip(), 80)}."
+            ) from None
+        run.setdefault(query, {})[unit] = score
     if not run:
         raise InputError(f"The run file {path} is empty.")
     return tag, run
@@ -135,9 +150,9 @@ def score_run(
 def _check(name: str, what: str, unknown: AbstractSet[str]) -> None:
     if unknown:
         raise InputError(
-            f"The run {name!r} names {len(unknown):,} {what} that the set does not have, such as "
-            f"{min(unknown)!r}. Check that the run belongs to this set and that its documents were "
-            "split in the same way."
+            f"The run {shown(name)} names {len(unknown):,} {what} that the set does not have, such "
+            f"as {shown(min(unknown))}. Check that the run belongs to this set and that its "
+            "documents were split in the same way."
         )
 
 

@@ -12,6 +12,7 @@ from m3rag.errors import InputError
 from m3rag.evaluation import beir
 from m3rag.evaluation.dataset import UNDETERMINED, CorpusDocument, Qrels, Query, RetrievalSet
 from m3rag.extras import require
+from m3rag.limits import brief, shown
 
 
 def read_set(source: str | Path) -> RetrievalSet:
@@ -26,13 +27,19 @@ def read_set(source: str | Path) -> RetrievalSet:
             belong together.
         MissingExtraError: The library that reads `source` is not installed.
     """
-    folder = Path(source).expanduser()
-    if folder.is_dir():
+    if not isinstance(source, str | Path):
+        raise InputError(f"A retrieval set is a folder or an id, got {shown(source)}.")
+    try:
+        folder = Path(source).expanduser()
+        is_folder = folder.is_dir()
+    except (OSError, RuntimeError, ValueError) as error:  # a name that is too long, no home, …
+        raise InputError(f"{shown(str(source))} cannot be read: {brief(error)}.") from None
+    if is_folder:
         return RetrievalSet(folder.resolve().name, *beir.read(folder))
     if isinstance(source, str) and _known(source):
         return RetrievalSet(source, *_read(source))
     raise InputError(
-        f"There is no folder {str(source)!r}, and no data set of ir_datasets has this id. "
+        f"There is no folder {shown(str(source))}, and no data set of ir_datasets has this id. "
         "A retrieval set is a folder with corpus.jsonl, queries.jsonl and qrels.tsv."
     )
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
-from html import escape
 from itertools import chain, pairwise
 from typing import Any
 
 from m3rag.documents import Passage, passage_to_dict
+from m3rag.explanation.markup import POLICY, html_text
 from m3rag.explanation.parts import (
     Alignment,
     Channel,
@@ -40,6 +40,7 @@ _PAGE = """<!doctype html>
 <html>
 <head>
 <meta charset="utf-8">
+{policy}
 <meta name="color-scheme" content="light dark">
 <title>{title}</title>
 <style>body {{font-family: system-ui, sans-serif; max-width: 50em; margin: 2em auto}}</style>
@@ -103,8 +104,8 @@ class _Mark:
 
 def page(explanations: Sequence[Explanation]) -> str:
     """Return an HTML file that shows explanations one below the other."""
-    title = escape(explanations[0].query) if explanations else "m3rag"
-    return _PAGE.format(title=title, body="\n".join(map(fragment, explanations)))
+    title = html_text(explanations[0].query) if explanations else "m3rag"
+    return _PAGE.format(policy=POLICY, title=title, body="\n".join(map(fragment, explanations)))
 
 
 def fragment(why: Explanation) -> str:
@@ -120,7 +121,7 @@ def fragment(why: Explanation) -> str:
         [
             f'<div class="m3rag"><style>{_STYLE}</style>',
             f'<div class="query" dir="auto">{query}</div>',
-            f'<div class="place" dir="auto">{escape(passage.place)}</div>',
+            f'<div class="place" dir="auto">{html_text(passage.place)}</div>',
             _channels(why),
             f'<div class="text" dir="auto">{text}</div>',
             _folded(f"{len(why.matched)} matched tokens", *_matched(why)),
@@ -155,12 +156,12 @@ def _marked(text: str, marks: Sequence[_Mark], best: tuple[int, int] = (0, 0)) -
     edges = chain((0, len(text)), best, *((mark.start, mark.end) for mark in marks))
     parts = []
     for start, end in pairwise(sorted(set(edges))):
-        part = escape(text[start:end])
+        part = html_text(text[start:end])
         covering = [mark for mark in marks if mark.start <= start and end <= mark.end]
         if covering:
             mark = max(covering, key=lambda mark: (mark.counts, mark.strength))
             part = (
-                f'<mark{" class=counts" if mark.counts else ""} title="{escape(mark.title)}" '
+                f'<mark{" class=counts" if mark.counts else ""} title="{html_text(mark.title)}" '
                 f'style="--strength: {mark.strength:.2f}">{part}</mark>'
             )
         inside = best[0] <= start and end <= best[1]
@@ -210,7 +211,7 @@ def _shown(token: Token) -> str:
 
 
 def _bdi(text: str) -> str:
-    return f"<bdi>{escape(text)}</bdi>"
+    return f"<bdi>{html_text(text)}</bdi>"
 
 
 def _folded(title: str, head: list[str], rows: list[list[str]]) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence, Sized
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -11,9 +11,11 @@ import numpy as np
 from m3rag.documents import Passage, as_passage
 from m3rag.encoder import Model
 from m3rag.errors import InputError
+from m3rag.limits import DEFAULT_LIMITS, Limits, check_count, shown
 from m3rag.progress import Progress, counting
 from m3rag.scoring import BM25, Analyzer
 from m3rag.stores.base import Points
+from m3rag.threads import Task
 
 STAGE = "adding passages"
 
@@ -25,29 +27,38 @@ def add_passages(
     write: Callable[[Points], None],
     batch: int,
     progress: Progress | None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> list[str]:
     """Encode and write all passages, and return the id of each.
+
+    If it is interrupted, the batch that is being written is still written completely. A call that
+    goes on while Python shuts down takes no harm: it then writes in its own thread.
 
     Raises:
         InputError: `passages` is a single passage, or `batch` is not a positive integer.
     """
     if isinstance(passages, str | Passage):
         raise InputError("`passages` is a single passage. Pass a list: index.add([passage]).")
-    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
-        raise InputError(f"`batch` must be an integer of at least 1, got {batch!r}.")
+    if isinstance(passages, Mapping) or not isinstance(passages, Iterable):
+        raise InputError(f"`passages` must be a list of passages, got {shown(passages)}.")
+    check_count("batch", batch)
     total = len(passages) if isinstance(passages, Sized) else None
     report = counting(progress, STAGE, total)
     ids: list[str] = []
-    remaining = (as_passage(p) for p in passages)
-    writing: Future[None] | None = None
-    with ThreadPoolExecutor(1, "m3rag-add") as writer:
-        size = 0
+    remaining = (as_passage(p, limits) for p in passages)
+    writing: Task[None] | None = None
+    size = 0
+    try:
         while chunk := list(islice(remaining, batch)):
             points = encode(list({p.id: p for p in chunk}.values()))  # the last one with an id wins
             _finish(writing, size, report)
-            writing, size = writer.submit(write, points), len(chunk)
+            writing, size = Task(partial(write, points), "m3rag-add"), len(chunk)
+            writing.start_or_run()
             ids += [p.id for p in chunk]
         _finish(writing, size, report)
+    finally:
+        if writing is not None:
+            writing.end()
     return ids
 
 
@@ -71,9 +82,16 @@ def points_of(
         analyze: Tokenizes for BM25.
 
     Raises:
-        InputError: The model returned NaN or infinity.
+        InputError: The model returned NaN or infinity, or the analyzer something else than one
+            list of token ids for each text.
     """
     texts = [passage.text for passage in passages]
+    tokens = analyze(texts)
+    if len(tokens) != len(texts):
+        raise InputError(
+            f"The analyzer returned {len(tokens):,} lists of token ids for {len(texts):,} texts. "
+            "It must return one list for each text."
+        )
     documents = [passage.document_id for passage in passages]
     encoding = model.encode(texts, colbert=colbert, documents=documents if together else None)
     broken = ~np.isfinite(encoding.dense).all(axis=1)
@@ -81,19 +99,19 @@ def points_of(
         passage = passages[int(broken.argmax())]
         raise InputError(
             f"The model {model.name!r} returned NaN or infinite vectors, first for passage "
-            f"{passage.id!r}. Its weights are damaged, or too large for its dtype."
+            f"{shown(passage.id)}. Its weights are damaged, or too large for its dtype."
         )
     return Points(
         passages,
         encoding.dense,
         encoding.sparse,
-        bm25.passages(analyze(texts)),
+        bm25.passages(tokens),
         encoding.colbert if colbert else None,
     )
 
 
-def _finish(writing: Future[None] | None, size: int, report: Callable[[int], None]) -> None:
+def _finish(writing: Task[None] | None, size: int, report: Callable[[int], None]) -> None:
     """Wait until the batch is written, then report it."""
     if writing is not None:
-        writing.result()
+        writing.future.result()
         report(size)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -13,11 +13,13 @@ from m3rag.errors import ClosedError, InputError
 from m3rag.index.add import add_passages, points_of
 from m3rag.index.manifest import Manifest
 from m3rag.index.opening import StoredIndex
+from m3rag.limits import DEFAULT_LIMITS, Limits, check_count, shown
 from m3rag.progress import Progress
 from m3rag.scoring import Analyzer
 from m3rag.scoring.fusion import Floats
 from m3rag.stores.base import Points, pages
 from m3rag.stores.filters import Filter, Where, parse_filter
+from m3rag.threads import in_thread
 
 
 class Collection:
@@ -26,12 +28,19 @@ class Collection:
     Attributes:
         model: Encodes the passages.
         stored: The location, manifest and store of the index.
+        limits: The largest passages, queries and filters that the index accepts.
     """
 
     def __init__(
-        self, stored: StoredIndex, model: Model, *, analyzer: Analyzer | None = None
+        self,
+        stored: StoredIndex,
+        model: Model,
+        *,
+        analyzer: Analyzer | None = None,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self.model = model
+        self.limits = limits
         self.stored = stored
         self._store = stored.store
         self._analyze = analyzer or model.token_ids
@@ -48,6 +57,7 @@ class Collection:
         *,
         progress: Progress | None = None,
         batch: int = 64,
+        durable: bool = False,
     ) -> list[str]:
         """Encode and store passages; a passage replaces a stored one with the same id.
 
@@ -60,6 +70,9 @@ class Collection:
             progress: Called with (stage, done, total) once passages are durable; the stage is
                 "adding passages".
             batch: The number of passages to encode at a time.
+            durable: Whether each batch, and everything added before it, is flushed to the disk
+                before it is reported, so that a power cut does not lose it. By default only a
+                killed process does not lose it.
 
         Returns:
             The id of each passage, in order.
@@ -73,9 +86,10 @@ class Collection:
         return add_passages(
             passages,
             encode=self._points,
-            write=self._store.add,
+            write=partial(self._store.add, durable=True) if durable else self._store.add,
             batch=batch,
             progress=progress,
+            limits=self.limits,
         )
 
     async def aadd(
@@ -84,9 +98,11 @@ class Collection:
         *,
         progress: Progress | None = None,
         batch: int = 64,
+        durable: bool = False,
     ) -> list[str]:
         """Run `add` in a thread, which also calls `progress`."""
-        return await asyncio.to_thread(self.add, passages, progress=progress, batch=batch)
+        add = partial(self.add, progress=progress, batch=batch, durable=durable)
+        return await in_thread(add, passages)
 
     def delete(self, ids: Sequence[str] | None = None, *, filter: Where = None) -> int:
         """Delete passages by id, or all that match a filter; return how many were deleted.
@@ -95,7 +111,7 @@ class Collection:
             InputError: Neither ids nor a filter is given, or both are.
         """
         self._check_open()
-        where = parse_filter(filter)
+        where = parse_filter(filter, self.limits)
         if (ids is None) == (where is None):
             raise InputError("`delete` needs either ids or a non-empty filter.")
         if where is not None:
@@ -109,7 +125,7 @@ class Collection:
         filter: Where = None,
     ) -> int:
         """Run `delete` in a thread."""
-        return await asyncio.to_thread(self.delete, ids, filter=filter)
+        return await in_thread(self.delete, ids, filter=filter)
 
     def get(self, ids: Sequence[str]) -> list[Passage | None]:
         """Return the passages with these ids, in order; None for an unknown id."""
@@ -119,7 +135,7 @@ class Collection:
     def count(self, filter: Where = None) -> int:
         """Return the number of passages, or of those that match a filter."""
         self._check_open()
-        return self._store.count(parse_filter(filter))
+        return self._store.count(parse_filter(filter, self.limits))
 
     def passages(self, filter: Where = None, *, batch: int = 256) -> Iterator[Passage]:
         """Iterate over all passages that match a filter, in no particular order.
@@ -128,7 +144,8 @@ class Collection:
         concurrent changes.
         """
         self._check_open()
-        return self._scan(parse_filter(filter), batch)
+        check_count("batch", batch)
+        return self._scan(parse_filter(filter, self.limits), batch)
 
     def dense_vectors(self, ids: Sequence[str]) -> list[Floats | None]:
         """Return the stored dense vectors `(dim,)`, in order; None for an unknown id."""
@@ -161,6 +178,13 @@ class Collection:
     ) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        location = self.stored.location
+        place = "in memory" if location.engine == "memory" else repr(str(location))
+        state = ", closed" if self._closed else ""
+        mode = self.manifest.colbert
+        return f"{type(self).__name__}({place}, model={self.model.name!r}, colbert={mode!r}{state})"
+
     def __len__(self) -> int:
         return self.count()
 
@@ -189,5 +213,5 @@ class Collection:
 
 def _id_list(ids: Sequence[str] | None) -> list[str]:
     if ids is None or isinstance(ids, str) or not all(isinstance(i, str) for i in ids):
-        raise InputError(f'`ids` must be a list of strings such as ["a", "b"], got {ids!r}.')
+        raise InputError(f'`ids` must be a list of strings such as ["a", "b"], got {shown(ids)}.')
     return list(ids)

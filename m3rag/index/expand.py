@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from m3rag.documents import Passage
-from m3rag.errors import InputError
 from m3rag.index.hit import Hit
+from m3rag.limits import check_count
 
 _GAP = 100  # the longest white space, in characters, between two passages that touch
 
@@ -25,8 +25,7 @@ def expand(
     Raises:
         InputError: `neighbours` is negative or not an integer.
     """
-    if isinstance(neighbours, bool) or not isinstance(neighbours, int) or neighbours < 0:
-        raise InputError(f"`neighbours` must be an integer of at least 0, got {neighbours!r}.")
+    check_count("neighbours", neighbours, least=0)
     documents: dict[str, list[Passage]] = {}
     chosen: list[tuple[Hit, list[Passage]]] = []
     for hit in hits:

@@ -9,6 +9,7 @@ from typing import Any
 from m3rag.documents import Passage, passage_to_dict
 from m3rag.errors import InputError
 from m3rag.explanation import Explanation
+from m3rag.limits import shown
 from m3rag.scoring import Match
 
 
@@ -54,7 +55,7 @@ class Hit:
         """
         if self._explain is None:
             raise InputError(
-                f"The hit {self.passage.id!r} is not attached to a query and a model. "
+                f"The hit {shown(self.passage.id)} is not attached to a query and a model. "
                 "Use m3rag.explain(model, query, hit.passage)."
             )
         return self._explain(self)

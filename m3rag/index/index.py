@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -25,11 +24,13 @@ from m3rag.index.query import SearchRequest, parse_request
 from m3rag.index.rescoring import rescore
 from m3rag.index.search import run_search, vector_encoding
 from m3rag.index.settings import DEFAULTS, SearchOptions, SearchSettings
+from m3rag.limits import DEFAULT_LIMITS, Limits
 from m3rag.scoring import BM25, SCORED, Analyzer, Weights
 from m3rag.scoring.fusion import Floats
 from m3rag.stores.base import Location
 from m3rag.stores.filters import Where
 from m3rag.stores.location import locate
+from m3rag.threads import in_thread
 
 
 class M3Index(Collection):
@@ -46,15 +47,18 @@ class M3Index(Collection):
         'Ferns like shade.'
 
     Attributes:
-        model: Encodes passages and queries.
-        stored: The location, manifest and store of the index.
         path: The folder; None if the index is not in a folder.
     """
 
     def __init__(
-        self, stored: StoredIndex, model: Model, *, analyzer: Analyzer | None = None
+        self,
+        stored: StoredIndex,
+        model: Model,
+        *,
+        analyzer: Analyzer | None = None,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
-        super().__init__(stored, model, analyzer=analyzer)
+        super().__init__(stored, model, analyzer=analyzer, limits=limits)
         self.path = stored.location.path
         self._presets = dict(stored.presets)
 
@@ -69,6 +73,7 @@ class M3Index(Collection):
         create: bool = True,
         analyzer: Analyzer | None = None,
         bm25: BM25 | None = None,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> M3Index:
         """Open an index, or create one.
 
@@ -87,6 +92,7 @@ class M3Index(Collection):
             analyzer: Turns texts into token ids for BM25, instead of the model's tokenizer. Pass
                 the same one each time you open the index.
             bm25: The settings of BM25, for a new index.
+            limits: The largest passages, queries and filters that the index accepts.
 
         Raises:
             FormatError: The folder is not an index, is damaged, or has a newer format.
@@ -97,7 +103,7 @@ class M3Index(Collection):
         kind: AnalyzerKind = "model" if analyzer is None else "custom"
         settings = IndexSettings(colbert, context, kind, bm25)
         stored, model = open_index(locate(path), model, settings, create=create)
-        return cls(stored, model, analyzer=analyzer)
+        return cls(stored, model, analyzer=analyzer, limits=limits)
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -133,6 +139,7 @@ class M3Index(Collection):
             self.channels,
             colbert=self.manifest.colbert,
             presets=self._model_presets | self._presets,
+            limits=self.limits,
         )
 
     def save_preset(self, name: str, preset: Preset) -> None:
@@ -205,7 +212,7 @@ class M3Index(Collection):
         """Run `search_many` without blocking the event loop."""
         request = self._request(queries, k, settings.changed(**options))
         encoding = await self.model.aencode(request.texts) if request.encoded else None
-        return await asyncio.to_thread(self._run, request, encoding)
+        return await in_thread(self._run, request, encoding)
 
     def search_by_vector(
         self,
@@ -278,13 +285,6 @@ class M3Index(Collection):
         """
         self._check_open()
         return expand(hits, neighbours, lambda name: [*self.passages({"document_id": name})])
-
-    def __repr__(self) -> str:
-        location = self.stored.location
-        place = "in memory" if location.engine == "memory" else repr(str(location))
-        state = ", closed" if self._closed else ""
-        mode = self.manifest.colbert
-        return f"M3Index({place}, model={self.model.name!r}, colbert={mode!r}{state})"
 
     def _request(self, texts: Sequence[str], k: int, settings: SearchSettings) -> SearchRequest:
         self._check_open()

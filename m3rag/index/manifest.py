@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from m3rag.encoder import Model
-from m3rag.errors import FormatError, ModelMismatchError
+from m3rag.errors import FormatError, ModelMismatchError, StorageError
 from m3rag.scoring import BM25
 from m3rag.stores.base import MANIFEST as NAME
 from m3rag.stores.base import Location
+from m3rag.stores.records import pack, parse, verified
 
-FORMAT = 1
+Mode = TypeVar("Mode", bound=str)
+
+FORMAT = 2
+_OLDEST = 1  # upgraded when it is opened
+_NAME_CHARACTERS = 1_000
+_WIDTH = 1 << 16
 
 ColbertMode = Literal["stored", "on-demand", "off"]
 ContextMode = Literal["passage", "document"]
@@ -40,6 +45,7 @@ class Manifest:
         analyzer: The source of the tokens for BM25: "model" or "custom".
         bm25: The settings of BM25.
         created: The time of creation, ISO 8601 in UTC.
+        format: The format of the index; an older one is upgraded when the index is opened.
     """
 
     model: str
@@ -52,6 +58,7 @@ class Manifest:
     analyzer: AnalyzerKind = "model"
     bm25: BM25 = field(default_factory=BM25)
     created: str = ""
+    format: int = FORMAT
 
     @classmethod
     def of(
@@ -86,6 +93,7 @@ class Manifest:
 
         Raises:
             ModelMismatchError: It is a different model; the message names both.
+            FormatError: The manifest contradicts the model.
         """
         if model.fingerprint != self.fingerprint:
             same = " (the same name, other weights)" if model.name == self.model else ""
@@ -94,6 +102,13 @@ class Manifest:
                 f"fingerprint {self.fingerprint[:12]}), not by {model.name!r} ({model.dim} "
                 f"dimensions, fingerprint {model.fingerprint[:12]}){same}. Open it with its own "
                 "model, or index the documents again into a new folder."
+            )
+        widths = (self.dim, self.colbert_dim, self.vocab_size)
+        if widths != (model.dim, model.colbert_dim, model.vocab_size):
+            raise FormatError(
+                f"{place} claims {widths} dense dimensions, ColBERT dimensions and tokens, but its "
+                f"model has {(model.dim, model.colbert_dim, model.vocab_size)}: the manifest is "
+                f"damaged. Restore it: m3rag repair --in {place}."
             )
 
 
@@ -114,7 +129,7 @@ def write_manifest(location: Location, manifest: Manifest) -> None:
         "bm25": {"analyzer": manifest.analyzer, **asdict(manifest.bm25)},
         "created": manifest.created,
     }
-    location.write(NAME, json.dumps(content, ensure_ascii=False, indent=2).encode())
+    location.write(NAME, pack(content))
 
 
 def read_manifest(location: Location) -> Manifest:
@@ -122,54 +137,71 @@ def read_manifest(location: Location) -> Manifest:
 
     Raises:
         FormatError: The manifest is missing or damaged, or a newer m3rag wrote it.
+        StorageError: It cannot be read.
     """
     try:
         content = location.read(NAME)
-        if content is None:
-            raise FormatError(f"{location} is not an m3rag index: it has no {NAME}.")
-        values = json.loads(content)
-    except (OSError, ValueError) as error:
-        raise FormatError(
-            f"{location.label(NAME)} cannot be read: {error}. Index the documents into a new "
-            "folder."
-        ) from None
-    version = values.get("format") if isinstance(values, dict) else None
-    if isinstance(version, int) and version > FORMAT:
-        raise FormatError(
-            f"{location} has format {version}, but this m3rag reads only up to {FORMAT}. "
-            "Upgrade m3rag: pip install -U m3rag."
-        )
+    except OSError as error:
+        raise StorageError(
+            f"{location.label(NAME)} cannot be read: {error.strerror or error}."
+        ) from error
+    if content is None:
+        raise FormatError(f"{location} is not an m3rag index: it has no {NAME}.")
     try:
+        values = parse(content)
+        version = values.get("format")
+        if isinstance(version, int) and version > FORMAT:
+            raise FormatError(
+                f"{location} has format {version}, but this m3rag reads only up to {FORMAT}. "
+                "Upgrade m3rag: pip install -U m3rag."
+            )
+        values, checked = verified(values)
+        if not checked and version == FORMAT:
+            raise ValueError("it has no checksum")
         return _parsed(values, location.engine)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise FormatError(
-            f"{location.label(NAME)} is damaged ({type(error).__name__}: {error}). Index the "
-            "documents into a new folder."
+            f"{location.label(NAME)} is damaged ({type(error).__name__}: {str(error)[:200]}). "
+            f"Restore it from its copy: m3rag repair --in {location}."
         ) from None
 
 
 def _parsed(content: dict[str, Any], engine: str) -> Manifest:
-    if content["format"] != FORMAT or content["engine"] != engine:
-        raise ValueError(f"format {content['format']!r} of engine {content['engine']!r}")
-    if content["colbert"] not in COLBERT_MODES:
-        raise ValueError(f"colbert {content['colbert']!r}")
-    context = content.get("context", "passage")  # missing in indexes built by older versions
-    if context not in CONTEXTS:
-        raise ValueError(f"context {context!r}")
+    version = content["format"]
+    if type(version) is not int or version < _OLDEST or content["engine"] != engine:
+        raise ValueError(f"format {version!r} of engine {content['engine']!r}")
     model = content["model"]
     bm25 = dict(content["bm25"])
-    analyzer = bm25.pop("analyzer")
-    if analyzer not in ANALYZERS:
-        raise ValueError(f"analyzer {analyzer!r}")
     return Manifest(
-        model=str(model["name"]),
-        fingerprint=str(model["fingerprint"]),
-        dim=int(model["dim"]),
-        colbert_dim=int(model["colbert_dim"]),
-        vocab_size=int(model["vocab_size"]),
-        colbert=content["colbert"],
-        context=context,
-        analyzer=analyzer,
+        model=_text(model["name"], "the model's name"),
+        fingerprint=_text(model["fingerprint"], "the fingerprint"),
+        dim=_width(model["dim"], "dim", _WIDTH),
+        colbert_dim=_width(model["colbert_dim"], "colbert_dim", _WIDTH),
+        vocab_size=_width(model["vocab_size"], "vocab_size", 1 << 31),
+        colbert=_one_of(content["colbert"], COLBERT_MODES, "colbert"),
+        # missing in indexes built by older versions
+        context=_one_of(content.get("context", "passage"), CONTEXTS, "context"),
+        analyzer=_one_of(bm25.pop("analyzer"), ANALYZERS, "analyzer"),
         bm25=BM25(**bm25),
-        created=str(content["created"]),
+        created=_text(content["created"], "created"),
+        format=version,
     )
+
+
+def _text(value: object, name: str) -> str:
+    if not isinstance(value, str) or len(value) > _NAME_CHARACTERS:
+        raise ValueError(f"{name} is not a string of at most {_NAME_CHARACTERS} characters")
+    return value
+
+
+def _width(value: object, name: str, most: int) -> int:
+    if type(value) is not int or not 1 <= value <= most:
+        raise ValueError(f"{name} is {str(value)[:40]}, not an integer from 1 to {most}")
+    return value
+
+
+def _one_of(value: object, modes: tuple[Mode, ...], name: str) -> Mode:
+    for mode in modes:
+        if value == mode:
+            return mode
+    raise ValueError(f"{name} is {str(value)[:40]!r}, not one of {', '.join(map(str, modes))}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from m3rag.encoder import Model
 from m3rag.errors import InputError
 from m3rag.index.manifest import (
     COLBERT_MODES,
     CONTEXTS,
+    FORMAT,
     AnalyzerKind,
     ColbertMode,
     ContextMode,
@@ -17,7 +18,7 @@ from m3rag.index.manifest import (
     read_manifest,
     write_manifest,
 )
-from m3rag.index.presets import Preset, read_presets
+from m3rag.index.presets import Preset, read_presets, write_presets
 from m3rag.scoring import BM25
 from m3rag.stores.base import Location, Store, Widths
 
@@ -94,7 +95,7 @@ def open_index(
     else:
         location.check_new(create=create)
         model, manifest = _new(model, settings)
-        write_manifest(location, manifest)
+        return _created(location, manifest), model
     return _opened(location, manifest), model
 
 
@@ -109,13 +110,37 @@ def open_stored(location: Location) -> StoredIndex:
 
 
 def _opened(location: Location, manifest: Manifest) -> StoredIndex:
-    presets = read_presets(location)  # before the store: damaged ones must not leave it open
-    widths = Widths(
+    store = location.open_store(_widths(manifest))
+    try:
+        presets = read_presets(location)
+        if manifest.format < FORMAT:
+            manifest = replace(manifest, format=FORMAT)
+            write_manifest(location, manifest)
+            if presets:
+                write_presets(location, presets)
+        return StoredIndex(location, manifest, presets, store)
+    except BaseException:
+        store.close()
+        raise
+
+
+def _created(location: Location, manifest: Manifest) -> StoredIndex:
+    """Create the store, then the manifest: where there is a manifest, there must be passages."""
+    store = location.open_store(_widths(manifest))
+    try:
+        write_manifest(location, manifest)
+        return StoredIndex(location, manifest, {}, store)
+    except BaseException:
+        store.close()
+        raise
+
+
+def _widths(manifest: Manifest) -> Widths:
+    return Widths(
         dense=manifest.dim,
         colbert=manifest.colbert_dim if manifest.colbert == "stored" else None,
         vocabulary=manifest.vocab_size,
     )
-    return StoredIndex(location, manifest, presets, location.open_store(widths))
 
 
 def _new(model: Model | None, settings: IndexSettings) -> tuple[Model, Manifest]:

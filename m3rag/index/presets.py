@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from m3rag.errors import FormatError, InputError
+from m3rag.errors import FormatError, InputError, StorageError
 from m3rag.scoring import FUSIONS, PRESETS, Fusion, parse_weights
 from m3rag.scoring.fusion import RRF_K
 from m3rag.stores.base import Location
+from m3rag.stores.records import pack, parse, verified
 
 NAME = "presets.json"
+_PRESETS = "presets"
 _RESERVED = (*PRESETS, "rrf")
 
 
@@ -72,9 +73,12 @@ def check_name(name: str) -> str:
 
 
 def write_presets(location: Location, presets: Mapping[str, Preset]) -> None:
-    """Replace the presets of an index atomically."""
-    values = {name: asdict(preset) for name, preset in presets.items()}
-    location.write(NAME, json.dumps(values, ensure_ascii=False, indent=2).encode())
+    """Replace the presets of an index atomically.
+
+    Raises:
+        StorageError: They cannot be written; the older ones stay.
+    """
+    location.write(NAME, pack({_PRESETS: {name: asdict(p) for name, p in presets.items()}}))
 
 
 def read_presets(location: Location) -> dict[str, Preset]:
@@ -82,25 +86,34 @@ def read_presets(location: Location) -> dict[str, Preset]:
 
     Raises:
         FormatError: The file is damaged.
+        StorageError: It cannot be read.
     """
     try:
         content = location.read(NAME)
-        if content is None:
-            return {}
+    except OSError as error:
+        raise StorageError(
+            f"{location.label(NAME)} cannot be read: {error.strerror or error}."
+        ) from error
+    if content is None:
+        return {}
+    try:
+        values, checked = verified(parse(content))
+        found = values[_PRESETS] if checked else values  # older versions: without a checksum
         return {
-            name: Preset(
-                weights=values["weights"],
-                fusion=values["fusion"],
-                k=float(values["k"]),
-                learned_from=str(values["learned_from"]),
-                min_score=_number(values.get("min_score")),
+            str(name): Preset(
+                weights=own["weights"],
+                fusion=own["fusion"],
+                k=float(own["k"]),
+                learned_from=str(own["learned_from"]),
+                min_score=_number(own.get("min_score")),
             )
-            for name, values in json.loads(content).items()
+            for name, own in found.items()
         }
-    except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise FormatError(
-            f"{location.label(NAME)} is damaged ({type(error).__name__}: {error}). Delete it and "
-            "learn the weights again with m3rag tune."
+            f"{location.label(NAME)} is damaged ({type(error).__name__}: {str(error)[:200]}). "
+            f"Restore it from its copy: m3rag repair --in {location}. Or delete it, and learn the "
+            "weights again with m3rag tune."
         ) from None
 
 

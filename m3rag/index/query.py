@@ -6,12 +6,13 @@ channels that retrieve candidates and the channels that score them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from m3rag.errors import InputError
 from m3rag.index.presets import Preset
 from m3rag.index.settings import SearchSettings
+from m3rag.limits import DEFAULT_LIMITS, Limits, check_count, check_text, shown
 from m3rag.scoring import FUSIONS, SCORED, Fusion, named_weights, parse_weights
 from m3rag.scoring.fusion import RRF_K
 from m3rag.scoring.texts import check_query
@@ -68,6 +69,7 @@ def parse_request(
     *,
     colbert: str,
     presets: Mapping[str, Preset],
+    limits: Limits = DEFAULT_LIMITS,
 ) -> SearchRequest:
     """Check a search against an index.
 
@@ -78,10 +80,11 @@ def parse_request(
         available: The channels of the index.
         colbert: The index's ColBERT mode.
         presets: The presets of the index and its model.
+        limits: The longest query, the highest `k` and `candidates`, and the largest filter.
 
     Raises:
-        InputError: A query is empty or not a string, `k` or `candidates` is out of range, or the
-            index cannot serve the filter, channels, weights or balance.
+        InputError: A query is empty, too long or no Unicode string, `k` or `candidates` is out of
+            range, or the index cannot serve the filter, channels, weights or balance.
     """
     plan = plan_scoring(settings, available, presets)
     if plan.retrieve == ("colbert",) and colbert != "stored":
@@ -91,18 +94,23 @@ def parse_request(
         )
     if isinstance(texts, str):
         raise InputError("`queries` is a single string. Pass a list, or use search().")
-    for text in texts:
-        check_query(text)
-    _check_count("k", k)
-    candidates = max(CANDIDATES, k) if settings.candidates is None else settings.candidates
-    _check_count("candidates", candidates)
+    if not isinstance(texts, Iterable):
+        raise InputError(f"`queries` must be a list of strings, got {shown(texts)}.")
+    queries = tuple(texts)
+    for text in queries:
+        check_query(text, limits)
+    check_count("k", k, most=limits.results)
+    candidates = settings.candidates
+    if candidates is None:
+        candidates = max(k, min(CANDIDATES, limits.results))
+    check_count("candidates", candidates, most=limits.results)
     if candidates < k:
         raise InputError(
             f"candidates={candidates} cannot give k={k} hits. Use candidates={k} or more."
         )
-    _check_balance(settings.balance, plan)
-    where = parse_filter(settings.filter)
-    return SearchRequest(tuple(texts), k, candidates, where, plan, settings.balance)
+    _check_balance(settings.balance, plan, limits)
+    where = parse_filter(settings.filter, limits)
+    return SearchRequest(queries, k, candidates, where, plan, settings.balance)
 
 
 def plan_scoring(
@@ -126,8 +134,8 @@ def plan_scoring(
         InputError: A channel is unknown or unavailable, or no channel has a weight.
     """
     weights, fusion = settings.weights, settings.fusion
-    if fusion not in FUSIONS:
-        raise InputError(f'`fusion` must be "weighted" or "rrf", got {fusion!r}.')
+    if not isinstance(fusion, str) or fusion not in FUSIONS:
+        raise InputError(f'`fusion` must be "weighted" or "rrf", got {shown(fusion)}.')
     every = parse_weights(weights, named_weights({name: p.weights for name, p in presets.items()}))
     named = isinstance(weights, str)
     preset = presets.get(weights) if isinstance(weights, str) else None
@@ -137,7 +145,8 @@ def plan_scoring(
         score = tuple(c for c in SCORED if every[c] > 0 and (c in available or not named))
         if not score:
             raise InputError(
-                f"All weights are zero: {weights!r}. Give at least one channel a weight above 0."
+                f"All weights are zero: {shown(weights)}. Give at least one channel a weight above "
+                "0."
             )
     else:
         score = _checked_channels(settings.channels)
@@ -159,26 +168,24 @@ def _checked_channels(channels: Sequence[str]) -> tuple[str, ...]:
     """Return the channels in the order of `SCORED`."""
     if isinstance(channels, str) or not isinstance(channels, Sequence) or not channels:
         raise InputError(
-            f'`channels` must be a list such as ["dense", "sparse"], got {channels!r}.'
+            f'`channels` must be a list such as ["dense", "sparse"], got {shown(channels)}.'
         )
-    unknown = [c for c in channels if c not in SCORED]
-    if unknown:
-        raise InputError(f"Unknown channel {unknown[0]!r}. The channels are {', '.join(SCORED)}.")
+    for channel in channels:
+        if not isinstance(channel, str) or channel not in SCORED:
+            raise InputError(
+                f"Unknown channel {shown(channel)}. The channels are {', '.join(SCORED)}."
+            )
     return tuple(c for c in SCORED if c in channels)
 
 
-def _check_balance(name: object, plan: ScoringPlan) -> None:
+def _check_balance(name: object, plan: ScoringPlan, limits: Limits) -> None:
     if name is None:
         return
     if not isinstance(name, str) or not name:
-        raise InputError(f'`balance` must be a metadata field such as "lang", got {name!r}.')
+        raise InputError(f'`balance` must be a metadata field such as "lang", got {shown(name)}.')
+    check_text("`balance`", name, limits.key_characters, "key_characters")
     if plan.fusion == "rrf":
         raise InputError(
-            f"balance={name!r} changes scores, but reciprocal rank fusion uses ranks only. Use "
-            'fusion="weighted", without weights that were saved for "rrf".'
+            f"balance={shown(name)} changes scores, but reciprocal rank fusion uses ranks only. "
+            'Use fusion="weighted", without weights that were saved for "rrf".'
         )
-
-
-def _check_count(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(f"`{name}` must be an integer of at least 1, got {value!r}.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from m3rag.errors import InputError
 from m3rag.explanation import Explanation, channel_shares, explain_fused
 from m3rag.index.hit import Hit
 from m3rag.index.query import ScoringPlan, SearchRequest
+from m3rag.limits import shown
 from m3rag.scoring import (
     balanced,
     colbert_scores,
@@ -24,6 +25,9 @@ from m3rag.scoring import (
     weighted_sum,
 )
 from m3rag.stores.base import Candidates, Floats, QueryPlan, Store
+
+_NUMBERS = (int, float, np.number)
+_LARGEST = 1e15  # of a vector's numbers: float32 sums of the squares of larger ones overflow
 
 
 def run_search(
@@ -84,13 +88,19 @@ def vector_encoding(vector: Sequence[float] | NDArray[np.floating], model: Model
     """Return a dense vector `(dim,)` as the encoding of one query.
 
     Raises:
-        InputError: The vector does not have `model.dim` finite numbers.
+        InputError: The vector does not have `model.dim` finite numbers, or they are so large that
+            scores would not be finite.
     """
-    dense = np.asarray(vector, np.float32)
-    if dense.shape != (model.dim,) or not np.isfinite(dense).all():
+    dense = _finite_floats(vector, model.dim)
+    if dense is None:
+        found = shown(vector)
+        if isinstance(vector, np.ndarray):
+            found = f"shape {vector.shape} of {vector.dtype}: {found}"
+        elif isinstance(vector, list | tuple):
+            found = f"shape ({len(vector)},): {found}"
         raise InputError(
             f"`vector` must be {model.dim} finite numbers, like the vectors of the model "
-            f"{model.name!r}, got shape {dense.shape}."
+            f"{model.name!r}, each at most {_LARGEST:g}, got {found}."
         )
     return Encoding(
         n_tokens=np.zeros(1, np.int32), truncated=np.zeros(1, np.bool_), dense=dense[None]
@@ -124,7 +134,10 @@ def balance_candidates(
         name: The metadata field.
     """
     values = [None if p is None else p.metadata.get(name) for p in passages]
-    groups = np.array([json.dumps(value, sort_keys=True) for value in values], np.str_)
+    # Numbers for the groups: an array of long texts takes the length of the longest for each.
+    names: dict[str, int] = {}
+    texts = (json.dumps(value, sort_keys=True) for value in values)
+    groups = np.array([names.setdefault(text, len(names)) for text in texts], np.int64)
     counted = {c: balanced(found.scores[c], groups) for c in plan.weights}
     return Candidates(found.ids, {**found.scores, **counted})
 
@@ -208,6 +221,23 @@ def _with_colbert(
     empty = np.zeros(0, np.float32)
     scores["colbert"] = empty if vectors is None else colbert_scores(query, vectors)
     return Candidates([candidates.ids[i] for i in kept], scores)
+
+
+def _finite_floats(vector: object, dim: int) -> Floats | None:
+    """Return a vector as float32 `(dim,)`; None if it is not one or too large."""
+    try:
+        if isinstance(vector, str | bytes) or not isinstance(vector, Sized) or len(vector) != dim:
+            return None
+        # Not lists of lists, in which numpy looks for dimensions, however long that takes.
+        if isinstance(vector, Sequence) and not all(isinstance(x, _NUMBERS) for x in vector):
+            return None
+        numbers = np.asarray(vector)
+    except Exception:  # the code of another library's array, or rows of different lengths
+        return None
+    if numbers.shape != (dim,) or numbers.dtype.kind not in "fiu":
+        return None
+    exact = numbers.astype(np.float64)
+    return exact.astype(np.float32) if (np.abs(exact) <= _LARGEST).all() else None
 
 
 def _float32(vectors: NDArray[np.floating]) -> Floats:

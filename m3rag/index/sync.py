@@ -3,6 +3,9 @@
 The state of a document is stored in its passages: each holds a hash of the file (the stamp) and
 the number of passages of the file. A document is complete if all its passages are stored with the
 same stamp. An interrupted run therefore resumes by itself, and no second record can go stale.
+
+What cannot be read is reported and stops nothing. The passages that the index has of it stay: a
+folder that is not mounted now, or a file that is being replaced, is no deleted document.
 """
 
 from __future__ import annotations
@@ -11,24 +14,45 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
-from m3rag.documents import Document, Passage, find, read, split
+from m3rag.documents import Document, Listing, Passage, check_passage, scan, split
+from m3rag.documents.reading import format_of, load
+from m3rag.documents.regular import chunks, visible
 from m3rag.documents.splitting import SpanTokenizer
 from m3rag.errors import DocumentError, InputError, MissingExtraError
 from m3rag.index.index import M3Index
+from m3rag.limits import DEFAULT_LIMITS, Limits
 from m3rag.progress import Progress, silent
+
+_Value = TypeVar("_Value")
+_STAMP = 16  # characters of a hash that is stored
+_NAMED = 3  # entries that the error for a folder without documents names
 
 
 @dataclass(slots=True)
 class Changes:
-    """The result of a sync, by document id."""
+    """The result of a sync, by document id.
+
+    Attributes:
+        added: New documents.
+        replaced: Documents that changed.
+        unchanged: Documents that were complete already.
+        removed: Documents that are no longer in the folder.
+        failed: Why a document, or a folder (its id ends with "/"), could not be read. The passages
+            that the index has of it are kept.
+        skipped: Why an entry with the name of a document is none: a pipe, a device, a link that is
+            not followed.
+        passages: The number of passages encoded and stored by this run.
+    """
 
     added: list[str] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)  # document id: error message
-    passages: int = 0  # the number encoded and stored by this run
+    failed: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    passages: int = 0
 
 
 @dataclass(slots=True)
@@ -50,6 +74,8 @@ def sync(
     *,
     max_tokens: int = 512,
     overlap: int = 64,
+    follow_links: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
     progress: Progress | None = None,
 ) -> Changes:
     """Add new documents to an index, replace changed ones, remove deleted ones, skip the rest.
@@ -63,51 +89,119 @@ def sync(
         tokenizer: The model's tokenizer.
         max_tokens: See `m3rag.split`; a different value indexes all documents again.
         overlap: See `m3rag.split`; a different value indexes all documents again.
+        follow_links: Whether to follow symbolic links to folders, and to files outside the folder.
+        limits: How large a document may be, and how long reading it may take.
         progress: Called with (stage, done, total) once passages are durable. The stages are
             "indexing", in bytes of the files to index, and "passages", with the total None.
 
     Raises:
-        DocumentError: The folder does not exist or contains no documents.
-        InputError: `max_tokens` or `overlap` is out of range, or the index holds a different
-            folder of the same name.
+        DocumentError: The folder does not exist, cannot be listed or contains no documents.
+        InputError: `max_tokens` or `overlap` is out of range, the folder's name is not Unicode, or
+            the index holds a different folder of the same name.
     """
     # Report limits that are out of range once, not for every document.
     split(Document("", ""), tokenizer, max_tokens=max_tokens, overlap=overlap)
     folder = Path(folder).expanduser().resolve()
-    files = {
-        f"{folder.name}/{file.relative_to(folder).as_posix()}": file
-        for file in documents_in(folder)
-    }
-    root = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+    if visible(folder.name) != folder.name:
+        raise InputError(
+            f"The name of the folder {visible(folder)} is not UTF-8, but it starts the ids of its "
+            "documents. Rename the folder."
+        )
+    listing = _documents(folder, follow_links=follow_links, limits=limits)
+    root = hashlib.sha256(str(folder).encode(errors="surrogateescape")).hexdigest()[:12]
     known = _catalog(index, folder.name, root)
-    changes = Changes()
-    todo: dict[str, str] = {}  # document id: stamp
-    for document, file in files.items():
-        stamp = _stamp(file, max_tokens, overlap)
+    changes = Changes(
+        failed=_named(folder.name, listing.failed), skipped=_named(folder.name, listing.skipped)
+    )
+    within = None if follow_links else folder
+    source = _Source(_named(folder.name, listing.files), within, limits, f"{max_tokens} {overlap} ")
+    todo: dict[str, int] = {}  # document id: bytes of its file
+    for document in source.files:
+        stamp, size = source.stamp(document)
         if document in known and known[document].complete(stamp):
             changes.unchanged.append(document)
         else:
-            todo[document] = stamp
-    for document in known.keys() - files.keys():
-        index.delete(filter={"document_id": document})
-        changes.removed.append(document)
+            todo[document] = size
+    for document in sorted(known.keys() - source.files.keys()):
+        if not _failed(document, changes.failed):
+            index.delete(filter={"document_id": document})
+            changes.removed.append(document)
 
-    run = _Run(root, files, todo, known, changes, progress or silent)
+    run = _Run(root, source, todo, known, changes, progress or silent)
     index.add(run.passages(tokenizer, max_tokens, overlap), progress=run.stored)
     run.finish(index)
     return changes
 
 
-def documents_in(folder: str | Path) -> list[Path]:
+def documents_in(
+    folder: str | Path, *, follow_links: bool = False, limits: Limits = DEFAULT_LIMITS
+) -> list[Path]:
     """Return the files of all documents in a folder and its subfolders.
 
     Raises:
-        DocumentError: The folder does not exist or contains no documents.
+        DocumentError: The folder does not exist, cannot be listed or contains no documents.
     """
-    files = find(folder)
-    if not files:
-        raise DocumentError(f"{folder} contains no .md, .txt, .html, .pdf or .docx file to index.")
-    return files
+    listing = _documents(Path(folder), follow_links=follow_links, limits=limits)
+    return [listing.root / name for name in listing.files]
+
+
+def _documents(folder: Path, *, follow_links: bool, limits: Limits) -> Listing:
+    listing = scan(folder, follow_links=follow_links, limits=limits)
+    if not listing.files:
+        others = {**listing.failed, **listing.skipped}
+        reasons = "".join(f" {name}: {others[name]}" for name in sorted(others)[:_NAMED])
+        raise DocumentError(
+            f"{visible(folder)} contains no .md, .txt, .html, .pdf or .docx file to index.{reasons}"
+        )
+    return listing
+
+
+def _named(folder: str, entries: dict[str, _Value]) -> dict[str, _Value]:
+    """Return entries of a folder by document id."""
+    return {f"{folder}/{name}": value for name, value in entries.items()}
+
+
+def _failed(document: str, failed: dict[str, str]) -> bool:
+    """Return whether a document, or a folder above it, could not be read."""
+    parts = document.split("/")
+    above = ("/".join(parts[:i]) + "/" for i in range(1, len(parts)))
+    # A link to a folder that leads to nothing now is reported without a "/" at its end.
+    return document in failed or any(name in failed or name[:-1] in failed for name in above)
+
+
+@dataclass(slots=True)
+class _Source:
+    """The files of the documents, and how to read them."""
+
+    files: dict[str, Path]  # by document id
+    within: Path | None
+    limits: Limits
+    settings: str  # for splitting, as they start the content that is hashed
+
+    def stamp(self, document: str) -> tuple[str, int]:
+        """Return the stamp of a document as it is now, and its size in bytes."""
+        digest, size = hashlib.sha256(self.settings.encode()), 0
+        try:
+            for chunk in chunks(self.files[document], self.limits, within=self.within):
+                digest.update(chunk)
+                size += len(chunk)
+        except DocumentError:
+            return "unreadable", 0  # `read` reports the reason
+        return digest.hexdigest()[:_STAMP], size
+
+    def read(self, document: str) -> tuple[Document, str]:
+        """Return a document, and the stamp of exactly the bytes that it was read from.
+
+        Raises:
+            DocumentError: It cannot be read.
+            MissingExtraError: A library that reads it is not installed.
+        """
+        path = self.files[document]
+        form = format_of(document)
+        text, digest = load(
+            path, form, document, limits=self.limits, within=self.within, salt=self.settings
+        )
+        return text, digest[:_STAMP]
 
 
 @dataclass(slots=True)
@@ -115,42 +209,40 @@ class _Run:
     """One pass over the documents that are new or changed."""
 
     root: str  # a hash of the folder's path, stored in place of the path itself
-    files: dict[str, Path]
-    todo: dict[str, str]
+    source: _Source
+    todo: dict[str, int]  # document id: bytes of its file
     known: dict[str, _Known]
     changes: Changes
     progress: Progress
-    sizes: dict[str, int] = field(init=False)  # bytes of each file to index
     weights: list[float] = field(default_factory=list)  # share of its file in bytes, by passage
     fresh: dict[str, set[str]] = field(default_factory=dict)  # document id: ids of its passages
     bytes_done: float = 0.0
 
-    def __post_init__(self) -> None:
-        self.sizes = {document: self.files[document].stat().st_size for document in self.todo}
-
     def passages(
         self, tokenizer: SpanTokenizer, max_tokens: int, overlap: int
     ) -> Iterator[Passage]:
-        for document, stamp in self.todo.items():
+        for document, size in self.todo.items():
             try:
-                text = read(self.files[document], id=document)
+                text, stamp = self.source.read(document)
+                marks = {"source": document, "root": self.root, "stamp": stamp}
+                text = replace(text, metadata={**text.metadata, **marks})
                 passages = split(text, tokenizer, max_tokens=max_tokens, overlap=overlap)
+                for passage in passages:
+                    check_passage(passage, self.source.limits)
             except (DocumentError, InputError, MissingExtraError) as error:
                 self.changes.failed[document] = str(error)
-                self.bytes_done += self.sizes[document]
+                self.bytes_done += size
                 continue
             self.fresh[document] = {passage.id for passage in passages}
             for passage in passages:
-                self.weights.append(self.sizes[document] / len(passages))
-                marks = {"source": document, "root": self.root, "stamp": stamp}
-                metadata = {**passage.metadata, **marks, "passages": len(passages)}
-                yield replace(passage, metadata=metadata)
+                self.weights.append(size / len(passages))
+                yield replace(passage, metadata={**passage.metadata, "passages": len(passages)})
 
     def stored(self, _stage: str, stored: int, _total: int | None) -> None:
         """Report passages that are now durable; `stored` counts all passages of this run."""
         self.bytes_done += sum(self.weights[self.changes.passages : stored])
         self.changes.passages = stored
-        self.progress("indexing", round(self.bytes_done), sum(self.sizes.values()))
+        self.progress("indexing", round(self.bytes_done), sum(self.todo.values()))
         self.progress("passages", stored, None)
 
     def finish(self, index: M3Index) -> None:
@@ -181,12 +273,3 @@ def _catalog(index: M3Index, folder: str, root: str) -> dict[str, _Known]:
         document.stamps.add(str(passage.metadata.get("stamp")))
         document.expected = int(str(passage.metadata.get("passages", 0)))
     return known
-
-
-def _stamp(file: Path, max_tokens: int, overlap: int) -> str:
-    """Return a hash of the file's content and of the settings for splitting."""
-    try:
-        content = file.read_bytes()
-    except OSError:
-        return "unreadable"  # `read` reports the reason
-    return hashlib.sha256(f"{max_tokens} {overlap} ".encode() + content).hexdigest()[:16]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from m3rag.extras import require
+from m3rag.threads import in_thread
 
 require("llama_index.vector_stores.milvus", "llama-index-milvus")
 
@@ -42,8 +41,8 @@ class M3SparseEmbeddingFunction(BaseSparseEmbeddingFunction):
 
     async def async_encode_queries(self, queries: list[str]) -> list[dict[int, float]]:
         """Run `encode_queries` without blocking the event loop."""
-        return await asyncio.to_thread(self.encode_queries, queries)
+        return await in_thread(self.encode_queries, queries)
 
     async def async_encode_documents(self, documents: list[str]) -> list[dict[int, float]]:
         """Run `encode_documents` without blocking the event loop."""
-        return await asyncio.to_thread(self.encode_documents, documents)
+        return await in_thread(self.encode_documents, documents)

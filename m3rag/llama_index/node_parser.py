@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -23,6 +22,7 @@ from m3rag import documents
 from m3rag.documents.formats import markdown
 from m3rag.llama_index.component import ModelLike, UsesModel
 from m3rag.llama_index.nodes import HEADINGS
+from m3rag.threads import in_thread
 
 _NAMESPACE = uuid.UUID("2f0d6a52-5a0e-5b39-9a53-0f6f3b1f7a44")  # ids depend on it; never change it
 
@@ -86,7 +86,7 @@ class M3NodeParser(UsesModel, NodeParser):
     async def _aparse_nodes(
         self, nodes: Sequence[BaseNode], show_progress: bool = False, **kwargs: Any
     ) -> list[BaseNode]:
-        return await asyncio.to_thread(self._parse_nodes, nodes, show_progress, **kwargs)
+        return await in_thread(self._parse_nodes, nodes, show_progress, **kwargs)
 
     def _postprocess_parsed_nodes(
         self, nodes: list[BaseNode], parent_doc_map: dict[str, Document]

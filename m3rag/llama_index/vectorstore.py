@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -25,6 +24,7 @@ from m3rag.llama_index.embeddings import M3Embedding
 from m3rag.llama_index.metadata_filters import Where, all_of, where_of
 from m3rag.llama_index.nodes import node_of, passage_of
 from m3rag.llama_index.querying import OPTIONS, hits_of
+from m3rag.threads import in_thread
 
 _SAME = 0.98  # cosine; the same model in 16 and 32 bits differs by less
 _EVERYTHING = {"$not": {"id": ""}}
@@ -177,11 +177,11 @@ class M3VectorStore(BasePydanticVectorStore):
 
     async def async_add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
         """Run `add` in a thread."""
-        return await asyncio.to_thread(self.add, nodes, **kwargs)
+        return await in_thread(self.add, nodes, **kwargs)
 
     async def adelete(self, ref_doc_id: str, **kwargs: Any) -> None:
         """Run `delete` in a thread."""
-        await asyncio.to_thread(self.delete, ref_doc_id, **kwargs)
+        await in_thread(self.delete, ref_doc_id, **kwargs)
 
     async def adelete_nodes(
         self,
@@ -190,21 +190,21 @@ class M3VectorStore(BasePydanticVectorStore):
         **kwargs: Any,
     ) -> None:
         """Run `delete_nodes` in a thread."""
-        await asyncio.to_thread(self.delete_nodes, node_ids, filters, **kwargs)
+        await in_thread(self.delete_nodes, node_ids, filters, **kwargs)
 
     async def aget_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
     ) -> list[BaseNode]:
         """Run `get_nodes` in a thread."""
-        return await asyncio.to_thread(self.get_nodes, node_ids, filters)
+        return await in_thread(self.get_nodes, node_ids, filters)
 
     async def aclear(self) -> None:
         """Run `clear` in a thread."""
-        await asyncio.to_thread(self.clear)
+        await in_thread(self.clear)
 
     async def aquery(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
         """Run `query` in a thread."""
-        return await asyncio.to_thread(self.query, query, **kwargs)
+        return await in_thread(self.query, query, **kwargs)
 
     def _check_embedding(self, node: BaseNode | None) -> None:
         """Check that the embedding of a node comes from the model of the index."""

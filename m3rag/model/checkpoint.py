@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,12 +20,23 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from m3rag.encoding import CHANNELS
 from m3rag.errors import CheckpointError
+from m3rag.model.architecture import check_shapes, encoder_shapes, read_config
+from m3rag.model.modelfiles import exists, read_json, shard, shortened
+from m3rag.model.pickled import TensorInfo
 from m3rag.model.tokenizer import Tokenizer
+from m3rag.model.weights import TensorFile, check_floats, inspect, load
 
 _ENCODER_FILES = ("model.safetensors", "pytorch_model.bin")
 _HEADS = ("sparse_linear", "colbert_linear")
 _PRESETS = "presets.json"
+_PRESETS_BYTES = 1 << 20
+_INDEX_BYTES = 16 << 20
+_MAX_SHARDS = 1000
+_MAX_COLBERT = 1 << 16  # dimensions of a ColBERT vector
+_MAX_WEIGHT = 1e6  # of a channel in a preset
+_MAX_NAME = 200  # characters of a preset's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,27 +89,30 @@ def read(folder: Path) -> Checkpoint:
     Raises:
         CheckpointError: A part is missing or damaged, has the wrong shape, or contains NaN.
     """
-    config = _read_config(folder)
+    config = read_config(folder)
+    encoder = _find_encoder(folder)
+    infos = {name: info for file in encoder for name, info in file.infos.items()}
+    words = infos.get("embeddings.word_embeddings.weight", TensorInfo("", (0,))).shape
+    rows = words[0] if words else 0
+    tokenizer = Tokenizer(folder / "tokenizer.json", rows)
+    if tokenizer.vocab_size > rows:
+        raise CheckpointError(
+            f"{folder}: the tokenizer has {tokenizer.vocab_size:,} tokens, but the encoder embeds "
+            f"{rows:,}. The files belong to different models; take all files from one checkpoint."
+        )
+    for file in encoder:
+        check_floats(file.path, file.infos)
+    check_shapes(encoder_shapes(config), {name: info.shape for name, info in infos.items()})
+    heads = {head: _find_head(folder, head, int(config["hidden_size"])) for head in _HEADS}
     checkpoint = Checkpoint(
         config=config,
-        tokenizer=Tokenizer(folder / "tokenizer.json"),
-        encoder=_read_encoder(folder),
-        heads={head: _read_head(folder, head, int(config["hidden_size"])) for head in _HEADS},
+        tokenizer=tokenizer,
+        encoder={n: t for file in encoder for n, t in load(file.path, file.infos).items()},
+        heads={head: load(file.path, file.infos) for head, file in heads.items()},
         presets=_read_presets(folder / _PRESETS),
     )
-    rows = len(checkpoint.encoder.get("embeddings.word_embeddings.weight", ()))
-    if checkpoint.tokenizer.vocab_size > rows:
-        raise CheckpointError(
-            f"{folder}: the tokenizer has {checkpoint.tokenizer.vocab_size:,} tokens, but the "
-            f"encoder embeds {rows:,}. The files belong to different models; take all files from "
-            "one checkpoint."
-        )
     for name, tensor in checkpoint.tensors():
-        if not torch.isfinite(tensor.sum(dtype=torch.float32)):
-            raise CheckpointError(
-                f"{folder}: {name} contains NaN or infinity. The training run that wrote it "
-                "diverged, or the file is damaged; download or export the checkpoint again."
-            )
+        _check_numbers(folder, name, tensor)
     return checkpoint
 
 
@@ -121,101 +134,127 @@ def write(checkpoint: Checkpoint, folder: Path) -> None:
         (folder / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
-    if not path.is_file():
-        raise CheckpointError(
-            f"{folder} has no config.json: it is not a model folder. A BGE-M3 folder contains "
-            "config.json, tokenizer.json, model.safetensors or pytorch_model.bin, "
-            "colbert_linear.pt and sparse_linear.pt."
-        )
-    try:
-        config = json.loads(path.read_text())
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not JSON: {error}.") from error
-    if not isinstance(config, dict) or config.get("model_type") != "xlm-roberta":
-        found = config.get("model_type") if isinstance(config, dict) else type(config).__name__
-        raise CheckpointError(f"{path} describes {found!r}; BGE-M3 is 'xlm-roberta'.")
-    for key in ("hidden_size", "max_position_embeddings", "pad_token_id"):
-        if not isinstance(config.get(key), int):
-            raise CheckpointError(
-                f"{path} has no {key}: the file is incomplete. Download or export the checkpoint "
-                "again."
-            )
-    return config
-
-
-def _read_encoder(folder: Path) -> dict[str, Tensor]:
+def _find_encoder(folder: Path) -> list[TensorFile]:
+    """Describe the encoder's files, each without the tensors that M3 does not use."""
     for name in _ENCODER_FILES:
         path, index = folder / name, folder / f"{name}.index.json"
-        if index.is_file():
-            shards = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-            parts = [_read_tensors(folder / shard) for shard in shards]
-            tensors = {key: tensor for part in parts for key, tensor in part.items()}
-        elif path.is_file():
-            tensors = _read_tensors(path)
+        if exists(index):
+            files = _find_shards(folder, index, Path(name).suffix)
+        elif exists(path):
+            files = [inspect(path)]
         else:
             continue
-        # Some exports include the pooler and the position buffer; M3 uses neither.
-        return {
-            key: tensor
-            for key, tensor in tensors.items()
-            if not key.startswith("pooler.") and key != "embeddings.position_ids"
-        }
+        return [TensorFile(path, _used(infos)) for path, infos in files]
     names = " nor ".join(_ENCODER_FILES)
     raise CheckpointError(f"{folder} has no weights: neither {names} exists.")
 
 
-def _read_head(folder: Path, head: str, hidden: int) -> dict[str, Tensor]:
+def _find_shards(folder: Path, index: Path, suffix: str) -> list[TensorFile]:
+    """Describe the shards that an index file names, each with the tensors it is to provide."""
+    content = read_json(index, _INDEX_BYTES)
+    places = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(places, dict) or not places:
+        raise CheckpointError(
+            f"{index} has no weight_map, which says where each tensor is. Download the file again."
+        )
+    tensors: dict[Path, list[str]] = {}
+    paths: dict[object, Path] = {}
+    for tensor, name in places.items():
+        if not isinstance(name, str) or name not in paths:
+            if len(paths) >= _MAX_SHARDS:
+                raise CheckpointError(f"{index} names more than {_MAX_SHARDS:,} shards.")
+            path = shard(folder, name, suffix, index)
+            paths[name] = path
+        tensors.setdefault(paths[name], []).append(tensor)
+    files = []
+    for path, names in sorted(tensors.items()):
+        infos = inspect(path).infos
+        for tensor in names:
+            if tensor not in infos:
+                raise CheckpointError(
+                    f"{index} says that {shortened(tensor)} is in {path.name}, which does not have "
+                    "it. The files belong to different models; download the whole checkpoint."
+                )
+        if left := sorted(infos.keys() - set(names)):
+            raise CheckpointError(
+                f"{path} has {len(left):,} tensors that {index.name} does not name, such as "
+                f"{shortened(left[0])}. The files belong to different models; download the whole "
+                "checkpoint."
+            )
+        files.append(TensorFile(path, infos))
+    return files
+
+
+def _used(infos: Mapping[str, TensorInfo]) -> dict[str, TensorInfo]:
+    # Some exports include the pooler and the position buffer; M3 uses neither.
+    return {
+        name: info
+        for name, info in infos.items()
+        if not name.startswith("pooler.") and name != "embeddings.position_ids"
+    }
+
+
+def _find_head(folder: Path, head: str, hidden: int) -> TensorFile:
     path = folder / f"{head}.pt"
-    if not path.is_file():
+    if not exists(path):
         raise CheckpointError(
             f"{folder} has no {path.name}: without this head, its view would be random. A "
             "dense-only fine-tune does not save the heads; train all three views."
         )
-    tensors = _read_tensors(path)
-    if set(tensors) != {"weight", "bias"}:
-        raise CheckpointError(f"{path} contains {sorted(tensors)}; expected weight and bias.")
-    weight, bias = tensors["weight"], tensors["bias"]
-    rows = 1 if head == "sparse_linear" else len(weight)
-    if weight.shape != (rows, hidden) or bias.shape != (rows,):
+    found = inspect(path)
+    if set(found.infos) != {"weight", "bias"}:
+        names = shortened(sorted(found.infos))
+        raise CheckpointError(f"{path} contains {names}; expected weight and bias.")
+    check_floats(path, found.infos)
+    weight, bias = (found.infos[name].shape for name in ("weight", "bias"))
+    rows = 1 if head == "sparse_linear" or not weight else weight[0]
+    if weight != (rows, hidden) or bias != (rows,) or not 1 <= rows <= _MAX_COLBERT:
         raise CheckpointError(
-            f"{path} has a weight of shape {tuple(weight.shape)} and a bias of shape "
-            f"{tuple(bias.shape)}; this model needs ({rows}, {hidden}) and ({rows},)."
+            f"{path} has a weight of shape {shortened(weight)} and a bias of shape "
+            f"{shortened(bias)}; this model needs ({rows}, {hidden}) and ({rows},)."
         )
-    return tensors
+    return found
+
+
+def _check_numbers(folder: Path, name: str, tensor: Tensor) -> None:
+    """Check that a tensor has no NaN, and no number so large that a product would overflow."""
+    if torch.isfinite(tensor.sum(dtype=torch.float32)):
+        return
+    numbers = tensor.double()
+    if torch.isfinite(numbers).all():
+        found = f"numbers up to {numbers.abs().max().item():.2g}"
+    else:
+        found = "NaN or infinity"
+    raise CheckpointError(
+        f"{folder}: {name} contains {found}. The training run that wrote it diverged, or the file "
+        "is damaged; download or export the checkpoint again."
+    )
 
 
 def _read_presets(path: Path) -> dict[str, dict[str, float]]:
-    if not path.is_file():
+    if not exists(path):
         return {}
-    try:
-        return {
-            str(name): {str(channel): float(weight) for channel, weight in weights.items()}
-            for name, weights in json.loads(path.read_text()).items()
-        }
-    except (ValueError, TypeError, AttributeError) as error:
+    presets = read_json(path, _PRESETS_BYTES, values=10_000)
+    names = (*CHANNELS, "bm25")
+    sound = isinstance(presets, dict) and all(
+        isinstance(weights, dict)
+        and weights.keys() <= set(names)
+        and all(type(w) in (int, float) and 0 <= w <= _MAX_WEIGHT for w in weights.values())
+        and any(weights.values())
+        and len(name) <= _MAX_NAME
+        and name.isprintable()
+        for name, weights in presets.items()
+    )
+    if not sound:
         raise CheckpointError(
             f"{path} is not a JSON object of weights such as "
-            f'{{"default": {{"dense": 1, "colbert": 1}}}} ({error}).'
-        ) from error
-
-
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a state dict from `.safetensors`, `.bin` or `.pt`; only tensors are unpickled."""
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        mapped = zipfile.is_zipfile(path)
-        tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except Exception as error:  # a damaged file can make both readers raise any exception
-        raise CheckpointError(
-            f"{path} cannot be read ({type(error).__name__}: {error}). The file is damaged or "
-            "incomplete; download it again."
-        ) from error
-    if not isinstance(tensors, dict) or not all(isinstance(t, Tensor) for t in tensors.values()):
-        raise CheckpointError(f"{path} is not a state dict of tensors.")
-    return tensors
+            f'{{"default": {{"dense": 1, "colbert": 1}}}}: numbers of at least 0, one of them '
+            f"above 0, for {', '.join(names)}. It has {shortened(presets)}."
+        )
+    return {
+        name: {channel: float(weight) for channel, weight in weights.items()}
+        for name, weights in presets.items()
+    }
 
 
 def _side_files(checkpoint: Checkpoint) -> dict[str, object]:

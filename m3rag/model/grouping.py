@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from itertools import groupby
 
 from m3rag.errors import InputError
 from m3rag.model.memo import Unit
+from m3rag.model.modelfiles import shortened
 from m3rag.model.tokenizer import Tokenizer
 
 
@@ -33,16 +34,19 @@ def units_of(
     """
     if isinstance(texts, str):
         raise InputError("`texts` must be a list, got one string. Call model.encode([text]).")
+    if not isinstance(texts, Iterable):
+        raise InputError(f"`texts` must be a list of strings, got {type(texts).__name__}.")
     texts = list(texts)
     for i, text in enumerate(texts):
         check_text(i, text)
     check_mcls(mcls)
     if documents is None:
         return [Unit((text,), limit, mcls) for text in texts]
-    if isinstance(documents, str) or len(documents) != len(texts):
+    several = isinstance(documents, Sized) and not isinstance(documents, str)
+    if not several or len(documents) != len(texts):
         raise InputError(
-            f"`documents` must have one document, or None, for each of the {len(texts)} texts, got "
-            f"{documents!r}."
+            f"`documents` must have one document, or None, for each of the {len(texts):,} texts, "
+            f"got {shortened(documents)}."
         )
     lengths = [len(cut.ids) for cut in tokenizer.cut(texts, limit, mcls)]
     spans = passes(lengths, documents, limit)
@@ -56,7 +60,8 @@ def check_mcls(mcls: int | None) -> None:
         InputError: It is not an integer of at least 1.
     """
     if mcls is not None and (isinstance(mcls, bool) or not isinstance(mcls, int) or mcls < 1):
-        raise InputError(f"`mcls` must be an integer of at least 1, such as 256, got {mcls!r}.")
+        found = shortened(mcls)
+        raise InputError(f"`mcls` must be an integer of at least 1, such as 256, got {found}.")
 
 
 def check_text(i: int, text: object) -> None:

@@ -5,10 +5,15 @@ A model is bundled with the package, in a local folder, or on the Hugging Face H
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 from m3rag.errors import CheckpointError
+from m3rag.model.arguments import check_name, check_revision
+from m3rag.model.modelfiles import SYSTEM_ERRNOS, clipped, shortened, system_error
 
 DEFAULT = "BAAI/bge-m3"
 BUNDLED = {"tiny": Path(__file__).parent.parent / "bundled" / "tiny"}
@@ -50,21 +55,41 @@ def locate(name_or_path: str | Path, *, revision: str | None = None) -> Path:
 
     Raises:
         CheckpointError: There is no such folder, or the hub cannot provide the model.
+        InputError: The name or the revision cannot be one.
     """
-    if name_or_path in BUNDLED:
-        return BUNDLED[str(name_or_path)]
-    path = Path(name_or_path).expanduser()
-    if path.is_dir():
+    check_name(name_or_path)
+    check_revision(revision)
+    name = os.fspath(name_or_path)
+    if isinstance(name_or_path, str) and name in BUNDLED:
+        return BUNDLED[name]
+    path, found = _entry(name)
+    if found is not None and stat.S_ISDIR(found.st_mode):
         return path
-    if path.exists():
-        raise CheckpointError(f"{path} is a file. Pass a folder in the BGE-M3 layout.")
-    name = str(name_or_path)
-    if isinstance(name_or_path, Path) or name.startswith(("/", ".", "~")) or name.count("/") != 1:
+    if found is not None:
+        raise CheckpointError(f"{clipped(path)} is a file. Pass a folder in the BGE-M3 layout.")
+    local = not isinstance(name_or_path, str) or name.startswith(("/", ".", "~"))
+    if local or name.count("/") != 1 or not name.isprintable():
         raise CheckpointError(
-            f"There is no model folder {name!r}. Pass a folder in the BGE-M3 layout, "
+            f"There is no model folder {shortened(name)}. Pass a folder in the BGE-M3 layout, "
             'a hub id such as "BAAI/bge-m3", or "tiny" (bundled, for tests and demos).'
         )
     return _download(name, revision)
+
+
+def _entry(name: str) -> tuple[Path, os.stat_result | None]:
+    """Return the path for a name, and what it is; None if there is no such file or folder."""
+    path = Path(name)
+    try:
+        path = path.expanduser()
+        return path, path.stat()
+    except RuntimeError:  # "~somebody"
+        return path, None
+    except ValueError:  # a zero byte
+        return path, None
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EINVAL):
+            return path, None
+        raise system_error(path, error) or error from error
 
 
 def _download(name: str, revision: str | None) -> Path:
@@ -73,7 +98,21 @@ def _download(name: str, revision: str | None) -> Path:
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=_HUB_FILES))
     except Exception as error:  # network, authorisation, unknown name: all have the same fix
+        if own := _system_cause(name, error):
+            raise own from error
         raise CheckpointError(
-            f"The hub cannot provide {name!r} ({type(error).__name__}: {error}), and no copy is "
-            'cached. Check the name and the network, pass a folder, or try m3rag with "tiny".'
+            f"The hub cannot provide {shortened(name)} ({type(error).__name__}: {clipped(error)}), "
+            "and no copy is cached. Check the name and the network, pass a folder, or try m3rag "
+            'with "tiny".'
         ) from error
+
+
+def _system_cause(name: str, error: BaseException) -> CheckpointError | None:
+    """Return the error to raise if a download failed because of this system, not of the hub."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in SYSTEM_ERRNOS:
+            place = str(cause.filename) if cause.filename else f"the download of {name}"
+            return system_error(Path(place), cause, "written")
+        cause = cause.__cause__ or cause.__context__
+    return None

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from m3rag.encoding import Encoding
 from m3rag.errors import InputError
 from m3rag.model import checkpoint as checkpoints
+from m3rag.model.arguments import check_limit, check_name, check_revision, check_sizes
 from m3rag.model.checkpoint import Checkpoint
 from m3rag.model.grouping import units_of
 from m3rag.model.kernels.device import choose_device, choose_dtype, pass_tokens
@@ -27,7 +28,6 @@ from m3rag.model.worker import EncodingThread
 from m3rag.progress import Progress
 
 UNNAMED = "unnamed"
-_MIN_LENGTH = 3  # <s>, one token, </s>
 
 
 class M3Model:
@@ -68,6 +68,8 @@ class M3Model:
         batch_tokens: int | None = None,
         memo_bytes: int = 256 * 2**20,
     ) -> None:
+        check_revision(revision)
+        check_sizes(max_length, batch_tokens, memo_bytes)
         self.device = choose_device(device)
         torch_dtype = choose_dtype(dtype, self.device)
         self.name = name
@@ -77,12 +79,14 @@ class M3Model:
         self.tokenizer = checkpoint.tokenizer
         self.presets = {name: dict(weights) for name, weights in checkpoint.presets.items()}
         self._max_limit = checkpoint.max_length
-        self.max_length = self._max_limit if max_length is None else self._limit(max_length)
+        if max_length is not None:
+            check_limit(max_length, self._max_limit)
+        self.max_length = self._max_limit if max_length is None else int(max_length)
         self.dim = int(checkpoint.config["hidden_size"])
         self.colbert_dim = len(checkpoint.heads["colbert_linear"]["weight"])
         network = M3Network.from_checkpoint(checkpoint, device=self.device, dtype=torch_dtype)
         network.pack()
-        budget = batch_tokens or pass_tokens(self.device)
+        budget = pass_tokens(self.device) if batch_tokens is None else int(batch_tokens)
         self._worker = EncodingThread(network, self.tokenizer, budget=budget, memo_bytes=memo_bytes)
         self._finalizer = weakref.finalize(self, self._worker.stop)
 
@@ -115,8 +119,12 @@ class M3Model:
 
         Raises:
             CheckpointError: The model does not exist, is incomplete or damaged, or is not BGE-M3.
-            InputError: The device, dtype or max_length is not valid here.
+            InputError: An argument is not valid here; it is checked before anything is read.
         """
+        check_name(name_or_path)
+        check_revision(revision)
+        check_sizes(max_length, batch_tokens, memo_bytes)
+        choose_dtype(dtype, choose_device(device))
         folder = locate(name_or_path, revision=revision)
 
         def build() -> M3Model:
@@ -278,7 +286,10 @@ class M3Model:
         mcls: int | None,
         documents: Sequence[str | None] | None,
     ) -> list[Unit]:
-        limit = self.max_length if max_length is None else self._limit(max_length)
+        limit = self.max_length
+        if max_length is not None:
+            check_limit(max_length, self._max_limit)
+            limit = int(max_length)
         return units_of(texts, limit, mcls, documents, self.tokenizer)
 
     def _submit(self, request: EncodingRequest) -> Future[Encoding]:
@@ -287,13 +298,3 @@ class M3Model:
         future: Future[Encoding] = Future()
         future.set_result(request.empty_encoding(self.dim, self.colbert_dim))
         return future
-
-    def _limit(self, max_length: int) -> int:
-        if isinstance(max_length, bool) or not isinstance(max_length, int):
-            raise InputError(f"`max_length` must be an integer, got {type(max_length).__name__}.")
-        if not _MIN_LENGTH <= max_length <= self._max_limit:
-            raise InputError(
-                f"max_length={max_length:,} is out of range: this model takes {_MIN_LENGTH} to "
-                f"{self._max_limit:,} tokens. Split longer texts with m3rag.split."
-            )
-        return max_length

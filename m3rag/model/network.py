@@ -7,6 +7,7 @@ dimensions.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -21,6 +22,7 @@ from transformers import XLMRobertaConfig, XLMRobertaModel
 from transformers.models.xlm_roberta.modeling_xlm_roberta import XLMRobertaLayer
 
 from m3rag.errors import CheckpointError
+from m3rag.model.architecture import check_shapes, network_config
 from m3rag.model.checkpoint import Checkpoint
 from m3rag.model.kernels.attention import PACKED
 from m3rag.model.kernels.device import filler_tokens, packs_weights
@@ -69,18 +71,14 @@ class M3Network(nn.Module):
         Raises:
             CheckpointError: The encoder's tensors do not match its config.
         """
-        config = XLMRobertaConfig(**checkpoint.config)
+        config = XLMRobertaConfig(**network_config(checkpoint.config))
         config._attn_implementation = PACKED
         with torch.device("meta"):  # shapes only; the weights stay in the checkpoint's memory
             network = cls(config, len(checkpoint.heads["colbert_linear"]["weight"]))
         weights = {f"encoder.{name}": tensor for name, tensor in checkpoint.encoder.items()}
         for head, parts in checkpoint.heads.items():
             weights |= {f"{head}.{name}": tensor for name, tensor in parts.items()}
-        if problems := _mismatches(network.state_dict(), weights):
-            raise CheckpointError(
-                f"The weights do not match config.json ({len(problems)} differences): "
-                f"{'; '.join(problems[:3])}. Download or export the checkpoint again."
-            )
+        check_shapes(_shapes(network.state_dict()), _shapes(weights))
         network.load_state_dict({name: t.to(dtype) for name, t in weights.items()}, assign=True)
         for module in network.modules():  # buffers are not in checkpoints and are never read
             for name, buffer in module.named_buffers(recurse=False):
@@ -132,12 +130,14 @@ class M3Network(nn.Module):
         dense = F.normalize(sums, dim=-1)  # (n, d); a normalised sum equals the normalised mean
         weights = torch.relu(self.sparse_linear(hidden)).float()[:total, 0]  # (T,)
         if not colbert:
+            _check_finite(dense, weights)
             return Views(dense.cpu().numpy(), weights.cpu().numpy(), None)
         vectors = F.normalize(self.colbert_linear(hidden).float(), dim=-1)  # (T, c)
         content = torch.from_numpy(np.delete(np.arange(total), cls))  # all tokens but the <s>
         vectors = vectors[content.to(device)]  # (T - number of <s>, c)
         if dtype != torch.float32:
             vectors = vectors.half()  # finer than bfloat16, with half the memory of float32
+        _check_finite(dense, weights, vectors)
         return Views(dense.cpu().numpy(), weights.cpu().numpy(), vectors.cpu().numpy())
 
     def hidden(
@@ -174,15 +174,22 @@ class M3Network(nn.Module):
         return np.where(real, count - before, 0) + self.pad
 
 
-def _mismatches(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
-    """Describe each difference between the names and shapes of two sets of tensors."""
-    problems = [f"{name} is missing" for name in expected.keys() - found.keys()]
-    problems += [f"{name} is unexpected" for name in found.keys() - expected.keys()]
-    for name in expected.keys() & found.keys():
-        if expected[name].shape != found[name].shape:
-            shapes = f"{tuple(found[name].shape)}, expected {tuple(expected[name].shape)}"
-            problems.append(f"{name} has the shape {shapes}")
-    return sorted(problems)
+def _check_finite(*views: Tensor) -> None:
+    """Check that views have no NaN and no infinity; numbers of at most 1 cannot overflow a sum.
+
+    Raises:
+        CheckpointError: One has.
+    """
+    total = sum(view.sum(dtype=torch.float32) for view in views)
+    if not math.isfinite(total):
+        raise CheckpointError(
+            "The model computes NaN or infinity: its weights are damaged, or too large for its "
+            'dtype. Load it with dtype="float32", or download or export the checkpoint again.'
+        )
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
 def sparse_rows(

@@ -138,10 +138,10 @@ def warn_truncated(encoding: Encoding, request: EncodingRequest) -> Encoding:
         views = request.text_views
         i = max(encoding.truncated.nonzero()[0].tolist(), key=lambda i: views[i].total_tokens)
         warnings.warn(
-            f"{cut} of {len(encoding)} texts cut to {request.units[0].limit:,} tokens; the "
-            f"longest, text {i}, has {len(request.texts[i]):,} characters and at least "
-            f"{views[i].total_tokens:,} tokens. Its end was not encoded: split long "
-            "texts with m3rag.split, or raise max_length.",
+            f"{cut} of {len(encoding)} texts {'was' if cut == 1 else 'were'} cut to "
+            f"{request.units[0].limit:,} tokens; the longest, text {i}, has "
+            f"{len(request.texts[i]):,} characters and at least {views[i].total_tokens:,} tokens. "
+            "Its end was not encoded: split long texts with m3rag.split, or raise max_length.",
             TruncationWarning,
             stacklevel=3,
         )

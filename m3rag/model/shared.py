@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from m3rag.errors import ModelMismatchError
+from m3rag.model.arguments import check_limit, check_name, check_revision
 from m3rag.model.kernels.device import choose_device, choose_dtype
 from m3rag.model.lookup import DEFAULT, ModelSpec
 from m3rag.model.model import M3Model
@@ -30,7 +31,15 @@ def shared_model(
 
     A forked process loads its own model, since threads do not survive a fork. The arguments are
     those of `M3Model.load`.
+
+    Raises:
+        CheckpointError: The model does not exist, is incomplete or damaged, or is not BGE-M3.
+        InputError: An argument is not valid here.
     """
+    check_name(name_or_path)
+    check_revision(revision)
+    if max_length is not None:
+        check_limit(max_length)
     # "auto" and what it stands for are the same model.
     where = choose_device(device)
     what = str(choose_dtype(dtype, where)).removeprefix("torch.")

@@ -9,6 +9,7 @@ threads can share it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +17,15 @@ import tokenizers
 from tokenizers import pre_tokenizers
 
 from m3rag.errors import CheckpointError
+from m3rag.model.modelfiles import clipped, exists
+from m3rag.model.vocabulary import read_tokenizer
 
 # XLM-R splits at whitespace before it segments. So tokenising a long text in blocks that end
 # between two words gives the same result, and avoids the library's slow path for a giant string.
 _BLOCK = 1 << 16  # characters
+
+_FAILED = "The model's tokenizer.json failed on a text"
+_REPLACE = "Take the file from the original checkpoint."
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,25 +52,27 @@ class Tokens:
 class Tokenizer:
     """The XLM-R tokenizer of a checkpoint (`tokenizer.json`); safe to use from any thread."""
 
-    def __init__(self, path: Path) -> None:
-        if not path.is_file():
+    def __init__(self, path: Path, rows: int | None = None) -> None:
+        """Read and check a `tokenizer.json`; `rows` is the number of the model's embeddings.
+
+        Raises:
+            CheckpointError: The file is missing, damaged, or not the tokenizer of this model.
+        """
+        if not exists(path):
             raise CheckpointError(
                 f"{path.parent} has no tokenizer.json: it is not a BGE-M3 folder."
             )
-        try:
-            self._backend = tokenizers.Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises a plain Exception
-            raise CheckpointError(
-                f"{path} is damaged: {error}. Download the file again."
-            ) from error
+        self.json = read_tokenizer(path, rows)
+        with _failures(f"{path} is damaged", "Download the file again."):
+            self._backend = tokenizers.Tokenizer.from_buffer(self.json)
         # transformers 5 sets this for every XLM-R tokenizer.json, so FlagEmbedding uses it, too:
         # whitespace separates words and is never a token, as in SentencePiece.
         self._backend.pre_tokenizer = pre_tokenizers.Sequence(
             [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace("▁", "always")]
         )
+        self._backend.post_processor = None  # special tokens are added by `_with_special`
         self._backend.no_truncation()
         self._backend.no_padding()
-        self.json = path.read_bytes()
         self.bos, self.pad, self.eos, self.unk = (
             self._special(t, path) for t in ("<s>", "<pad>", "</s>", "<unk>")
         )
@@ -96,7 +104,8 @@ class Tokenizer:
     def spans(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
         """Return the character span of each content token in the original text."""
         short = [text for text in texts if len(text) <= _BLOCK]
-        encoded = iter(self._backend.encode_batch(short, add_special_tokens=False))
+        with _failures(_FAILED, _REPLACE):
+            encoded = iter(self._backend.encode_batch(short, add_special_tokens=False))
         return [
             next(encoded).offsets if len(text) <= _BLOCK else self._long_spans(text)
             for text in texts
@@ -116,14 +125,16 @@ class Tokenizer:
 
     def _ids(self, texts: Sequence[str], at_least: int | None = None) -> Iterator[list[int]]:
         short = [text for text in texts if len(text) <= _BLOCK]
-        encoded = iter(self._backend.encode_batch_fast(short, add_special_tokens=False))
+        with _failures(_FAILED, _REPLACE):
+            encoded = iter(self._backend.encode_batch_fast(short, add_special_tokens=False))
         for text in texts:
             if len(text) <= _BLOCK:
                 yield next(encoded).ids
                 continue
             ids: list[int] = []
             for _, block in _blocks(text):
-                ids += self._backend.encode(block, add_special_tokens=False).ids
+                with _failures(_FAILED, _REPLACE):
+                    ids += self._backend.encode(block, add_special_tokens=False).ids
                 if at_least is not None and len(ids) > at_least:
                     break
             yield ids
@@ -131,7 +142,8 @@ class Tokenizer:
     def _long_spans(self, text: str) -> list[tuple[int, int]]:
         spans: list[tuple[int, int]] = []
         for start, block in _blocks(text):
-            offsets = self._backend.encode(block, add_special_tokens=False).offsets
+            with _failures(_FAILED, _REPLACE):
+                offsets = self._backend.encode(block, add_special_tokens=False).offsets
             spans.extend((start + a, start + b) for a, b in offsets)
         return spans
 
@@ -140,6 +152,21 @@ class Tokenizer:
         if id_ is None:
             raise CheckpointError(f"{path} has no {token} token: it is not an XLM-R tokenizer.")
         return id_
+
+
+@contextmanager
+def _failures(what: str, fix: str) -> Iterator[None]:
+    """Turn the errors of the library into `CheckpointError`.
+
+    It raises a plain Exception, or a PanicException, which is not even an Exception.
+    """
+    try:
+        yield
+    except BaseException as error:
+        panic = type(error).__name__ == "PanicException"
+        if not (panic or isinstance(error, Exception)) or isinstance(error, MemoryError):
+            raise
+        raise CheckpointError(f"{what}: {clipped(error)}. {fix}") from error
 
 
 def _blocks(text: str) -> Iterator[tuple[int, str]]:

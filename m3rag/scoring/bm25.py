@@ -23,9 +23,13 @@ from numpy.typing import NDArray
 
 from m3rag.encoding import SparseVectors
 from m3rag.errors import InputError
+from m3rag.limits import shown
 
 Analyzer = Callable[[Sequence[str]], list[list[int]]]
 """A function from texts to token ids: integers from 0 to 2**31 - 1, with repeats, in any order."""
+
+
+_MOST = 1e9  # of k1 and the average length, and 1 / 1e9 at least: the weights fit float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +48,18 @@ class BM25:
     average_length: float = 256.0
 
     def __post_init__(self) -> None:
-        if not (self.k1 >= 0 and 0 <= self.b <= 1 and self.average_length > 0):
-            raise InputError(f"BM25 needs k1 >= 0, 0 <= b <= 1 and average_length > 0, got {self}.")
+        for name in ("k1", "b", "average_length"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise InputError(f"BM25 needs numbers, got {name}={shown(value)}.")
+        if not (
+            0 <= self.k1 <= _MOST and 0 <= self.b <= 1 and 1 / _MOST <= self.average_length <= _MOST
+        ):
+            raise InputError(
+                "BM25 needs k1 >= 0, 0 <= b <= 1 and average_length > 0, at most "
+                f"{_MOST:g}, got k1={shown(self.k1)}, b={shown(self.b)} and "
+                f"average_length={shown(self.average_length)}."
+            )
 
     def passages(self, tokens: Sequence[Sequence[int]]) -> SparseVectors:
         """Return the stored vector of each text: saturated, length-normalized term frequencies."""
@@ -69,7 +83,18 @@ def idf(n_passages: int, n_with_token: NDArray[np.int64]) -> NDArray[np.float64]
 
 def _counted(tokens: Sequence[int]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Return the distinct ids, ascending, and how often each occurs."""
-    ids, counts = np.unique(np.asarray(tokens, np.int64), return_counts=True)
+    try:
+        numbers = np.asarray(tokens)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"Token ids must be a list of integers: {shown(str(error))}.") from None
+    if numbers.size == 0:
+        numbers = numbers.astype(np.int64)
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
+        raise InputError(
+            f"Token ids must be integers from 0 to 2**31 - 1, got {shown(tokens)}. The analyzer "
+            "must return a list of them for each text."
+        )
+    ids, counts = np.unique(numbers, return_counts=True)
     if len(ids) and (ids[0] < 0 or ids[-1] > np.iinfo(np.int32).max):
         raise InputError(f"Token ids must be from 0 to 2**31 - 1, got {ids[0]} to {ids[-1]}.")
     return ids.astype(np.int32), counts

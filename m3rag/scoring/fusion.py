@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3rag.errors import InputError
+from m3rag.limits import shown
 
 Floats = NDArray[np.float32]
 Weights = str | Sequence[float] | Mapping[str, float]
@@ -28,6 +29,8 @@ PRESETS: dict[str, dict[str, float]] = {
 """The BGE-M3 paper's weights for MIRACL and MKQA ("default") and for MLDR ("long-document"), and
 weights for queries and passages in different languages ("cross-lingual"), which share few tokens,
 so sparse counts less."""
+
+_LARGEST_WEIGHT, _SMALLEST_WEIGHT = 1e9, 1e-9  # float32 scores keep their digits in between
 
 FEW = 5
 """The smallest group that is balanced; mean and deviation of fewer scores are not reliable."""
@@ -49,35 +52,54 @@ def parse_weights(
         presets: The weights of each preset.
 
     Raises:
-        InputError: A preset or channel is unknown, a weight is negative or not finite, or there
-            are not three or four numbers.
+        InputError: A preset or channel is unknown, a weight is negative, not finite or above 1e9,
+            all are below 1e-9 but not zero, or there are not three or four numbers.
     """
     if isinstance(weights, str):
         if weights not in presets:
-            raise InputError(f"Unknown weights {weights!r}. The presets are {_list(presets)}.")
+            raise InputError(f"Unknown weights {shown(weights)}. The presets are {_list(presets)}.")
         return dict(presets[weights])
     if isinstance(weights, Mapping):
-        unknown = [name for name in weights if name not in SCORED]
+        unknown = [name for name in weights if not isinstance(name, str) or name not in SCORED]
         if unknown:
-            raise InputError(f"Unknown channel {unknown[0]!r}. The channels are {_list(SCORED)}.")
+            raise InputError(
+                f"Unknown channel {shown(unknown[0])}. The channels are {_list(SCORED)}."
+            )
         given = {name: weights.get(name, 0.0) for name in SCORED}
     else:
         if not isinstance(weights, Sequence | np.ndarray):
             raise InputError(
-                f"`weights` must be a preset, 3 or 4 numbers, or a mapping, got {weights!r}."
+                f"`weights` must be a preset, 3 or 4 numbers, or a mapping, got {shown(weights)}."
             )
         if len(weights) not in (3, 4):
             raise InputError(
                 f"`weights` must be 3 or 4 numbers ({', '.join(SCORED)}), got {len(weights)}: "
-                f"{weights!r}."
+                f"{shown(weights)}."
             )
         given = dict(zip(SCORED, (*weights, 0.0), strict=False))
-    for name, weight in given.items():
-        if isinstance(weight, bool) or not isinstance(weight, int | float | np.number):
-            raise InputError(f"The weight of {name} must be a number, got {weight!r}.")
-        if not math.isfinite(weight) or weight < 0:
-            raise InputError(f"The weight of {name} must be finite and at least 0, got {weight!r}.")
-    return {name: float(weight) for name, weight in given.items()}
+    checked = {name: _checked_weight(name, weight) for name, weight in given.items()}
+    largest = max(checked.values())
+    if 0 < largest < _SMALLEST_WEIGHT:
+        raise InputError(
+            f"The largest weight is {largest:.3g}, and the limit is {_SMALLEST_WEIGHT:g}. Only the "
+            "ratio of the weights counts: multiply them, so that they are about 1."
+        )
+    return checked
+
+
+def _checked_weight(name: str, weight: object) -> float:
+    if isinstance(weight, bool) or not isinstance(weight, int | float | np.integer | np.floating):
+        raise InputError(f"The weight of {name} must be a number, got {shown(weight)}.")
+    if not 0 <= weight < math.inf:
+        raise InputError(
+            f"The weight of {name} must be finite and at least 0, got {shown(weight)}."
+        )
+    if weight > _LARGEST_WEIGHT:
+        raise InputError(
+            f"The weight of {name} must be at most {_LARGEST_WEIGHT:g}, got {shown(weight)}. Only "
+            "the ratio of the weights counts: divide them, so that they are about 1."
+        )
+    return float(weight)
 
 
 def weighted_sum(scores: Mapping[str, Floats], weights: Mapping[str, float]) -> Floats:
@@ -106,7 +128,7 @@ def reciprocal_rank_fusion(
     return fused.astype(np.float32)
 
 
-def balanced(scores: Floats, groups: NDArray[np.str_]) -> Floats:
+def balanced(scores: Floats, groups: NDArray[np.str_] | NDArray[np.int64]) -> Floats:
     """Shift and scale the scores of each group to the mean and deviation of the whole row.
 
     The order within a group stays. A group of fewer than `FEW` passages keeps its scores, and so

@@ -22,6 +22,9 @@ from numpy.typing import NDArray
 from m3rag.encoder import Encoder
 from m3rag.encoding import Encoding, MultiVectors, SparseVectors
 from m3rag.errors import InputError
+from m3rag.limits import DEFAULT_LIMITS, check_text, shown
+from m3rag.scoring.fusion import parse_weights
+from m3rag.threads import in_parts, share
 
 Floats = NDArray[np.float32]
 
@@ -56,8 +59,6 @@ def colbert_scores(query: NDArray[np.floating], passages: MultiVectors) -> Float
     Raises:
         InputError: The query or a passage has no vector.
     """
-    from m3rag.threads import in_parts, share  # imports torch, so only here
-
     query = np.ascontiguousarray(query, np.float32)
     if len(query) == 0 or (len(passages) and np.diff(passages.offsets).min() == 0):
         raise InputError(
@@ -123,11 +124,7 @@ def compute_score(
         InputError: A pair is not two strings, or `weights` is not three numbers of at least 0.
     """
     _check_pairs(pairs)
-    if len(weights) != 3 or not all(np.isfinite(w) and w >= 0 for w in weights):
-        raise InputError(
-            f"`weights` must be three numbers of at least 0 (dense, sparse, colbert), got "
-            f"{weights!r}."
-        )
+    w_d, w_s, w_c = _three(weights)
     rows = [np.empty((0, 3))]
     remaining = iter(pairs)
     while chunk := list(islice(remaining, _PAIRS)):
@@ -135,7 +132,6 @@ def compute_score(
         passages = model.encode([p for _, p in chunk], max_length=max_passage_length)
         rows.append(np.array([_pair_scores(queries[i], passages[i]) for i in range(len(chunk))]))
     dense, sparse, colbert = np.concatenate(rows).T
-    w_d, w_s, w_c = (float(w) for w in weights)
     both = w_d * dense + w_s * sparse
     scores = {
         "colbert": colbert,
@@ -155,13 +151,32 @@ def _pair_scores(query: Encoding, passage: Encoding) -> tuple[float, float, floa
     )
 
 
+def _three(weights: object) -> tuple[float, float, float]:
+    """Return the weights of dense, sparse and colbert, checked."""
+    try:
+        if not isinstance(weights, Sequence | np.ndarray) or isinstance(weights, str):
+            raise InputError(f"`weights` is a {type(weights).__name__}.")
+        if len(weights) != 3:
+            raise InputError(f"There are {len(weights)}.")
+        dense, sparse, colbert, _ = parse_weights(tuple(weights)).values()
+    except InputError as error:
+        raise InputError(
+            "`weights` must be three numbers of at least 0 (dense, sparse, colbert), got "
+            f"{shown(weights)}. {error}"
+        ) from None
+    return dense, sparse, colbert
+
+
 def _check_pairs(pairs: Sequence[tuple[str, str]]) -> None:
     for i, pair in enumerate(pairs):
-        if isinstance(pair, str) or len(pair) != 2 or not all(isinstance(x, str) for x in pair):
+        is_pair = isinstance(pair, tuple | list | np.ndarray) and len(pair) == 2
+        if not is_pair or not all(isinstance(x, str) for x in pair):
             raise InputError(
-                f"pairs[{i}] must be (query, passage), two strings, got {pair!r}. "
+                f"pairs[{i}] must be (query, passage), two strings, got {shown(pair)}. "
                 "For a single pair, pass [(query, passage)]."
             )
+        for text in pair:
+            check_text(f"pairs[{i}]", text, DEFAULT_LIMITS.text_characters, "text_characters")
 
 
 def _lookup(ids: NDArray[np.int32], weights: Floats, tokens: NDArray[np.int32]) -> Floats:

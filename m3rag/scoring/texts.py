@@ -9,6 +9,7 @@ import numpy as np
 from m3rag.encoder import Encoder, Model
 from m3rag.encoding import Encoding
 from m3rag.errors import InputError
+from m3rag.limits import DEFAULT_LIMITS, Limits, check_text, shown
 from m3rag.scoring.fusion import Floats, Weights, named_weights, parse_weights, weighted_sum
 from m3rag.scoring.scores import colbert_scores, dense_scores, sparse_scores
 
@@ -69,31 +70,38 @@ def text_weights(weights: Weights, presets: Mapping[str, Mapping[str, float]]) -
     if not counted or "bm25" in counted:
         raise InputError(
             "Texts are scored by dense, sparse and colbert only, and one of them needs a weight "
-            f"above 0, got weights={weights!r}."
+            f"above 0, got weights={shown(weights)}."
         )
     return counted
 
 
 def check_texts(texts: Sequence[str]) -> None:
-    """Check that `texts` is not a single string, whose characters would be scored.
+    """Check that `texts` is a sequence of Unicode strings, and not a single string.
 
     Raises:
-        InputError: It is.
+        InputError: It is something else.
     """
-    if isinstance(texts, str):
-        raise InputError(f"`texts` must be a list of strings, got the string {texts!r}.")
+    if isinstance(texts, str) or not isinstance(texts, Sequence | np.ndarray):
+        kind = "the string" if isinstance(texts, str) else "the value"
+        raise InputError(f"`texts` must be a list of strings, got {kind} {shown(texts)}.")
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InputError(f"texts[{i}] must be a string, got {shown(text)}.")
+        check_text(f"texts[{i}]", text, DEFAULT_LIMITS.text_characters, "text_characters")
 
 
-def check_query(query: str) -> None:
-    """Check that a query is a non-empty string.
+def check_query(query: str, limits: Limits = DEFAULT_LIMITS) -> None:
+    """Check that a query is a Unicode string that is neither empty nor too long.
 
     Raises:
-        InputError: The query is not a string, is empty, or is only white space.
+        InputError: The query is not a string, is empty, is only white space, is longer than the
+            limit, or has a lone surrogate.
     """
     if not isinstance(query, str):
         raise InputError(f"A query must be a string, got {type(query).__name__}.")
+    check_text("The query", query, limits.query_characters, "query_characters")
     if not query.strip():
-        raise InputError(f"The query is empty ({query!r}). Pass a text to search for.")
+        raise InputError(f"The query is empty ({shown(query)}). Pass a text to search for.")
 
 
 def _scores(query: Encoding, passages: Encoding) -> dict[str, Floats]:

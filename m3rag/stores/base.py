@@ -105,11 +105,16 @@ class Candidates:
 class Store(Protocol):
     """A collection of points that scores them. Any thread may call any method."""
 
-    def add(self, points: Points) -> None:
+    def add(self, points: Points, *, durable: bool = False) -> None:
         """Store points; a point replaces an older one with the same id.
 
         When this returns, the next search finds the points, and a store on disk does not lose them
         if the process is killed.
+
+        Args:
+            points: The points.
+            durable: Whether a store on disk must not lose them in a power cut either: they, and
+                everything added before, are flushed to the disk before this returns.
         """
         ...
 

@@ -10,91 +10,111 @@ Users write a filter as a dict of JSON values:
 
 A field is a key of the passage's metadata; "id" and "document_id" are those of the passage. A list
 in the metadata matches if one of its elements does. A passage without the field does not match, so
-`$not` of that condition does. Numbers compare as 64-bit floats, and never with true or false.
+`$not` of that condition does. Numbers compare as 64-bit floats, and never with true or false; so
+integers beyond 2**53 that round to the same float are equal.
+
+`Limits` bounds the depth and the size of a filter. No filter can end in a RecursionError.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from m3rag.errors import InputError
+from m3rag.limits import DEFAULT_LIMITS, Limits, shown
+from m3rag.stores.filter_checks import check_condition, check_field, check_shape, check_tree
+from m3rag.stores.filter_tree import (
+    BOUNDS,
+    LISTS,
+    OWN_FIELDS,
+    And,
+    Equals,
+    Filter,
+    In,
+    Not,
+    Or,
+    Range,
+    Value,
+    Where,
+    equality_key,
+    number_of,
+)
 
 if TYPE_CHECKING:  # the engine process parses filters without importing documents
     from m3rag.documents import Passage
 
-Value = str | int | float | bool
-
-OWN_FIELDS = ("id", "document_id")
-BOUNDS = ("gt", "gte", "lt", "lte")
-
-
-@dataclass(frozen=True, slots=True)
-class Equals:
-    """The field, or an element of it, equals the value."""
-
-    field: str
-    value: Value
-
-
-@dataclass(frozen=True, slots=True)
-class In:
-    """The field, or an element of it, equals one of the values."""
-
-    field: str
-    values: tuple[Value, ...]
+__all__ = [
+    "BOUNDS",
+    "OWN_FIELDS",
+    "And",
+    "Equals",
+    "Filter",
+    "In",
+    "Not",
+    "Or",
+    "Range",
+    "Value",
+    "Where",
+    "filter_to_dict",
+    "matches",
+    "parse_filter",
+]
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
-    """The field, or an element of it, is a number within all bounds that are not None."""
-
-    field: str
-    gt: float | None = None
-    gte: float | None = None
-    lt: float | None = None
-    lte: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class And:
-    """All parts match."""
-
-    parts: tuple[Filter, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Or:
-    """At least one part matches."""
-
-    parts: tuple[Filter, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Not:
-    """The part does not match."""
-
-    part: Filter
-
-
-Filter = Equals | In | Range | And | Or | Not
-Where = Mapping[str, Any] | Filter | None
-"""A filter as users write it."""
-
-
-def parse_filter(spec: Mapping[str, Any] | Filter | None) -> Filter | None:
+def parse_filter(
+    spec: Mapping[str, Any] | Filter | None, limits: Limits = DEFAULT_LIMITS
+) -> Filter | None:
     """Return the tree that a dict describes; None if the dict is empty or None.
 
+    A tree is checked in the same way and returned unchanged. So every store can use a tree that
+    this function returned, whoever built it.
+
     Raises:
-        InputError: An operator, bound or value is invalid; the message lists the valid ones.
+        InputError: An operator, bound or value is invalid, or the filter is nested too deep or too
+            large; the message lists the valid ones.
     """
-    return _parse(spec)
+    check_shape(spec, limits)
+    if spec is None:
+        return None
+    if isinstance(spec, Filter):
+        check_tree(spec, limits)
+        return spec
+    return _parse(spec, limits)
 
 
 def filter_to_dict(tree: Filter) -> dict[str, Any]:
-    """Return the dict that `parse_filter` turns into the same conditions."""
+    """Return the dict that `parse_filter` turns into the same conditions.
+
+    Raises:
+        InputError: The tree did not pass `parse_filter` and is nested too deep.
+    """
+    try:
+        return _as_dict(tree)
+    except RecursionError:
+        raise _too_deep() from None
+
+
+def matches(tree: Filter, passage: Passage) -> bool:
+    """Return whether the passage meets the conditions of a tree that `parse_filter` returned.
+
+    Raises:
+        InputError: The tree did not pass `parse_filter` and is nested too deep.
+    """
+    try:
+        return _matches(tree, passage)
+    except RecursionError:
+        raise _too_deep() from None
+
+
+def _too_deep() -> InputError:
+    return InputError(
+        "This filter is nested too deep. Pass it to parse_filter first, which says how deep it may "
+        "be."
+    )
+
+
+def _as_dict(tree: Filter) -> dict[str, Any]:
     match tree:
         case Equals(field, value):
             return {field: value}
@@ -104,92 +124,76 @@ def filter_to_dict(tree: Filter) -> dict[str, Any]:
             bounds = {b: getattr(tree, b) for b in BOUNDS}
             return {field: {b: value for b, value in bounds.items() if value is not None}}
         case And(parts):
-            return {"$and": [filter_to_dict(part) for part in parts]}
+            return {"$and": [_as_dict(part) for part in parts]}
         case Or(parts):
-            return {"$or": [filter_to_dict(part) for part in parts]}
+            return {"$or": [_as_dict(part) for part in parts]}
         case Not(part):
-            return {"$not": filter_to_dict(part)}
+            return {"$not": _as_dict(part)}
 
 
-def matches(tree: Filter, passage: Passage) -> bool:
-    """Return whether the passage meets the conditions."""
+def _matches(tree: Filter, passage: Passage) -> bool:
     match tree:
         case Equals(field, value):
-            return any(_equal(value, v) for v in _values(passage, field))
-        case In(field, values):
-            return any(_equal(value, v) for v in _values(passage, field) for value in values)
+            return any(equality_key(v) == equality_key(value) for v in _values(passage, field))
+        case In(field):
+            return any(equality_key(v) in tree.keys for v in _values(passage, field))
         case Range(field):
             return any(_within(tree, v) for v in _values(passage, field))
         case And(parts):
-            return all(matches(part, passage) for part in parts)
+            return all(_matches(part, passage) for part in parts)
         case Or(parts):
-            return any(matches(part, passage) for part in parts)
+            return any(_matches(part, passage) for part in parts)
         case Not(part):
-            return not matches(part, passage)
+            return not _matches(part, passage)
 
 
-def _parse(spec: object) -> Filter | None:
-    if spec is None or isinstance(spec, Filter):
+def _parse(spec: object, limits: Limits) -> Filter | None:
+    if isinstance(spec, Filter):
+        check_tree(spec, limits)
         return spec
     if not isinstance(spec, Mapping):
-        raise InputError(f"A filter must be a dict, such as {{'lang': 'es'}}, got {spec!r}.")
-    parts = tuple(_entry(key, value) for key, value in spec.items())
+        raise InputError(f"A filter must be a dict, such as {{'lang': 'es'}}, got {shown(spec)}.")
+    parts = tuple(_entry(key, value, limits) for key, value in spec.items())
     return And(parts) if len(parts) > 1 else parts[0] if parts else None
 
 
-def _entry(key: object, value: object) -> Filter:
+def _entry(key: object, value: object, limits: Limits) -> Filter:
+    if not isinstance(key, str):
+        raise InputError(f"A filter's field must be a string, got {shown(key)}.")
     if key in ("$and", "$or"):
-        if not isinstance(value, Sequence) or isinstance(value, str) or not value:
-            raise InputError(f"{key} takes a list of one or more filters, got {value!r}.")
-        parts = tuple(_part(key, v) for v in value)
+        if not isinstance(value, list | tuple) or not value:
+            raise InputError(f"{key} takes a list of one or more filters, got {shown(value)}.")
+        parts = tuple(_part(key, v, limits) for v in value)
         return And(parts) if key == "$and" else Or(parts)
     if key == "$not":
-        return Not(_part(key, value))
-    return _condition(_field(key), value)
+        return Not(_part(key, value, limits))
+    return _condition(check_field(key, limits), value, limits)
 
 
-def _part(operator: object, value: object) -> Filter:
-    part = _parse(value)
+def _part(operator: str, value: object, limits: Limits) -> Filter:
+    part = None if value is None else _parse(value, limits)
     if part is None:
-        raise InputError(f"{operator} takes filters with a condition, got {value!r}.")
+        raise InputError(f"{operator} takes filters with a condition, got {shown(value)}.")
     return part
 
 
-def _field(key: object) -> str:
-    if not isinstance(key, str):
-        raise InputError(f"A filter's field must be a string, got {key!r}.")
-    if key.startswith("$"):
-        raise InputError(f"There is no filter operator {key!r}. Use one of $and, $or, $not.")
-    if '"' in key or "\\" in key:  # the engine's paths cannot quote them
-        raise InputError(f"A filter's field cannot contain a quote or a backslash, got {key!r}.")
-    return key
-
-
-def _condition(field: str, value: object) -> Filter:
+def _condition(field: str, value: object, limits: Limits) -> Filter:
+    check_condition(field, value, limits)
     if isinstance(value, Mapping):
-        unknown = [bound for bound in value if bound not in BOUNDS]
-        if unknown or not value:
-            raise InputError(
-                f"Filter on {field!r}: a range takes one or more of the bounds "
-                f"{', '.join(BOUNDS)}, got {value!r}."
-            )
-        for bound in value.values():
-            if isinstance(bound, bool | str) or not isinstance(_value(field, bound), int | float):
-                raise InputError(f"Filter on {field!r}: bounds must be numbers, got {bound!r}.")
-        return Range(field, **value)
-    if isinstance(value, list | tuple | set | frozenset):
-        return In(field, tuple(_value(field, v) for v in value))
-    return Equals(field, _value(field, value))
+        return Range(field, **{bound: float(number) for bound, number in value.items()})
+    if isinstance(value, LISTS):
+        return In(field, tuple(map(_plain, value)))
+    return Equals(field, _plain(value))
 
 
-def _value(field: str, value: object) -> Value:
-    if not isinstance(value, str | int | float):
-        raise InputError(
-            f"Filter on {field!r}: values must be strings, numbers or booleans, got {value!r}."
-        )
-    if isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f"Filter on {field!r}: {value!r} is not a finite number.")
-    return value
+def _plain(value: object) -> Value:
+    """Return a checked value without its subclass, such as that of an enum or of numpy."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, bool):
+        return value
+    assert isinstance(value, int | float)
+    return int(value) if isinstance(value, int) else float(value)
 
 
 def _values(passage: Passage, field: str) -> Sequence[object]:
@@ -202,18 +206,13 @@ def _values(passage: Passage, field: str) -> Sequence[object]:
     return () if found is None else (found,)
 
 
-def _equal(wanted: Value, found: object) -> bool:
-    if isinstance(wanted, str | bool) or isinstance(found, str | bool):
-        return type(wanted) is type(found) and wanted == found
-    return isinstance(found, int | float) and float(wanted) == float(found)
-
-
 def _within(bounds: Range, found: object) -> bool:
     if isinstance(found, bool) or not isinstance(found, int | float):
         return False
+    number = number_of(found)
     return (
-        (bounds.gt is None or found > bounds.gt)
-        and (bounds.gte is None or found >= bounds.gte)
-        and (bounds.lt is None or found < bounds.lt)
-        and (bounds.lte is None or found <= bounds.lte)
+        (bounds.gt is None or number > bounds.gt)
+        and (bounds.gte is None or number >= bounds.gte)
+        and (bounds.lt is None or number < bounds.lt)
+        and (bounds.lte is None or number <= bounds.lte)
     )

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 
 from m3rag.documents import Passage
 from m3rag.encoding import MultiVectors, SparseVectors
-from m3rag.scoring.bm25 import idf
-from m3rag.scoring.fusion import LEXICAL
 from m3rag.scoring.inverted import InvertedLists
-from m3rag.scoring.scores import colbert_scores, dense_scores
+from m3rag.scoring.scores import colbert_scores
 from m3rag.stores.base import Candidates, Floats, Points, QueryPlan, Widths
+from m3rag.stores.exact import Rows, Table, candidates
 from m3rag.stores.filters import Filter, matches
 
 _STACKED = 64  # passages whose ColBERT vectors are stacked at a time
@@ -37,26 +36,19 @@ class _Point:
     colbert: NDArray[np.floating] | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Table:
-    """All points side by side, in the form that the score functions take."""
-
-    points: list[_Point]
-    dense: Floats
-    sparse: InvertedLists
-    bm25: InvertedLists
-
-
 class MemoryStore:
     """Points in a dict, scored exactly."""
 
     def __init__(self) -> None:
         self._points: dict[str, _Point] = {}
-        self._cached_table: _Table | None = None
+        self._cached_table: tuple[list[_Point], Table] | None = None
         self._lock = RLock()
 
-    def add(self, points: Points) -> None:
-        """Store points; a point replaces an older one with the same id."""
+    def add(self, points: Points, *, durable: bool = False) -> None:
+        """Store points; a point replaces an older one with the same id.
+
+        Memory is never durable, whatever `durable` is.
+        """
         with self._lock:
             for i, passage in enumerate(points.passages):
                 point = points[i : i + 1]
@@ -122,8 +114,8 @@ class MemoryStore:
     def search(self, plans: Sequence[QueryPlan]) -> list[Candidates]:
         """Return the candidates of each plan."""
         with self._lock:
-            table = self._table()
-        return [_candidates(table, plan) for plan in plans]
+            points, table = self._table()
+        return [_candidates(points, table, plan) for plan in plans]
 
     def optimize(self) -> None:
         """Do nothing: there is nothing to rearrange."""
@@ -134,15 +126,16 @@ class MemoryStore:
             self._points.clear()
             self._cached_table = None
 
-    def _table(self) -> _Table:
+    def _table(self) -> tuple[list[_Point], Table]:
         if self._cached_table is None:
             points = list(self._points.values())
-            self._cached_table = _Table(
-                points,
+            table = Table(
+                [p.passage.id for p in points],
                 np.stack([p.dense for p in points]) if points else np.zeros((0, 0), np.float32),
                 InvertedLists(SparseVectors.from_rows([p.sparse for p in points])),
                 InvertedLists(SparseVectors.from_rows([p.bm25 for p in points])),
             )
+            self._cached_table = points, table
         return self._cached_table
 
 
@@ -182,45 +175,19 @@ class MemoryLocation:
         return MemoryStore()
 
 
-def _candidates(table: _Table, plan: QueryPlan) -> Candidates:
-    where, points = plan.where, table.points
+def _candidates(points: Sequence[_Point], table: Table, plan: QueryPlan) -> Candidates:
+    where = plan.where
     allowed = np.arange(len(points))
     if where is not None:
         allowed = allowed[[matches(where, point.passage) for point in points]]
-    union: dict[int, None] = {}
-    for channel in plan.retrieve if len(allowed) else ():
-        scores = _scores(table, plan, channel, allowed)
-        order = np.argsort(-scores, kind="stable")[: plan.candidates]
-        if channel in LEXICAL:
-            order = order[scores[order] > 0]
-        union.update(dict.fromkeys(allowed[order].tolist()))
-    rows = np.array(list(union), np.int64)
-    return Candidates(
-        [points[row].passage.id for row in union],
-        {channel: _scores(table, plan, channel, rows) for channel in plan.score},
-    )
 
-
-def _scores(table: _Table, plan: QueryPlan, channel: str, rows: NDArray[np.int64]) -> Floats:
-    """Return a channel's scores of some rows of the table."""
-    if len(rows) == 0:
-        return np.zeros(0, np.float32)
-    if channel == "dense" and plan.dense is not None:
-        scores = dense_scores(plan.dense[None], table.dense[rows])
-    elif channel == "sparse" and plan.sparse is not None:
-        tokens, weights = SparseVectors.from_dicts([plan.sparse]).rows(0)
-        scores = table.sparse.scores(tokens, weights)[rows]
-    elif channel == "bm25" and plan.bm25 is not None:
-        tokens, counts = SparseVectors.from_dicts([plan.bm25]).rows(0)
-        rarity = idf(len(table.points), table.bm25.counts(tokens))
-        scores = table.bm25.scores(tokens, (counts * rarity).astype(np.float32))[rows]
-    elif channel == "colbert" and plan.colbert is not None:
+    def colbert(rows: Rows) -> Floats:
+        assert plan.colbert is not None
         parts = []
         for start in range(0, len(rows), _STACKED):
-            found = [table.points[row].colbert for row in rows[start : start + _STACKED]]
+            found = [points[row].colbert for row in rows[start : start + _STACKED]]
             stacked = MultiVectors.from_rows([v for v in found if v is not None])
             parts.append(colbert_scores(plan.colbert, stacked))
-        scores = np.concatenate(parts)
-    else:
-        raise AssertionError(f"The plan has no query for its channel {channel}.")
-    return scores.reshape(-1)
+        return np.concatenate(parts)
+
+    return candidates(table, plan, allowed, colbert)

@@ -14,8 +14,7 @@ Each kind may have "key" (examples with the same key are not each other's negati
 
 from __future__ import annotations
 
-import json
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,6 +22,8 @@ from typing import Any
 import numpy as np
 
 from m3rag.errors import InputError
+from m3rag.files import json_value
+from m3rag.limits import brief, shown
 
 Row = Mapping[str, Any]
 
@@ -107,8 +108,8 @@ def parse(line: str | bytes) -> Example:
         InputError: The line is not an example. The message says what is wrong, but not where.
     """
     try:
-        row = json.loads(line)
-    except ValueError as error:
+        row = json_value(line)
+    except InputError as error:
         raise InputError(f"Not valid JSON: {error}.") from None
     if not isinstance(row, dict):
         raise InputError(f"Expected a JSON object, got {type(row).__name__}.")
@@ -126,13 +127,13 @@ def parse(line: str | bytes) -> Example:
     else:
         raise InputError(
             'Expected "query" and "pos", or "t" (translations), or "q" and "p"; the line has '
-            f"{', '.join(map(repr, row)) or 'no fields'}."
+            f"{shown(list(row))[1:-1] or 'no fields'}."
         )
     key, source = row.get("key"), row.get("source", row.get("s"))
     return replace(
         example,
-        key=None if key is None else str(key),
-        source=None if source is None else str(source),
+        key=None if key is None else _name(key, "key"),
+        source=None if source is None else _name(source, "source"),
     )
 
 
@@ -162,7 +163,7 @@ def _translations(row: Row, name: str) -> tuple[str, ...]:
     texts = row[name]
     if not isinstance(texts, dict) or not texts:
         raise InputError(
-            f'"{name}" must be a non-empty object of languages and texts, got {texts!r:.80}.'
+            f'"{name}" must be a non-empty object of languages and texts, got {shown(texts, 80)}.'
         )
     return tuple(_text(text, f"{name}.{language}") for language, text in texts.items())
 
@@ -178,8 +179,16 @@ def _texts(row: Row, name: str) -> tuple[str, ...]:
 
 def _text(text: object, name: str) -> str:
     if not isinstance(text, str) or not text.strip():
-        raise InputError(f'"{name}" must be a text that is not blank, got {text!r}.')
+        raise InputError(
+            f'"{brief(name, 80)}" must be a text that is not blank, got {shown(text)}.'
+        )
     return text
+
+
+def _name(value: object, field: str) -> str:
+    if isinstance(value, list | dict):
+        raise InputError(f'"{field}" must be a string or a number, got {shown(value)}.')
+    return str(value)
 
 
 def _scores(row: Row, name: str, count: int) -> tuple[float, ...]:
@@ -187,8 +196,11 @@ def _scores(row: Row, name: str, count: int) -> tuple[float, ...]:
     if scores is None:
         return ()
     valid = isinstance(scores, list) and all(
-        isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x) for x in scores
+        isinstance(x, int | float) and not isinstance(x, bool) and abs(x) <= sys.float_info.max
+        for x in scores
     )
     if not valid or len(scores) != count:
-        raise InputError(f'"{name}" must have {count} numbers, one per passage, got {scores!r}.')
+        raise InputError(
+            f'"{name}" must have {count} numbers, one per passage, got {shown(scores)}.'
+        )
     return tuple(map(float, scores))

@@ -7,14 +7,16 @@ import json
 import mmap
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from m3rag.errors import InputError
+from m3rag.errors import InputError, StorageError
 from m3rag.files import lines
+from m3rag.limits import brief
 from m3rag.training.example import Example, parse
 
 
@@ -37,13 +39,14 @@ class Examples:
 
         Raises:
             InputError: There are no files or no lines, or a line is not an example.
+            StorageError: The temporary folder is full.
             MissingExtraError: A file ends in `.zst` and zstandard is not installed.
         """
         files = list(map(Path, paths))
         ends, sizes, sources, scored = [0], [], [], []
         names: dict[str, int] = {}
         digest = hashlib.sha256()
-        with tempfile.TemporaryFile() as unpacked:
+        with _temporary() as unpacked:
             for path, line, example in _examples(files):
                 digest.update(line)
                 ends.append(ends[-1] + unpacked.write(line))
@@ -78,6 +81,23 @@ class Examples:
 
     def __iter__(self) -> Iterator[Example]:
         return (self[i] for i in range(len(self)))
+
+
+@contextmanager
+def _temporary() -> Iterator[IO[bytes]]:
+    """Open a temporary file.
+
+    Raises:
+        StorageError: It cannot be written, for example because the disk is full.
+    """
+    try:
+        with tempfile.TemporaryFile() as file:
+            yield file
+    except OSError as error:
+        raise StorageError(
+            f"The training data cannot be unpacked into the temporary folder ({brief(error)}). "
+            "Free some space there, or set TMPDIR to a folder on another disk."
+        ) from error
 
 
 def _examples(files: Iterable[Path]) -> Iterator[tuple[Path, bytes, Example]]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from m3rag.errors import InputError
-from m3rag.files import lines, written
+from m3rag.files import json_value, lines, written
 from m3rag.index import Hit, M3Index
 from m3rag.model.model import M3Model
 from m3rag.progress import Progress, counting
@@ -83,7 +83,7 @@ def mine(
     mined = Mined()
     report = counting(progress, "mining", len(examples))
     with M3Index.open(model=model, colbert="off") as index, written(Path(to)) as file:
-        index.add(texts)
+        index.add(list(texts))
         for start in range(0, len(examples), _BATCH):
             rng = np.random.default_rng((seed, start))
             numbers = range(start, min(start + _BATCH, len(examples)))
@@ -182,7 +182,7 @@ def _teacher_scores(
 def _read_texts(path: Path) -> Iterator[str]:
     for number, line in enumerate(lines(path), start=1):
         try:
-            row = json.loads(line)
+            row = json_value(line)
             yield f"{row['title']}\n{row['text']}" if row.get("title") else row["text"]
         except (ValueError, TypeError, KeyError, AttributeError):
             raise InputError(f'{path}, line {number} is not a JSON object with a "text".') from None

@@ -250,7 +250,7 @@ def start_long_run(tmp_path):
         preexec_fn=hear_ctrl_c,
     )
     deadline = time.monotonic() + 60
-    while not (kb / "edge").exists() and time.monotonic() < deadline:  # the store is open
+    while not (kb / "passages.db").exists() and time.monotonic() < deadline:  # the store is open
         time.sleep(0.05)
     time.sleep(0.7)
     return process, command

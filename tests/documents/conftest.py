@@ -1,5 +1,7 @@
 """A real tokenizer of the model's family, and the checks that every split must pass."""
 
+import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,23 @@ def tokenizer() -> CountingTokenizer:
 def counting(tokenizer: CountingTokenizer) -> CountingTokenizer:
     tokenizer.characters = tokenizer.longest = 0
     return tokenizer
+
+
+@pytest.fixture
+def unprivileged():
+    """Return a context in which permissions apply: root may read everything."""
+
+    @contextmanager
+    def unprivileged():
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(65534)
+        try:
+            yield
+        finally:
+            os.seteuid(user)
+
+    return unprivileged
 
 
 def assert_whole(

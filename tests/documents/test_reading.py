@@ -256,13 +256,10 @@ def test_an_empty_file_is_refused(write, content, message):
         read(write("a.txt", content))
 
 
-def test_a_file_without_read_permission_is_refused(write, monkeypatch):
-    def refuse(self):
-        raise PermissionError(13, "Permission denied", str(self))
-
+def test_a_file_without_read_permission_is_refused(write, unprivileged):
     path = write("a.txt", "x")
-    monkeypatch.setattr(Path, "read_bytes", refuse)
-    with pytest.raises(DocumentError, match="permissions"):
+    path.chmod(0)
+    with unprivileged(), pytest.raises(DocumentError, match="permissions"):
         read(path)
 
 

@@ -163,3 +163,53 @@ def test_a_data_set_of_ir_datasets(tmp_path):
     assert data.qrels == {"q1": {"d1": 2}}
     with pytest.raises(InputError, match="no data set of ir_datasets has this id"):
         RetrievalSet.read("plants/no-such-part")
+
+
+HOSTILE = {
+    "deep": '{"_id": "x", "text": ' + "[" * 100_000,
+    "digits": '{"_id": "x", "text": "t", "n": ' + "9" * 5_000 + "}",
+    "surrogate": r'{"_id": "x", "text": "half \ud800"}',
+    "nul": '{"_id": "x\0", "text": "t"}',
+    "title": '{"_id": "x", "text": "t", "title": ["a"]}',
+    "lang": '{"_id": "x", "text": "t", "lang": {"a": 1}}',
+}
+
+
+@pytest.mark.parametrize("line", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_line_of_a_corpus(tmp_path, line):
+    folder = tmp_path / "set"
+    shutil.copytree(FOLDER, folder)
+    (folder / "corpus.jsonl").write_text(line + "\n")
+    with pytest.raises(InputError, match=r"corpus\.jsonl, line 1") as caught:
+        RetrievalSet.read(folder)
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize(
+    "spans",
+    ["7", '{"d": [1e999, 2]}', '{"d": [3, 1]}', '{"d": [true, 2]}', '{"d": [0.5, 2]}', '{"d": 1}'],
+)
+def test_hostile_spans(tmp_path, spans):
+    folder = tmp_path / "set"
+    shutil.copytree(FOLDER, folder)
+    line = f'{{"_id": "q", "text": "t", "spans": {spans}}}\n'
+    (folder / "queries.jsonl").write_text(line)
+    with pytest.raises(InputError, match=r"queries\.jsonl, line 1.*span"):
+        RetrievalSet.read(folder)
+
+
+@pytest.mark.parametrize("grade", ["9" * 5_000, "1000001", "nan", "1.5", "x" * 10_000])
+def test_hostile_grades(tmp_path, grade):
+    folder = tmp_path / "set"
+    shutil.copytree(FOLDER, folder)
+    (folder / "qrels.tsv").write_text(f"q\td\t{grade}\n")
+    with pytest.raises(InputError, match=r"qrels\.tsv, line 1") as caught:
+        RetrievalSet.read(folder)
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("source", ["a\0b", "x" * 5_000, "~no-such-user-here/x", None, 7])
+def test_a_source_that_cannot_be_a_path(source):
+    with pytest.raises(InputError) as caught:
+        RetrievalSet.read(source)
+    assert len(str(caught.value)) < 600

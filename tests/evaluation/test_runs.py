@@ -75,3 +75,12 @@ def test_a_run_of_another_set(xquad, tmp_path):
         InputError, match="names 2 documents that the set does not have, such as 'd8'"
     ):
         score_run({known: {"d9": 1.0, "d8": 2.0}}, xquad)
+
+
+@pytest.mark.parametrize("score", ["nan", "inf", "-inf", "1e999", "1e39", "x" * 10_000])
+def test_scores_that_are_not_finite_are_refused(tmp_path, score):
+    path = tmp_path / "a.trec"
+    path.write_text(f"q Q0 d 1 {score} run\n")
+    with pytest.raises(InputError, match=r"a\.trec, line 1.*finite score") as caught:
+        read_run(path)
+    assert len(str(caught.value)) < 600

@@ -8,6 +8,7 @@ import pytest
 from m3rag import M3Index, Passage
 from m3rag.errors import FormatError, InputError
 from m3rag.index.manifest import NAME
+from m3rag.stores.records import pack
 
 PASSAGES = [
     Passage("fern#0", "The fern likes shade.", document_id="fern"),
@@ -53,11 +54,11 @@ def test_a_manifest_without_context_means_passage(tiny, tmp_path):
     M3Index.open(tmp_path / "kb", model=tiny).close()
     manifest = tmp_path / "kb" / NAME
     content = json.loads(manifest.read_text())
-    del content["context"]
-    manifest.write_text(json.dumps(content))
+    del content["context"], content["checksum"]
+    manifest.write_bytes(pack(content))
     with M3Index.open(tmp_path / "kb", model=tiny) as index:
         assert index.manifest.context == "passage"
-    manifest.write_text(json.dumps(content | {"context": "galaxy"}))
+    manifest.write_bytes(pack(content | {"context": "galaxy"}))
     with pytest.raises(FormatError, match="galaxy"):
         M3Index.open(tmp_path / "kb", model=tiny)
 

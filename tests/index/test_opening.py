@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from m3rag import M3Index, M3Model
-from m3rag.errors import FormatError, InputError, InUseError, ModelMismatchError, StorageError
+from m3rag.errors import FormatError, InputError, InUseError, ModelMismatchError
 from m3rag.index.manifest import NAME, read_manifest
 from m3rag.scoring import BM25
 from m3rag.stores.location import locate
@@ -194,17 +194,22 @@ def test_the_error_names_the_other_process(folder, tiny):
         assert len(index) == len(PASSAGES)
 
 
-def test_damaged_engine_files_are_a_storage_error(folder, tiny):
-    for file in (folder / "edge").rglob("*.json"):
+def test_damaged_engine_files_are_made_again(folder, tiny):
+    with M3Index.open(folder, model=tiny) as index:
+        expected = [(hit.passage, hit.score) for hit in index.search("a")]
+    [engine] = folder.glob("engine-*")
+    for file in engine.rglob("*.json"):
         file.write_text("{")
-    with pytest.raises(StorageError, match="cannot open the index"):
-        M3Index.open(folder, model=tiny)
+    with M3Index.open(folder, model=tiny) as index:
+        assert [(hit.passage, hit.score) for hit in index.search("a")] == expected
+    assert not engine.exists()
 
 
 def test_an_unfinished_index_is_created_again(folder, tiny, tmp_path):
+    """Nothing was added yet, and the manifest comes last."""
     half = tmp_path / "half"
-    (half / "edge.new" / "segments").mkdir(parents=True)
-    (half / NAME).write_text((folder / NAME).read_text())
+    M3Index.open(half, model=tiny).close()
+    (half / NAME).unlink()
     with M3Index.open(half, model=tiny) as index:
         assert index.add(["it works"])
         assert len(index) == 1

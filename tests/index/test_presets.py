@@ -7,7 +7,7 @@ import pytest
 
 from m3rag import M3Index, M3Model, explain
 from m3rag.errors import FormatError, InputError
-from m3rag.index.presets import NAME, Preset
+from m3rag.index.presets import NAME, Preset, write_presets
 from m3rag.model.lookup import BUNDLED
 from m3rag.scoring import PRESETS, score_texts
 from tests.index.conftest import PASSAGES
@@ -99,9 +99,8 @@ def test_after_a_damaged_file_the_folder_can_be_opened_again(tiny, tmp_path):
 def test_a_preset_of_another_client_is_kept(tiny, tmp_path):
     with M3Index.open(tmp_path / "kb", model=tiny) as index:
         index.save_preset("mine", Preset({"dense": 1.0}))
-        saved = json.loads((tmp_path / "kb" / NAME).read_text())
-        saved["theirs"] = saved["mine"]
-        (tmp_path / "kb" / NAME).write_text(json.dumps(saved))
+        both = {"mine": index.presets["mine"], "theirs": index.presets["mine"]}
+        write_presets(index.stored.location, both)
         index.save_preset("mine", Preset({"sparse": 1.0}))
         assert set(index.presets) == {"mine", "theirs"}
 

@@ -1,11 +1,14 @@
 """Keep an index in step with a folder: add, replace and remove documents."""
 
+import os
+
 import pytest
 
 from m3rag import M3Index
 from m3rag.documents import find
 from m3rag.errors import DocumentError, InputError, StorageError
-from m3rag.index.sync import sync
+from m3rag.index.sync import documents_in, sync
+from m3rag.limits import Limits
 
 
 @pytest.fixture
@@ -153,3 +156,84 @@ def test_a_folder_without_documents(index, tmp_path):
     (tmp_path / "image.png").write_bytes(b"png")
     with pytest.raises(DocumentError, match=r"no \.md, \.txt"):
         run(index, tmp_path)
+
+
+def test_odd_entries_are_reported_and_stop_nothing(index, folder):
+    os.mkfifo(folder / "pipe.md")
+    (folder / "passwd.txt").symlink_to("/etc/passwd")
+    (folder / "gone.md").symlink_to("nowhere")
+    changes = run(index, folder)
+    assert set(changes.skipped) == {"handbook/pipe.md", "handbook/passwd.txt"}
+    assert set(changes.failed) == {"handbook/gone.md"}
+    assert changes.added == ["handbook/cacti.txt", "handbook/plants/ferns.md"]
+    assert {p.document_id for p in index.passages()} == set(changes.added)
+
+
+def test_what_cannot_be_read_now_keeps_its_passages(index, folder, tmp_path):
+    (tmp_path / "mounted").mkdir()
+    (tmp_path / "mounted" / "moss.md").write_text("Moss drinks dew.")
+    (folder / "linked").symlink_to("../mounted")
+    assert "handbook/linked/moss.md" in run(index, folder, follow_links=True).added
+    (tmp_path / "mounted").rename(tmp_path / "away")
+    (folder / "cacti.txt").unlink()
+    (folder / "cacti.txt").symlink_to("nowhere")
+    changes = run(index, folder, follow_links=True)
+    assert changes.removed == []
+    assert set(changes.failed) == {"handbook/linked", "handbook/cacti.txt"}
+    assert index.count({"document_id": "handbook/linked/moss.md"}) == 1
+    (folder / "linked").unlink()
+    assert run(index, folder, follow_links=True).removed == ["handbook/linked/moss.md"]
+
+
+def test_a_document_that_becomes_a_pipe_or_a_link_out_is_removed(index, folder):
+    run(index, folder)
+    (folder / "cacti.txt").unlink()
+    os.mkfifo(folder / "cacti.txt")
+    (folder / "plants" / "ferns.md").unlink()
+    (folder / "plants" / "ferns.md").symlink_to("/etc/passwd")
+    (folder / "new.md").write_text("Moss.")
+    changes = run(index, folder)
+    assert changes.removed == ["handbook/cacti.txt", "handbook/plants/ferns.md"]
+    assert [p.text for p in index.passages()] == ["Moss."]
+
+
+def test_a_document_above_a_limit_is_not_read(index, folder):
+    changes = run(index, folder, limits=Limits(file_bytes=100))
+    assert "more than the limit of 100 bytes" in changes.failed["handbook/cacti.txt"]
+    assert changes.added == ["handbook/plants/ferns.md"]
+
+
+def test_a_document_whose_passages_cannot_be_stored_stops_no_other(index, folder):
+    limits = Limits(metadata_bytes=300)
+    (folder / "title.md").write_text(f"# {'long ' * 200}\n\nText.")
+    changes = run(index, folder, limits=limits)
+    assert set(changes.failed) == {"handbook/title.md"}
+    assert len(changes.added) == 2
+
+
+def test_the_stamp_is_of_the_text_that_was_indexed(index, folder):
+    """A file that changes between the two times it is read is indexed again if it changes back."""
+    path = folder / "cacti.txt"
+    first = path.read_text()
+    before = index.add
+
+    def add(passages, **options):
+        path.write_text("Cacti hate frost.")
+        return before(passages, **options)
+
+    index.add = add
+    run(index, folder)
+    index.add = before
+    path.write_text(first)
+    assert run(index, folder).replaced == ["handbook/cacti.txt"]
+    assert run(index, folder).replaced == []
+
+
+def test_a_folder_without_documents_names_what_it_has(folder, index, tmp_path):
+    odd = tmp_path / "odd"
+    odd.mkdir()
+    (odd / "gone.md").symlink_to("nowhere")
+    with pytest.raises(DocumentError, match=r"file to index\. gone\.md: It is a link to nothing"):
+        documents_in(odd)
+    with pytest.raises(DocumentError, match="file to index"):
+        run(index, odd)

@@ -109,7 +109,7 @@ def test_settings_that_change_vectors_are_saved(tiny):
     assert saved["fingerprint"] == tiny.fingerprint
 
 
-@pytest.mark.filterwarnings("ignore:1 of 1 texts cut")
+@pytest.mark.filterwarnings("ignore:1 of 1 texts was cut")
 async def test_max_length_cuts_texts(tiny):
     embedding = M3Embedding(model=tiny, max_length=8)
     text = "one two three four five six seven eight nine ten"

@@ -112,7 +112,7 @@ def test_memo_can_be_turned_off():
 
 def test_truncation_gives_a_warning(tiny):
     with pytest.warns(
-        TruncationWarning, match=r"1 of 2 texts cut to 16 tokens.*text 1, has 1,400"
+        TruncationWarning, match=r"1 of 2 texts was cut to 16 tokens.*text 1, has 1,400"
     ) as w:
         enc = tiny.encode(["short", "soil moisture " * 100], max_length=16)
     assert w[0].filename == __file__, "the warning points at the caller"

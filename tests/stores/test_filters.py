@@ -1,9 +1,11 @@
 """Filters: the meaning of the dict in every store, and the filters that are refused."""
 
+import numpy as np
 import pytest
 
 from m3rag.documents import Passage
 from m3rag.errors import InputError
+from m3rag.limits import Limits
 from m3rag.stores.filters import (
     And,
     Equals,
@@ -65,6 +67,14 @@ CASES = [
     ({"document_id": ["b/ü.md", "c.md"]}, "list mixed"),
     ({"$not": {"document_id": "a.md"}}, "list bare odd nested mixed"),
     ({"big": 2**53}, "nested"),
+    ({"big": 2**53 + 1}, "nested"),  # the same 64-bit float
+    ({"big": {"gt": 2**53 - 1, "lt": 2.0**53 + 2}}, "nested"),
+    ({"big": {"gt": 2**53}}, ""),
+    ({"big": 10**300}, ""),
+    ({"lang": ("es", "de")}, "es de list mixed"),
+    ({"lang": "\0true"}, ""),
+    ({"ok": "\0true"}, ""),
+    ({"": 1}, ""),
     ({}, "es de list bare odd nested mixed"),
 ]
 
@@ -122,8 +132,105 @@ def test_a_tree_is_returned_unchanged():
         ({"lang": [["es"]]}, "strings, numbers or booleans"),
         ({3: "x"}, "must be a string"),
         ({'a"b': "x"}, "quote or a backslash"),
+        ({"$and": ({"a": 1} for _ in range(2))}, "takes a list"),
+        ({"a": 10**4_000}, "an integer of about 4,001 digits is not a finite number"),
+        ({"a": [1, -(10**5_000)]}, "fits no 64-bit float"),
+        ({"a": {"gt": 10**309}}, "is not a finite number"),
+        ({"a": {"lt": float("inf")}}, "inf is not a finite number"),
+        ({"a": np.int64(3)}, "of type int64"),
+        ({"a": {"lt": np.float32(3)}}, "bounds must be numbers"),
+        ({"a": np.zeros(2)}, "of type ndarray"),
+        ({"a": 3j}, "of type complex"),
+        ({"a": "\ud800"}, "not valid Unicode"),
+        ({"\ud800": 1}, "not valid Unicode"),
+        ({"k" * 513: 1}, "has 513 characters"),
+        ({"a": "v" * 1_000_001}, "has 1,000,001 characters"),
+        ({"a": list(range(1_000_001))}, "more than 1,000,000 values"),
+        ({"$or": [{"a": 1}] * 10_000}, "more than 10,000 conditions"),
+        ({f"k{i}": 1 for i in range(10_001)}, "more than 10,000 conditions"),
+        (And(()), "`And` takes a tuple of one or more"),
+        (Or([Equals("a", 1)]), "`Or` takes a tuple"),
+        (And(({"a": 1},)), "in place of a condition"),
+        (Not(None), "None in place of a condition"),
+        (Not(And((Equals("a", None),))), "values must be strings"),
+        (Equals("a", [1]), "values must be strings"),
+        (Equals("$a", 1), "no filter operator"),
+        (Equals(3, 1), "must be a string"),
+        (In("a", ["x"]), "`In` takes a tuple"),
+        (In("a", (object(),)), "values must be strings"),
+        (Range("a"), "one or more of the bounds"),
+        (Range("a", gt=float("nan")), "not a finite number"),
+        (Range("a", gt="1"), "bounds must be numbers"),
+        ({"$not": Equals("a", 10**400)}, "fits no 64-bit float"),
     ],
+    ids=range(46),
 )
 def test_an_invalid_filter_is_refused(spec, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as caught:
         parse_filter(spec)
+    assert len(str(caught.value)) < 700
+
+
+def repeated(wrap, times):
+    spec = Equals("a", 1)
+    for _ in range(times):
+        spec = wrap(spec)
+    return spec
+
+
+WRAPS = {
+    "not": lambda part: {"$not": part},
+    "and": lambda part: {"$and": [part]},
+    "or": lambda part: {"$or": ({"b": 2}, part)},
+    "two": lambda part: {"b": 2, "$not": part},
+    "tree": Not,
+    "And": lambda part: And((part,)),
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPS.values(), ids=WRAPS)
+def test_the_deepest_filter(wrap):
+    deepest = 0
+    for times in range(40):
+        try:
+            tree = parse_filter(repeated(wrap, times))
+        except InputError:
+            break
+        deepest = times
+        # What is accepted can be sent to the engine, whose parser has the same limits.
+        assert parse_filter(filter_to_dict(tree)) == tree
+        assert matches(tree, Passage("p", "x", {"a": 1, "b": 2})) in (True, False)
+    assert deepest in (16, 31, 32)
+    for times in (deepest + 1, 1_000, 100_000):
+        with pytest.raises(InputError, match="more than 32 deep"):
+            parse_filter(repeated(wrap, times))
+
+
+@pytest.mark.parametrize("wrap", [Not, WRAPS["And"]])
+def test_a_deep_tree_that_was_not_checked(wrap):
+    tree = repeated(wrap, 100_000)
+    for use in (filter_to_dict, lambda tree: matches(tree, PASSAGES[0])):
+        with pytest.raises(InputError, match="nested too deep"):
+            use(tree)
+
+
+def test_the_limits_are_a_parameter():
+    limits = Limits(filter_depth=1, filter_values=2, key_characters=3)
+    assert parse_filter({"$not": {"abc": [1, 2]}}, limits) == Not(In("abc", (1, 2)))
+    for spec in ({"$not": {"$not": {"a": 1}}}, {"a": [1, 2, 3]}, {"abcd": 1}):
+        with pytest.raises(InputError, match="Limits"):
+            parse_filter(spec, limits)
+
+
+def test_subclasses_become_plain_values():
+    tree = parse_filter({"a": np.str_("x"), "b": [np.float64(1)], "c": {"gt": np.float64(2)}})
+    assert tree == And((Equals("a", "x"), In("b", (1.0,)), Range("c", gt=2.0)))
+    assert type(tree.parts[0].value) is str
+    assert type(tree.parts[1].values[0]) is float
+
+
+def test_many_values_are_looked_up_at_once():
+    """A loop over them would take minutes."""
+    tree = parse_filter({"id": [f"p{i}" for i in range(100_000)]})
+    found = [Passage(f"p{i}", "x") for i in range(90_000, 110_000)]
+    assert sum(matches(tree, passage) for passage in found) == 10_000

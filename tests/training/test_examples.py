@@ -129,3 +129,32 @@ def test_drawn_groups(languages, negatives, group_size, seed):
     group = scored.draw(rng, group_size)
     names = {f"t{i}": i for i in range(languages)} | {f"n{i}": 10 + i for i in range(negatives)}
     assert group.scores == tuple(names[passage] for passage in group.passages)
+
+
+HOSTILE = [
+    '{"query": ' + "[" * 100_000,
+    '{"query": "a", "pos": ["b"], "pos_scores": [' + "9" * 5_000 + "]}",
+    '{"query": "a", "pos": ["b"], "pos_scores": [' + "9" * 400 + "]}",
+    '{"query": "a", "pos": ["b"], "pos_scores": [NaN]}',
+    r'{"query": "half \ud800", "pos": ["b"]}',
+    '{"query": "a", "pos": ["b"], "key": [[]]}',
+    '{"t": {"' + "k" * 10_000 + '": 1, "de": "b"}}',
+    "{" + ", ".join(f'"field{i}": 1' for i in range(10_000)) + "}",
+    '{"query": "a\0", "pos": ["b"]}',
+]
+
+
+@pytest.mark.parametrize("line", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_hostile_line(tmp_path, line):
+    path = tmp_path / "bad.jsonl"
+    path.write_text(line)
+    with pytest.raises(InputError, match=r"bad\.jsonl, line 1: ") as caught:
+        Examples([path])
+    assert len(str(caught.value)) < 600
+
+
+def test_a_line_that_is_not_utf_8(tmp_path):
+    path = tmp_path / "bad.jsonl"
+    path.write_bytes(b'{"query": "\xff"}')
+    with pytest.raises(InputError, match=r"bad\.jsonl, line 1: .*utf-8"):
+        Examples([path])

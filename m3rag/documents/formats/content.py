@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 from m3rag.documents.document import Heading
+from m3rag.limits import DEFAULT_LIMITS, Limits
+
+_LONGEST_TITLE = 512  # characters; every passage under a heading repeats its title
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def _no_more_time(_seconds: float) -> None:
+    """Ignore that a parser asks for more time: nothing limits it."""
+
+
+class Budget(NamedTuple):
+    """What a parser may use.
+
+    Attributes:
+        limits: The limits.
+        more_time: Called with a number of seconds when a part of a long document is done.
+    """
+
+    limits: Limits = DEFAULT_LIMITS
+    more_time: Callable[[float], None] = _no_more_time
 
 
 class Content(NamedTuple):
@@ -21,6 +43,31 @@ class Content(NamedTuple):
     headings: tuple[Heading, ...] = ()
     title: str | None = None
     pages: tuple[int, ...] = ()
+
+
+def clean(content: Content) -> Content:
+    """Return the content as valid Unicode, with titles of at most 512 characters.
+
+    Parsers return half of a surrogate pair for broken files. It becomes U+FFFD, which keeps all
+    positions.
+    """
+    headings = tuple(
+        Heading(heading.level, short_title(heading.title), heading.start)
+        for heading in content.headings
+    )
+    title = short_title(content.title) if content.title else None
+    return Content(valid(content.text), headings, title, content.pages)
+
+
+def valid(text: str) -> str:
+    """Return a text with U+FFFD in place of each half of a surrogate pair."""
+    return _SURROGATES.sub("\ufffd", text)
+
+
+def short_title(title: str) -> str:
+    """Return a title as valid Unicode, cut after 512 characters."""
+    title = valid(title)
+    return title if len(title) <= _LONGEST_TITLE else f"{title[: _LONGEST_TITLE - 1].rstrip()}…"
 
 
 class Writer:

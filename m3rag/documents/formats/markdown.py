@@ -8,6 +8,7 @@ the time.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from itertools import accumulate, pairwise
 
 from markdown_it import MarkdownIt
@@ -16,17 +17,31 @@ from markdown_it.token import Token
 from m3rag.documents.document import Heading
 from m3rag.documents.formats.content import Content
 
-_FRONT_MATTER = re.compile(r"---[ \t]*\n(?:.*\n)*?(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
+_FRONT_MATTER = re.compile(r"---[ \t]*\n")
+_FRONT_MATTER_END = re.compile(r"^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.MULTILINE)
+# The parser takes about a second per megabyte, and much longer for a few texts.
+_LARGE = 2_000_000  # characters
+_MARKED = re.compile(
+    r"^ {0,3}(?:(?P<level>#{1,6})(?:[ \t]++(?P<title>.*))?"
+    r"|(?P<fence>`{3,}|~{3,})(?P<info>.*)|(?P<underline>=++|-++)[ \t]*+)$",
+    re.MULTILINE,
+)
+_CLOSING = re.compile(r"(?:^|[ \t])#+[ \t]*\Z")
+_INLINE = re.compile(r"[\\`*_\[\]<&!\n]")  # what may make a title different from its source
 _TITLE = re.compile(r"^title:[ \t]*(.+)$", re.MULTILINE)
 
 
 def parse(text: str) -> Content:
     """Return a Markdown text with its headings and title."""
     front = _FRONT_MATTER.match(text)
-    matter = front[0] if front else ""
+    end = _FRONT_MATTER_END.search(text, front.end()) if front else None
+    matter = text[: end.end()] if end else ""
     title = _TITLE.search(matter)
     # Front matter is not Markdown. Replace it with as many empty lines, to keep line numbers.
-    headings = _headings("\n" * matter.count("\n") + text[len(matter) :], text)
+    if len(text) > _LARGE:
+        headings = tuple(_plain_headings(text, len(matter)))
+    else:
+        headings = _headings("\n" * matter.count("\n") + text[len(matter) :], text)
     first = headings[0].title if headings else None
     return Content(text, headings, title[1].strip(" \t\"'") if title else first)
 
@@ -45,10 +60,41 @@ def _headings(source: str, text: str) -> tuple[Heading, ...]:
     parser.enable("inline")
     for opening, inline in pairwise(tokens):
         if opening.type == "heading_open" and opening.map:
-            title = _plain(parser.parseInline(inline.content))
+            title = inline.content.strip()
+            if _INLINE.search(title):
+                title = _plain(parser.parseInline(title))
+            title = " ".join(title.split())
             if title:
                 found.append(Heading(int(opening.tag[1:]), title, starts[opening.map[0]]))
     return tuple(found)
+
+
+def _plain_headings(text: str, start: int) -> Iterator[Heading]:
+    """Yield the headings of a large text in one pass, without the inline syntax of their titles.
+
+    It knows "# Title", titles underlined with "=" or "-" in one line, and fenced code.
+    """
+    fence = ""
+    for mark in _MARKED.finditer(text, start):
+        if mark["fence"]:
+            run = mark["fence"]
+            if not fence and not (run[0] == "`" and "`" in mark["info"]):
+                fence = run
+            elif fence and run.startswith(fence) and not mark["info"].strip():
+                fence = ""
+        elif fence:
+            continue
+        elif mark["level"]:
+            title = " ".join(_CLOSING.sub("", (mark["title"] or "").strip()).split())
+            if title:
+                yield Heading(len(mark["level"]), title, mark.start())
+        else:
+            first = text.rfind("\n", start, max(mark.start() - 1, start)) + 1
+            line = text[max(first, start) : mark.start()]
+            title = " ".join(line.split())
+            if title and not _MARKED.match(line.rstrip("\n")) and line[:4].strip():
+                level = 1 if mark["underline"][0] == "=" else 2
+                yield Heading(level, title, max(first, start))
 
 
 def _plain(tokens: list[Token]) -> str:

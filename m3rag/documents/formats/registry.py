@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
-from m3rag.documents.formats.content import Content
+from m3rag.documents.formats.content import Budget, Content
 from m3rag.extras import require
 
 EXTRA = "documents"
@@ -31,22 +32,24 @@ class Format:
     module: str | None = None
     needs: tuple[str, ...] = ()
 
-    def parse(self, data: Any) -> Content:
+    def parse(self, data: Any, budget: Budget) -> Content:
         """Parse a file's bytes or text; call `check` first."""
         if self.module is None:
             return Content(data)
         # Parsers are slow to import, so each is imported with the first file of its format.
-        content: Content = import_module(self.module).parse(data)
+        module = import_module(self.module)
+        content: Content = module.parse(data, budget) if self.binary else module.parse(data)
         return content
 
     def check(self) -> None:
-        """Check that the libraries of the parser are installed.
+        """Check that the libraries of the parser are installed, without importing them.
 
         Raises:
             MissingExtraError: A library is not installed; the message has the exact pip command.
         """
         for module in self.needs:
-            require(module, EXTRA)
+            if find_spec(module) is None:
+                require(module, EXTRA)
 
 
 _PACKAGE = "m3rag.documents.formats"

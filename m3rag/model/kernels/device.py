@@ -31,12 +31,42 @@ def choose_device(device: str | torch.device) -> torch.device:
     Raises:
         InputError: There is no such device.
     """
-    if device == "auto":
+    if isinstance(device, str) and device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if isinstance(device, bool) or not isinstance(device, str | int | torch.device):
+        raise InputError(
+            f'`device` must be a name such as "auto", "cpu" or "cuda", got {type(device).__name__}.'
+        )
     try:
-        return torch.device(device)
-    except RuntimeError as error:
-        raise InputError(f"There is no device {device!r}: {error}") from error
+        chosen = torch.device(device)
+    except (RuntimeError, ValueError, OverflowError) as error:
+        reason = str(error).partition("\n")[0][:200]
+        raise InputError(f"There is no device {str(device)[:100]!r}: {reason}") from error
+    available = _available()
+    wrapped = isinstance(device, str) and ":" in device and device != str(chosen)  # 256 becomes 0
+    if wrapped or not 0 <= (chosen.index or 0) < available.get(chosen.type, 0):
+        names = [str(torch.device(kind, i)) for kind, n in available.items() for i in range(n)]
+        names[0] = "cpu"
+        raise InputError(
+            f"There is no device {str(device)[:100]!r} here. This installation of torch "
+            f"({torch.__version__}) finds: {', '.join(names)}."
+        )
+    return chosen
+
+
+def _available() -> dict[str, int]:
+    """Return the number of devices of each type that torch can use, without initialising them."""
+    counts = {"cpu": 1}
+    for kind in ("cuda", "xpu"):
+        module = getattr(torch, kind, None)
+        if module is not None and module.is_available():
+            counts[kind] = module.device_count()
+    if torch.backends.mps.is_available():
+        counts["mps"] = 1
+    accelerator = torch.accelerator.current_accelerator()  # such as npu or hpu
+    if accelerator is not None and accelerator.type not in counts:
+        counts[accelerator.type] = torch.accelerator.device_count()
+    return counts
 
 
 def choose_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
@@ -45,14 +75,15 @@ def choose_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
     Raises:
         InputError: There is no such dtype, or the device only emulates it.
     """
-    if dtype == "auto":
+    if isinstance(dtype, str) and dtype == "auto":
         if device.type == "cuda":
             return torch.float16
         return torch.bfloat16 if device.type == "cpu" and has_bfloat16() else torch.float32
-    chosen = _DTYPES.get(str(dtype).removeprefix("torch."))
+    known = isinstance(dtype, str | torch.dtype)
+    chosen = _DTYPES.get(str(dtype).removeprefix("torch.")) if known else None
     if chosen is None:
         raise InputError(
-            f'`dtype` must be "auto", "float32", "bfloat16" or "float16", got {str(dtype)!r}.'
+            f'`dtype` must be "auto", "float32", "bfloat16" or "float16", got {str(dtype)[:100]!r}.'
         )
     if chosen == torch.float16 and device.type == "cpu":
         raise InputError('float16 is only emulated on a CPU. Use "float32" or "bfloat16".')

@@ -5,12 +5,13 @@ minutes during a merge, and because a full disk kills the process that has the f
 may happen to the user's program.
 
 Requests run one at a time, and waiting requests run between the messages of a long `add`. If the
-engine process dies, or is killed because a request was interrupted, the next request starts a new
-one. Everything that was acknowledged is in the engine's write-ahead log.
+engine process dies, or is killed because a request was interrupted, its owner starts a new one: the
+passages are in the database, not in the engine.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
@@ -20,110 +21,104 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import IO, Any, cast
 
 from numpy.typing import NDArray
 
-from m3rag.errors import ClosedError, FormatError, InUseError, KnowledgeBaseError, StorageError
+from m3rag.errors import ClosedError, StorageError
 from m3rag.stores.edge.wire import Message, receive, send
 
-_CLOSE_TIMEOUT_S = 60  # to flush and release the files; then the process is killed, without loss
+_CLOSE_TIMEOUT_S = 60  # to flush and release the files; then the process is killed
 _EXIT_TIMEOUT_S = 5  # from the last output of a process to its exit status
-_ERRORS: dict[str, type[KnowledgeBaseError]] = {
-    "format": FormatError,
-    "in_use": InUseError,
-    "storage": StorageError,
-}
 
 
 class EngineProcess:
-    """A client that runs `m3rag.stores.edge.server` for a folder and exchanges messages with it.
+    """A client that runs `m3rag.stores.edge.server` and exchanges messages with it.
 
     Args:
-        folder: The folder of the index.
-        settings: The other arguments of `Shard.open`, sent with the first request.
+        request: The first request; its answer is `opened`.
+
+    Raises:
+        StorageError: The engine cannot run it.
     """
 
-    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
-        self._folder = folder
-        self._settings = settings
-        self._child: _Child | None = None
+    def __init__(self, request: dict[str, Any]) -> None:
+        if _exiting:
+            raise ClosedError("Python is shutting down: no storage engine is started any more.")
         self._owner = os.getpid()
-        self._closed = False
         self._gate = threading.Lock()
-        self._engine = threading.Lock()
+        self._engine = threading.RLock()
+        self._child: _Child | None = _Child(self)
         _PROCESSES.add(self)
-        with self._turn():
-            self._start()
+        try:
+            self.opened = self.call(request)
+        except BaseException:
+            self.kill()
+            raise
 
     @property
     def pid(self) -> int | None:
-        """The id of the engine process; None if it has died, until the next request."""
+        """The id of the engine process; None if it has ended."""
         return None if self._child is None else self._child.popen.pid
 
-    def call(self, op: str, body: dict[str, Any], arrays: Sequence[NDArray[Any]] = ()) -> Message:
+    def call(self, body: dict[str, Any], arrays: Sequence[NDArray[Any]] = ()) -> Message:
         """Send a request and return its response.
 
+        After an interrupted request the process is killed, because requests and responses no longer
+        pair up.
+
         Raises:
-            StorageError: The engine failed or died, or the client is closed.
-            KnowledgeBaseError: Another error that the engine process reported.
+            EngineError: The engine reported an error; it still runs.
+            StorageError: The engine has died.
         """
         with self._turn():
             if self._child is None:
-                self._start()
-            return self._exchange({"op": op, **body}, arrays)
-
-    def close(self) -> None:
-        """Let the engine flush and exit; a second call does nothing."""
-        if os.getpid() != self._owner:
-            return
-        with self._gate, self._engine:
-            self._closed = True
-            if self._child is not None:
-                self._child.end()
+                raise StorageError("The storage engine's process has ended.")
+            try:
+                send(self._child.requests, body, arrays)
+                answer, found = receive(self._child.answers)
+            except (OSError, EOFError, ValueError) as error:
+                if isinstance(error, ValueError) and not self._child.requests.closed:
+                    raise  # not a pipe that was closed at the end of Python
+                message = self._child.crash_message()
                 self._child = None
+                raise StorageError(message) from None
+            except BaseException:
+                self._child.kill()
+                self._child = None
+                raise
+        if "error" in answer:
+            raise EngineError(str(answer["error"]))
+        return answer, found
+
+    def close(self) -> bool:
+        """Let the engine flush and exit; return whether it did."""
+        if os.getpid() != self._owner:
+            return False
+        with self._gate, self._engine:
+            child, self._child = self._child, None
+            return child is not None and child.end() == 0
+
+    def kill(self) -> None:
+        """End the process at once; its files are not used again."""
+        child, self._child = self._child, None
+        if child is not None and os.getpid() == self._owner:
+            child.kill()
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
         """Hold the engine alone. The holder of the gate is next, so a long `add` starves nobody."""
-        if os.getpid() != self._owner:
-            raise StorageError(
-                f"This index was opened in process {self._owner} and cannot be used in its fork "
-                f"{os.getpid()}. Open it after the fork, in one process at a time."
-            )
-        with self._gate:
-            self._engine.acquire()
         try:
-            if self._closed:
-                raise ClosedError("This index is closed. Open it again: M3Index.open(path).")
+            with self._gate:
+                self._engine.acquire()
             yield
         finally:
-            self._engine.release()
+            with contextlib.suppress(RuntimeError):  # interrupted before it was acquired
+                self._engine.release()
 
-    def _start(self) -> None:
-        self._child = _Child(self)
-        self._exchange({"op": "open", "folder": str(self._folder), **self._settings}, ())
 
-    def _exchange(self, body: dict[str, Any], arrays: Sequence[NDArray[Any]]) -> Message:
-        assert self._child is not None
-        try:
-            send(self._child.requests, body, arrays)
-            answer, found = receive(self._child.answers)
-        except (OSError, EOFError):
-            message = self._child.crash_message()
-            self._child = None
-            raise StorageError(f"{self._folder}: {message}") from None
-        except BaseException:  # Ctrl-C between request and answer: the two no longer pair up
-            self._child.kill()
-            self._child = None
-            raise
-        if "error" not in answer:
-            return answer, found
-        if answer.get("fatal"):
-            self._child.end()
-            self._child = None
-        raise _ERRORS[answer["error"]](f"{self._folder}: {answer['message']}")
+class EngineError(StorageError):
+    """An error that the engine reported; it still runs."""
 
 
 class _Child:
@@ -146,9 +141,10 @@ class _Child:
             owner, _end, os.getpid(), self.popen, self.stderr
         )  # also at interpreter exit
 
-    def end(self) -> None:
-        """Let the process finish, and wait for it."""
+    def end(self) -> int | None:
+        """Let the process finish, wait for it, and return its exit code."""
         self._finalizer()
+        return self.popen.returncode
 
     def kill(self) -> None:
         """End the process at once."""
@@ -169,10 +165,8 @@ class _Child:
         if status < 0:
             reason = f"signal {-status}, {signal.Signals(-status).name}"
         hint = " (SIGBUS usually means a full disk)" if reason.endswith("SIGBUS") else ""
-        return (
-            f"the storage engine's process ended unexpectedly ({reason}{hint}). Everything "
-            "acknowledged is kept, and the next request restarts the engine."
-            + (f" Its last output: {output}" if output else "")
+        return f"The storage engine's process ended unexpectedly ({reason}{hint})." + (
+            f" Its last output: {output}" if output else ""
         )
 
 
@@ -188,6 +182,15 @@ def _end(owner: int, popen: subprocess.Popen[bytes], stderr: IO[bytes]) -> None:
             popen.wait()
     popen.stdout.close()
     stderr.close()
+
+
+_exiting = False  # set when Python shuts down
+
+
+@atexit.register
+def _exit() -> None:
+    global _exiting
+    _exiting = True
 
 
 _PROCESSES: weakref.WeakSet[EngineProcess] = weakref.WeakSet()

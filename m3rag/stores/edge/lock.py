@@ -1,11 +1,7 @@
-"""The lock that lets one process at a time open an index's folder. Used by the engine process only.
+"""The lock that lets one process at a time open an index's folder.
 
-The engine has a lock of its own, but releases it before its last data is written. A process that
-loads the shard at that moment loses this data (seen with qdrant-edge-py 0.9.0). The lock here is
-the operating system's and ends with the process, however the process ends.
-
-`owner.json` beside it records which process the error names and how long to wait: an engine whose
-owner was killed is about to finish.
+It is the operating system's and ends with the process, however the process ends. `owner.json`
+beside it records which process the error names.
 """
 
 from __future__ import annotations
@@ -14,35 +10,53 @@ import json
 import os
 import sys
 import time
+import weakref
+from contextlib import suppress
 from pathlib import Path
 
-from m3rag.stores.edge.convert import EngineError
+from m3rag.errors import InUseError, StorageError
 
 if sys.platform == "win32":
     import msvcrt
 else:
     import fcntl
 
-# Seconds to wait for the lock.
-_LIVING_S = 0.5  # a living owner may be closing right now
-_ORPHAN_S = 30.0  # an engine without an owner finishes its request and flushes
-_UNKNOWN_S = 2.0  # it is unknown whether the owner is alive
+_WAIT_S = 0.5  # the process that has the folder open may be closing it right now
 
 
-def acquire(home: Path, owner: int) -> None:
-    """Lock the folder for the process `owner` until this process ends.
+class Lock:
+    """The lock of a folder, held until `release` or the end of the process.
+
+    Args:
+        home: The folder.
 
     Raises:
-        EngineError: "in_use" by another process, which the message names if it is known.
+        InUseError: Another process has it, or this one; the message names it if it is known.
+        StorageError: The lock cannot be opened.
     """
-    start = time.monotonic()
-    descriptor = os.open(home / "lock", os.O_RDWR | os.O_CREAT, 0o666)  # never closed
-    while not _try_lock(descriptor):
-        holder = _read_holder(home)
-        if time.monotonic() - start > _max_wait_s(holder):
-            raise EngineError("in_use", _in_use_message(holder, owner), fatal=True)
-        time.sleep(0.02)
-    _owner_file(home).write_text(json.dumps({"owner": owner, "engine": os.getpid()}))
+
+    def __init__(self, home: Path) -> None:
+        start = time.monotonic()
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+        try:
+            descriptor = os.open(home / "lock", flags, 0o666)
+        except OSError as error:
+            raise StorageError(f"{home / 'lock'} cannot be opened: {error.strerror}.") from error
+        while not _try_lock(descriptor):
+            if time.monotonic() - start > _WAIT_S:
+                os.close(descriptor)
+                raise InUseError(f"{home}: {_in_use(_owner(home))}")
+            time.sleep(0.02)
+        self._descriptor: int | None = descriptor
+        _LOCKS.add(self)
+        with suppress(OSError):  # a full disk; the name is only for the message
+            _owner_file(home).write_text(json.dumps({"owner": os.getpid()}))
+
+    def release(self) -> None:
+        """Release the lock; a second call does nothing."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
 
 def _try_lock(descriptor: int) -> bool:
@@ -56,36 +70,36 @@ def _try_lock(descriptor: int) -> bool:
     return True
 
 
-def _in_use_message(holder: dict[str, int], owner: int) -> str:
-    if holder.get("owner") == owner:
+def _in_use(owner: int | None) -> str:
+    if owner == os.getpid():
         return "the index is already open in this process. Share that M3Index, or close it first."
-    user = f"process {holder['owner']}" if holder else "another process"
+    user = "another process" if owner is None else f"process {owner}"
     return (
         f"the index is in use by {user}. Only one process at a time can open a folder. Close the "
         "index there, or send requests to that process."
     )
 
 
-def _max_wait_s(holder: dict[str, int]) -> float:
-    if not holder or sys.platform == "win32":  # on Windows, os.kill with 0 is not harmless
-        return _UNKNOWN_S
+def _owner(home: Path) -> int | None:
+    """Return the process id in `owner.json`; None if it is missing or damaged."""
     try:
-        os.kill(holder["owner"], 0)
-    except ProcessLookupError:
-        return _ORPHAN_S
-    except PermissionError:
-        pass
-    return _LIVING_S
-
-
-def _read_holder(home: Path) -> dict[str, int]:
-    """Return the process ids in `owner.json`; empty if it is missing or damaged."""
-    try:
-        holder = json.loads(_owner_file(home).read_text())
-        return {"owner": int(holder["owner"]), "engine": int(holder["engine"])}
+        return int(json.loads(_owner_file(home).read_bytes()[:1000])["owner"])
     except (OSError, ValueError, KeyError, TypeError):
-        return {}
+        return None
 
 
 def _owner_file(home: Path) -> Path:
     return home / "owner.json"
+
+
+_LOCKS: weakref.WeakSet[Lock] = weakref.WeakSet()
+
+
+def _release_in_fork() -> None:
+    """Close the locks in a forked process, which would hold them longer than its parent."""
+    for held in list(_LOCKS):
+        held.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_release_in_fork)

@@ -11,39 +11,53 @@ import io
 import os
 import signal
 import sys
+from typing import TYPE_CHECKING, Any
 
-from m3rag.stores.edge.convert import EngineError
-from m3rag.stores.edge.shard import Shard
 from m3rag.stores.edge.wire import Message, receive, send
+
+if TYPE_CHECKING:
+    from m3rag.stores.edge.shard import Shard
+
+_SHOWN = 500  # characters of an error of the engine
 
 
 def main() -> None:
-    """Open the folder that the first request names, then answer until the requests end."""
+    """Open the folder that the first request names, then answer until the requests end.
+
+    Every error of the engine, of any class, is an answer: none ends the process.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     requests = io.FileIO(os.dup(0), "rb")
     answers = io.FileIO(os.dup(1), "wb")
     os.dup2(2, 1)  # printed text must not mix with the answers
-    shard: Shard | None = None
+    shards: list[Shard] = []
     try:
         while True:
             body, arrays = receive(requests)
             try:
-                if shard is None:
-                    shard = Shard.open(**{k: v for k, v in body.items() if k != "op"})
-                    answer: Message = ({}, [])
-                else:
-                    answer = shard.answer(body.pop("op"), body, arrays)
-            except EngineError as error:
-                send(answers, {"error": error.kind, "message": str(error), "fatal": error.fatal})
-                if error.fatal:
-                    return
-                continue
+                answer = _answer(shards, body, arrays)
+            except BaseException as error:  # also a panic of the engine, which is no Exception
+                name = type(error).__name__
+                answer = {"error": f"{name}: {str(error)[:_SHOWN]}"}, []
             send(answers, *answer)
     except (EOFError, BrokenPipeError):  # the owner has closed the pipe, or died
         pass
-    finally:
-        if shard is not None:
-            shard.close()
+    for shard in shards:
+        shard.close()
+
+
+def _answer(shards: list[Shard], body: dict[str, Any], arrays: list[Any]) -> Message:
+    op = body.pop("op")
+    if op == "open":
+        from m3rag.stores.edge.shard import Shard
+
+        shards[:] = [Shard.open(**body)]
+        return {}, []
+    if op == "export":  # an index of an older format
+        from m3rag.stores.edge.legacy import export
+
+        return export(**body)
+    return shards[0].answer(op, body, arrays)
 
 
 if __name__ == "__main__":

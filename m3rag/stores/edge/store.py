@@ -1,36 +1,60 @@
-"""The store in a folder: qdrant-edge in a process of its own; see `m3rag.stores.edge.client`."""
+"""The store in a folder: passages and vectors in SQLite, searched by qdrant-edge.
+
+The database is the truth, and the engine is a cache of it: see `database` and `engine`. ColBERT
+vectors are scored here, from the database. Where the engine cannot run (a full disk, a read-only
+folder), searches are exact in numpy, with the same hits.
+"""
 
 from __future__ import annotations
 
-import json
+import contextlib
+import logging
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
-from m3rag.documents import Passage, passage_from_dict, passage_to_dict
-from m3rag.errors import StorageError
+from m3rag.documents import Passage
+from m3rag.errors import ClosedError, FormatError, M3Error, StorageError
 from m3rag.stores.base import Candidates, Floats, Points, QueryPlan
+from m3rag.stores.edge import startup
 from m3rag.stores.edge.client import EngineProcess
-from m3rag.stores.filters import Filter, filter_to_dict
+from m3rag.stores.edge.conditions import condition, one_of
+from m3rag.stores.edge.engine import Engine
+from m3rag.stores.edge.reserve import Reserve
+from m3rag.stores.edge.rows import dense_of, passage_of, weights_of
+from m3rag.stores.edge.seal import Seal, remove_seal
+from m3rag.stores.edge.searcher import Searcher
+from m3rag.stores.edge.verification import verify_in_background
+from m3rag.stores.filters import Filter
+
+_log = logging.getLogger("m3rag")
 
 QUANTIZE_FROM = 10_000  # passages; below, an exact scan of 1024 dimensions takes a few ms
-_MESSAGE_BYTES = 2 << 20  # size of a message of an add; a search waits for one, about 50 ms
-_RESERVE_BYTES = 96 << 20  # kept free on the disk: the engine dies if it cannot write at all
-_GROWTH = 4  # bytes on the disk per byte sent: log, stored vectors and a merge
+_MESSAGE_BYTES = 2 << 20  # of a transaction of an add; a search waits for one
+_RESERVE_BYTES = 16 << 20  # kept free on the disk for the log
+_GROWTH = 2  # bytes on the disk per byte added: log and database
+_DELETED_AT_ONCE = 16  # passages, on a full disk
 
 
 class EdgeStore:
-    """Points in a folder, stored and scored by the engine process.
+    """Points in a folder.
 
     Args:
         folder: An existing folder that only this store uses.
         dim: The width of the dense vectors.
         colbert_dim: The width of the ColBERT vectors; None if they are not stored.
         quantize_from: The number of passages from which `optimize` quantizes the dense vectors.
+        create: Whether to create the store if the folder has none.
+
+    Raises:
+        FormatError: The folder's files are damaged or incomplete.
+        InUseError: Another process, or this one, has the folder open.
+        StorageError: The folder cannot be read.
     """
 
     def __init__(
@@ -40,82 +64,180 @@ class EdgeStore:
         dim: int,
         colbert_dim: int | None,
         quantize_from: int = QUANTIZE_FROM,
+        create: bool = True,
     ) -> None:
         self._folder = folder
         self._quantize_from = quantize_from
-        settings = {"dim": dim, "colbert_dim": colbert_dim, "owner": os.getpid()}
-        self._check_disk(0)
-        self.process = EngineProcess(folder, settings)
+        self._changing = threading.RLock()  # one change at a time, in the database and the engine
+        self._closed = False
+        self._damage: str | None = None
+        opened = startup.open_folder(folder, (dim, colbert_dim), create=create)
+        self.database = opened.database
+        self._engine = None if opened.lock is None else Engine(folder, self.database, dim)
+        self._finalizer = weakref.finalize(
+            self, _close, os.getpid(), folder, opened, self._engine
+        )  # also at interpreter exit
+        self._searcher = Searcher(self.database, self._engine, colbert_dim, self._changing)
+        if self._engine is not None:
+            Reserve(folder).keep()
+            self._engine.open(opened.seal)
+        if not opened.verified:
+            verify_in_background(self.database, weakref.WeakMethod(self._report_damage))
 
-    def add(self, points: Points) -> None:
+    @property
+    def process(self) -> EngineProcess | None:
+        """The engine's process; None while it does not run."""
+        return None if self._engine is None else self._engine.process
+
+    def add(self, points: Points, *, durable: bool = False) -> None:
         """Store points; a point replaces an older one with the same id."""
-        for part in _messages(points):
-            self._check_disk(_size(part))
-            payloads = [_payload(passage) for passage in part.passages]
-            self.process.call("add", {"payloads": payloads}, _arrays(part))
+        for part in _parts(points):
+            with self._change():
+                self._check_disk(_size(part))
+                rows, replaced = self.database.add(part, durable=durable)
+                if self._engine is not None:
+                    self._engine.add(rows)
+                    if replaced:
+                        self._engine.delete(replaced)
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete the passages that exist, and return their number."""
-        return int(self.process.call("delete", {"ids": list(ids)})[0]["count"])
+        with self._change():
+            return self._delete(*one_of("id", ids))
 
     def delete_where(self, where: Filter) -> int:
         """Delete the passages that match, and return their number."""
-        return int(self.process.call("delete_where", {"where": filter_to_dict(where)})[0]["count"])
+        with self._change():
+            return self._delete(*condition(where))
 
     def get(self, ids: Sequence[str]) -> list[Passage | None]:
         """Return the passages in the order of `ids`; None for an id that does not exist."""
-        found = self.process.call("get", {"ids": list(ids)})[0]["passages"]
-        return [None if text is None else _passage(text) for text in found]
+        found = self._columns("content", ids)
+        return [passage_of(found[i]) if i in found else None for i in ids]
 
     def term_weights(self, ids: Sequence[str]) -> list[dict[int, float]]:
         """Return the sparse vectors in the order of `ids`; empty for an id that does not exist."""
-        rows = self.process.call("term_weights", {"ids": list(ids)})[0]["weights"]
-        return [dict(zip(*row, strict=True)) for row in rows]
+        found = self._columns("sparse", ids)
+        return [weights_of(found[i]) if i in found else {} for i in ids]
 
     def dense_vectors(self, ids: Sequence[str]) -> list[Floats | None]:
         """Return the dense vectors `(d,)` in the order of `ids`; None for an unknown id."""
-        answer, vectors = self.process.call("dense_vectors", {"ids": list(ids)})
-        found = iter(vectors)
-        return [next(found) if there else None for there in answer["there"]]
+        found = self._columns("dense", ids)
+        return [dense_of(found[i]) if i in found else None for i in ids]
 
     def count(self, where: Filter | None = None) -> int:
         """Return the number of passages, or of those that match."""
-        return int(self.process.call("count", {"where": _dict(where)})[0]["count"])
+        self._check_open()
+        test, parameters = condition(where)
+        sql = f"SELECT count(*) FROM passage WHERE {test}"
+        return int(self.database.query(sql, parameters)[0][0])
 
     def scan(
         self, where: Filter | None, after: str | None, limit: int
     ) -> tuple[list[Passage], str | None]:
-        """Return a page of the passages that match, in the order of the engine's ids."""
-        request = {"where": _dict(where), "after": after, "limit": limit}
-        answer = self.process.call("scan", request)[0]
-        return [_passage(text) for text in answer["passages"]], answer["after"]
+        """Return a page of the passages that match, in the order of their ids."""
+        self._check_open()
+        test, parameters = condition(where)
+        sql = f"SELECT id, content FROM passage WHERE id > ? AND {test} ORDER BY id LIMIT ?"
+        found = self.database.query(sql, [after or "", *parameters, limit + 1])
+        if any(
+            later <= earlier for earlier, later in pairwise([after or "", *(i for i, _ in found)])
+        ):
+            raise FormatError(f"{self.database.path} is damaged: its ids are not in order.")
+        passages = [passage_of(content) for _, content in found[:limit]]
+        return passages, found[limit - 1][0] if len(found) > limit else None
 
     def search(self, plans: Sequence[QueryPlan]) -> list[Candidates]:
         """Return the candidates of each plan."""
-        arrays: list[NDArray[Any]] = []
-        requests = [_request(plan, arrays) for plan in plans]
-        answer, scores = self.process.call("search", {"plans": requests}, arrays)
-        return [
-            Candidates(ids, dict(zip(plan.score, columns, strict=True)))
-            for plan, ids, columns in zip(plans, answer["ids"], scores, strict=True)
-        ]
+        self._check_open()
+        return [self._searcher.search(plan) for plan in plans]
 
     def optimize(self) -> None:
-        """Merge segments, drop deleted points, quantize large indexes; searches wait for it."""
-        self._check_disk(0)
-        self.process.call("optimize", {"quantize_from": self._quantize_from})
+        """Give back space, merge segments, quantize large indexes; searches wait for it."""
+        with self._change():
+            self.database.vacuum()
+            if self._engine is not None:
+                self._engine.optimize(self._quantize_from)
+
+    def remember(self, name: str, content: bytes) -> None:
+        """Keep a copy of a record of the index, with which it can be repaired."""
+        with self._change():
+            self.database.remember(name, content)
 
     def close(self) -> None:
         """Flush, release the files and end the process; a second call does nothing."""
-        self.process.close()
+        with self._changing:
+            if not self._closed:
+                self._closed = True
+                self._finalizer()
+
+    @contextlib.contextmanager
+    def _change(self) -> Iterator[None]:
+        """Hold off other changes; from now on the engine's files are not those of the seal."""
+        with self._changing:
+            self._check_open()
+            if not self.database.read_only:
+                remove_seal(self._folder)
+            yield
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError("This index is closed. Open it again: M3Index.open(path).")
+        if self._damage is not None:
+            raise FormatError(self._damage)
+
+    def _report_damage(self, message: str) -> None:
+        """End the use of the store, because its database turned out to be damaged."""
+        if not self._closed:
+            self._damage = message
+            _log.error("%s", message)
+
+    def _columns(self, column: str, ids: Sequence[str]) -> dict[str, Any]:
+        """Return a column of the passages that exist, by id."""
+        self._check_open()
+        test, parameters = one_of("id", ids)
+        sql = f"SELECT id, {column} FROM passage WHERE {test}"
+        return dict(self.database.query(sql, parameters))
+
+    def _delete(self, test: str, parameters: Sequence[Any]) -> int:
+        """Delete the passages that meet a condition, on a full disk too."""
+        try:
+            keys = self.database.delete(test, parameters)
+        except StorageError:
+            if self.database.read_only or not Reserve(self._folder).release():
+                raise
+            return self._delete_with_reserve(test, parameters)
+        self._forget(keys)
+        return len(keys)
+
+    def _delete_with_reserve(self, test: str, parameters: Sequence[Any]) -> int:
+        """Delete a few passages at a time, in the space that was kept for it."""
+        deleted = 0
+        try:
+            self.database.checkpoint()
+            while keys := self.database.delete(test, parameters, limit=_DELETED_AT_ONCE):
+                self._forget(keys)
+                deleted += len(keys)
+                self.database.checkpoint()
+            self.database.vacuum()
+        except StorageError as error:
+            raise StorageError(f"{deleted} passages were deleted, but no more: {error}") from error
+        finally:
+            Reserve(self._folder).keep()
+        return deleted
+
+    def _forget(self, keys: list[int]) -> None:
+        if self._engine is not None and keys:
+            self._engine.delete(keys)
 
     def _check_disk(self, n_bytes: int) -> None:
-        """Refuse early: the engine maps its files, and a full disk would kill it.
+        """Refuse early, so that there is always space to write the log into the database.
 
         Raises:
-            StorageError: There is too little free space to write `n_bytes` safely.
+            StorageError: There is too little free space to store `n_bytes`.
         """
-        needed = _RESERVE_BYTES + _GROWTH * n_bytes
+        self.database.check_place()
+        needed = _RESERVE_BYTES + self.database.log_bytes + _GROWTH * n_bytes
         free = shutil.disk_usage(self._folder).free
         if free < needed:
             raise StorageError(
@@ -125,7 +247,11 @@ class EdgeStore:
             )
 
 
-def _messages(points: Points) -> list[Points]:
+def _ascending(ids: Sequence[str]) -> bool:
+    return all(earlier < later for earlier, later in pairwise(ids))
+
+
+def _parts(points: Points) -> list[Points]:
     """Split points into parts of about `_MESSAGE_BYTES`, so that searches can run in between."""
     mean_size = _size(points) // max(1, len(points)) + 1
     step = max(1, _MESSAGE_BYTES // mean_size)
@@ -133,52 +259,29 @@ def _messages(points: Points) -> list[Points]:
 
 
 def _size(points: Points) -> int:
-    """Return the approximate size of points in bytes."""
-    texts = sum(len(passage.text) for passage in points.passages)
-    return texts + sum(array.nbytes for array in _arrays(points))
+    """Return the approximate size of points on the disk in bytes."""
+    size = sum(4 * len(passage.text) for passage in points.passages) + points.dense.nbytes
+    size += points.sparse.values.nbytes * 2 + points.bm25.values.nbytes * 2
+    return size + (0 if points.colbert is None else points.colbert.vectors.size)
 
 
-def _payload(passage: Passage) -> dict[str, Any]:
-    """Return the fields for filters, and the passage as text: the engine's floats lose a digit."""
-    return {
-        "id": passage.id,
-        "document_id": passage.document_id,
-        "metadata": dict(passage.metadata),
-        "passage": json.dumps(passage_to_dict(passage), ensure_ascii=False),
-    }
-
-
-def _passage(text: str) -> Passage:
-    return passage_from_dict(json.loads(text))
-
-
-def _arrays(points: Points) -> list[NDArray[Any]]:
-    """Return the arrays of a message, in the order in which `convert.points` reads them."""
-    sparse, bm25, colbert = points.sparse, points.bm25, points.colbert
-    arrays: list[NDArray[Any]] = [points.dense]
-    arrays += [sparse.indptr, sparse.indices, sparse.values]
-    arrays += [bm25.indptr, bm25.indices, bm25.values]
-    return arrays if colbert is None else [*arrays, colbert.offsets, colbert.vectors]
-
-
-def _request(plan: QueryPlan, arrays: list[NDArray[Any]]) -> dict[str, Any]:
-    """Return the plan as JSON values, and append its vectors to `arrays`."""
-    positions = {}
-    for channel in ("dense", "colbert"):
-        vectors = getattr(plan, channel)
-        if vectors is not None:
-            positions[channel] = len(arrays)
-            arrays.append(vectors)
-    sparse: dict[str, Mapping[int, float] | None] = {"sparse": plan.sparse, "bm25": plan.bm25}
-    return {
-        "retrieve": plan.retrieve,
-        "score": plan.score,
-        "candidates": plan.candidates,
-        "where": _dict(plan.where),
-        "arrays": positions,
-        "weights": {channel: w for channel, w in sparse.items() if w is not None},
-    }
-
-
-def _dict(where: Filter | None) -> dict[str, Any] | None:
-    return None if where is None else filter_to_dict(where)
+def _close(owner: int, folder: Path, opened: startup.Opened, engine: Engine | None) -> None:
+    """Close everything, and seal the engine's files if they are complete."""
+    if os.getpid() != owner:
+        return
+    try:
+        kept = None if engine is None else engine.close()
+        if opened.lock is None:
+            opened.database.close()
+            return
+        with contextlib.suppress(M3Error, OSError):
+            opened.database.checkpoint()
+            change = opened.database.state().change
+            opened.database.close()
+            Reserve(folder).keep()
+            if kept is not None:
+                Seal.of(folder, kept, change, opened.database.path, opened.seal).write(folder)
+        opened.database.close()
+    finally:
+        if opened.lock is not None:
+            opened.lock.release()

@@ -1,0 +1,87 @@
+"""What a file is by its first bytes, whatever its suffix says."""
+
+from __future__ import annotations
+
+import re
+
+_START = 1024  # bytes of a file to look at; the header of a PDF file may have other bytes before it
+_PDF, _ZIP, _OLE, _HTML = "a PDF file", "a zip archive", "an old Office file", "an HTML page"
+_MAGIC: tuple[tuple[bytes, str], ...] = (
+    (b"%PDF-", _PDF),
+    (b"PK\x03\x04", _ZIP),
+    (b"PK\x05\x06", _ZIP),
+    (b"\xd0\xcf\x11\xe0", _OLE),
+    (b"{\\rtf", "an RTF file"),
+    (b"%!PS", "a PostScript file"),
+    (b"\x89PNG\r\n\x1a\n", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"GIF87a", "a GIF image"),
+    (b"GIF89a", "a GIF image"),
+    (b"II*\0", "a TIFF image"),
+    (b"MM\0*", "a TIFF image"),
+    (b"\x1f\x8b\x08", "a gzip file"),
+    (b"BZh", "a bzip2 file"),
+    (b"\xfd7zXZ\0", "an xz file"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard file"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
+    (b"Rar!\x1a\x07", "a RAR archive"),
+    (b"\x7fELF", "a program (ELF)"),
+    (b"MZ\x90\0", "a Windows program"),
+    (b"\xcf\xfa\xed\xfe", "a macOS program"),
+    (b"\xca\xfe\xba\xbe", "a Java class or macOS program"),
+    (b"\0asm", "a WebAssembly file"),
+    (b"SQLite format 3\0", "an SQLite database"),
+    (b"OggS", "an Ogg file"),
+    (b"ID3", "an MP3 file"),
+    (b"RIFF", "a RIFF file (WAV, AVI or WebP)"),
+    (b"fLaC", "a FLAC file"),
+)
+_HTML_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)?<(?:!doctype\s+html|html)[\s>]",
+                         re.IGNORECASE | re.DOTALL)  # fmt: skip
+_TEXT_START = re.compile(rb"[\t-\r\x1b -~]{4}")  # four bytes that text may start with
+_OFFICE = {
+    b"ppt/": "a PowerPoint file (.pptx)",
+    b"xl/": "an Excel file (.xlsx)",
+    b"word/": "a Word file (.docx)",
+    b"mimetypeapplication/vnd.oasis.opendocument": "an OpenDocument file",
+    b"mimetypeapplication/epub": "an e-book (EPUB)",
+}
+_EXPECTED = {"pdf": _PDF, "docx": _ZIP}
+
+
+def mismatch(data: bytes, form: str) -> str | None:
+    """Return what a file is if its format certainly differs from the one that its suffix names.
+
+    Args:
+        data: The content of the file.
+        form: The name of the format: "markdown", "text", "html", "pdf" or "docx".
+
+    Returns:
+        What the file is, such as "a PDF file". None if it may have the format: a text that only
+        looks like another kind of file, such as "MZ" or "%PDF" in prose, is a text.
+    """
+    start = data[:_START]
+    found = next((kind for magic, kind in _MAGIC if start.startswith(magic)), None)
+    expected = _EXPECTED.get(form)
+    if expected is None:
+        return _packed(data) if found == _ZIP else found if _binary(start, found) else None
+    if found == expected or (form == "pdf" and b"%PDF-" in start):
+        return None
+    if form == "docx" and found == _OLE:
+        return None  # an encrypted .docx; the parser says so
+    if found is None and _HTML_START.match(start):
+        return _HTML
+    return _packed(data) if found == _ZIP else found
+
+
+def _binary(start: bytes, found: str | None) -> bool:
+    """Return whether a known start rules out that the file is a text."""
+    if found in (_PDF, "a PostScript file", "an RTF file"):
+        return True
+    return found is not None and (b"\0" in start or not _TEXT_START.match(start))
+
+
+def _packed(data: bytes) -> str:
+    """Return what a zip archive contains, by the names of its first and last members."""
+    names = data[:4096] + data[-4096:]
+    return next((kind for name, kind in _OFFICE.items() if name in names), _ZIP)

@@ -1,0 +1,97 @@
+"""The number of the last acknowledged change, in a file of its own.
+
+SQLite recovers from a damaged or missing write-ahead log by ignoring it: the database opens as it
+was some changes ago, and looks healthy. This record shows that changes are missing. It is written
+after each commit and never flushed: it must survive a killed process, not a power cut.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from m3rag.errors import FormatError
+
+NAME = "acknowledged"
+_SIZE = 256  # bytes; a single write of less than a page is never torn by a killed process
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # Linux only
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """What the last acknowledged change left.
+
+    Attributes:
+        change: The number of the change.
+        count: The number of passages after it.
+        boot: The id of the system's start; "" if it is unknown.
+    """
+
+    change: int
+    count: int
+    boot: str
+
+    @property
+    def before_reboot(self) -> bool:
+        """Whether the system was started again since, so that a power cut may be the reason."""
+        return bool(self.boot) and self.boot != _boot()
+
+
+class Record:
+    """The open file of an index."""
+
+    def __init__(self, folder: Path) -> None:
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+        self._file: int | None = os.open(folder / NAME, flags, 0o666)
+        self._boot = _boot()
+
+    def write(self, change: int, count: int) -> None:
+        """Write the number of a change after its commit."""
+        if self._file is None:
+            return
+        body = json.dumps(asdict(Acknowledged(change, count, self._boot)))
+        line = f"{zlib.crc32(body.encode()):08x} {body}".ljust(_SIZE - 1) + "\n"
+        os.lseek(self._file, 0, os.SEEK_SET)
+        os.write(self._file, line.encode())
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def read(folder: Path) -> Acknowledged | None:
+    """Return the record of a folder; None if there is none, or a power cut emptied it.
+
+    Raises:
+        FormatError: It is damaged.
+        OSError: The file cannot be read.
+    """
+    try:
+        with (folder / NAME).open("rb") as file:
+            line = file.read(_SIZE)
+    except FileNotFoundError:
+        return None
+    if not line.strip(b"\0"):
+        return None
+    try:
+        checksum, body = line.decode().strip().split(" ", 1)
+        if int(checksum, 16) != zlib.crc32(body.encode()):
+            raise ValueError("its checksum is wrong")
+        return Acknowledged(**json.loads(body))
+    except (ValueError, TypeError) as error:
+        raise FormatError(
+            f"{folder / NAME} is damaged ({str(error)[:100]}), so changes may be missing. Run "
+            f"`m3rag repair --in {folder}`."
+        ) from error
+
+
+def _boot() -> str:
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,150 @@
+"""`m3rag index` on folders with odd names and entries: one line for each, and the right status."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from m3rag.cli.index import parse_size
+from m3rag.errors import InputError
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such entries")
+GOOD = "# Ferns\n\nFerns like shade.\n"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "handbook"
+    folder.mkdir()
+    (folder / "good.md").write_text(GOOD)
+    return folder
+
+
+def index(folder, *options):
+    command = [sys.executable, "-m", "m3rag", "index", str(folder), "--model", "tiny", *options]
+    done = subprocess.run(
+        [*command, "--to", str(folder.parent / "kb")],
+        capture_output=True,
+        text=True,
+        timeout=110,
+        env={**os.environ, "COLUMNS": "70"},
+        stdin=subprocess.DEVNULL,
+    )
+    assert "Traceback" not in done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
+    return done
+
+
+def test_what_is_no_document_is_reported_and_the_status_is_0(folder):
+    os.mkfifo(folder / "pipe.md")
+    (folder / "passwd.txt").symlink_to("/etc/passwd")
+    done = index(folder)
+    assert done.returncode == 0, done.stderr
+    first, *lines = done.stdout.splitlines()
+    assert first.startswith("1 added; 1 passages stored")
+    assert lines == [
+        "skipped: handbook/passwd.txt: It is a link to a file outside the folder. Links are "
+        "followed only with --follow-links, or follow_links=True.",
+        "skipped: handbook/pipe.md: It is a named pipe (FIFO), not a file.",
+    ]
+
+
+def test_what_cannot_be_read_is_reported_and_the_status_is_1(folder):
+    (folder / "gone.md").symlink_to("nowhere")
+    with open(os.fsencode(folder) + b"/bad\xff.md", "wb") as file:
+        file.write(b"x")
+    with open(folder / "big.txt", "wb") as file:
+        file.truncate(20 << 30)
+    done = index(folder, "--json")
+    assert done.returncode == 1
+    found = json.loads(done.stdout)
+    assert found["added"] == ["handbook/good.md"]
+    assert set(found["failed"]) == {"handbook/gone.md", r"handbook/bad\xff.md", "handbook/big.txt"}
+    assert found["skipped"] == {}
+
+
+@pytest.mark.parametrize("content", [GOOD, ""], ids=["good", "empty"])
+def test_a_name_is_shown_as_it_is_and_in_one_line(folder, content):
+    names = ["a\x1b[2J\x1b]0;x\x07.md", "b\nFORGED: ok.md", "c[red]d.md", "e[].md", ":smile:.md"]
+    names.append("\u202efdp.md")
+    for name in names:
+        (folder / name).write_text(content)
+    done = index(folder)
+    assert done.returncode == (0 if content else 1)
+    assert len(done.stdout.splitlines()) == (1 if content else 1 + len(names))
+    if not content:
+        for shown in (r"b\nFORGED: ok.md", "c[red]d.md", "e[].md", ":smile:.md", r"\u202efdp.md"):
+            assert f"not indexed: handbook/{shown}: " in done.stdout
+    listed = json.loads(index(folder, "--json").stdout)
+    ids = {f"handbook/{name}" for name in names}
+    assert ids <= {*listed["unchanged"], *listed["failed"]}
+
+
+def test_a_folder_may_have_any_name(tmp_path):
+    folder = tmp_path / "a\nb[red]\x1b[31m"
+    folder.mkdir()
+    (folder / "good.md").write_text(GOOD)
+    assert index(folder).returncode == 0
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/odd\xff")
+    os.mkdir(odd)
+    with open(f"{odd}/a.md", "w") as file:
+        file.write(GOOD)
+    command = [sys.executable, "-m", "m3rag", "index", odd, "--model", "tiny", "--to", "kb"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, cwd=tmp_path)
+    assert done.returncode == 1
+    assert r"odd\xff is not UTF-8" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_links_are_followed_only_on_request(folder, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "moss.md").write_text("# Moss\n\nMoss drinks dew.\n")
+    (folder / "linked").symlink_to("../other")
+    assert json.loads(index(folder, "--json").stdout)["added"] == ["handbook/good.md"]
+    found = json.loads(index(folder, "--json", "--follow-links").stdout)
+    assert found["added"] == ["handbook/linked/moss.md"]
+    assert json.loads(index(folder, "--json").stdout)["removed"] == ["handbook/linked/moss.md"]
+
+
+def test_the_size_of_a_file_is_limited_by_an_option(folder):
+    (folder / "long.md").write_text(GOOD * 100)
+    found = json.loads(index(folder, "--json", "--max-file-size", "1K").stdout)
+    assert "2.64 KB, more than the limit of 1 KB" in found["failed"]["handbook/long.md"]
+    assert json.loads(index(folder, "--json").stdout)["added"] == ["handbook/long.md"]
+    for options in (["--max-file-size", "lots"], ["--max-seconds", "0"], ["--max-seconds", "nan"]):
+        done = index(folder, *options)
+        assert done.returncode == 1
+        assert done.stderr.startswith("Error: InputError: ")
+
+
+def test_a_folder_without_documents_says_what_it_has(tmp_path):
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    os.mkfifo(folder / "pipe.md")
+    done = index(folder)
+    assert done.returncode == 1
+    assert "file to index. pipe.md: It is a named pipe" in done.stderr
+
+
+SIZES = {
+    "500": 500,
+    "1k": 1024,
+    "1.5 MB": 3 << 19,
+    "2GiB": 2 << 30,
+    " 3g ": 3 << 30,
+    "1TB": 1 << 40,
+}
+NO_SIZES = ("", "0", "-1", "1e3", "x", "1PB", "9" * 5_000, "0.0001K", "MB", "1.5.5")
+
+
+@pytest.mark.parametrize(("text", "size"), SIZES.items())
+def test_sizes_have_units(text, size):
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", NO_SIZES)
+def test_what_is_no_size_is_refused(text):
+    with pytest.raises(InputError, match="is no size"):
+        parse_size(text)
