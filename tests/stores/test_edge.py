@@ -1,5 +1,7 @@
 """Features of the store in a folder only: quantized large indexes, messages, sizes."""
 
+import os
+import signal
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -41,6 +43,9 @@ def test_a_large_index_is_quantized_and_scores_stay_exact(tmp_path, rng):
     store.close()
     store = EdgeStore(tmp_path, dim=DIM, colbert_dim=COLBERT_DIM, quantize_from=1500)
     assert store.count() == 2050
+    os.kill(store.process.pid, signal.SIGKILL)
+    store.search([plan])
+    assert list(tmp_path.rglob("quantized.data"))  # made again as it was
     store.close()
 
 

@@ -32,6 +32,8 @@ _GROWTH = 3  # bytes on the disk for each byte of a vector: log, segment, merge
 _RETRY_S = 30.0  # after which an engine that could not be made is tried again
 _MESSAGE_ROWS = 256  # rows of a message: a search waits for one, about 50 ms
 
+_OPTIMIZED = "optimized"  # the record of the database that says that it was
+
 _log = logging.getLogger("m3rag")
 
 
@@ -44,10 +46,11 @@ class Engine:
         process: The running engine; None while there is none.
     """
 
-    def __init__(self, home: Path, database: Database, dim: int) -> None:
+    def __init__(self, home: Path, database: Database, dim: int, quantize_from: int) -> None:
         self._home = home
         self._database = database
         self._dim = dim
+        self._quantize_from = quantize_from
         self._folder: str | None = None
         self._retry_at = 0.0
         self.process: EngineProcess | None = None
@@ -97,13 +100,15 @@ class Engine:
             with self._changing():
                 self._call({"op": "delete", "keys": list(keys)})
 
-    def optimize(self, quantize_from: int) -> None:
+    def optimize(self) -> None:
         """Merge segments, drop deleted points, and quantize large indexes."""
         self._retry_at = 0.0
+        if not self._database.read_only:
+            self._database.remember(_OPTIMIZED, b"yes")
         if self.ready():
             with self._changing():
                 self._check_space(self._database.state().passages * self._dim * 4)
-                self._call({"op": "optimize", "quantize_from": quantize_from})
+                self._call({"op": "optimize", "quantize_from": self._quantize_from})
 
     def search(
         self, plans: list[dict[str, Any]], arrays: Sequence[NDArray[Any]]
@@ -142,6 +147,8 @@ class Engine:
         self._start(f"{seal.PREFIX}{secrets.token_hex(4)}")
         for rows in self._database.rows():
             self._send(rows)
+        if count >= self._quantize_from and self._database.recall(_OPTIMIZED) is not None:
+            self._call({"op": "optimize", "quantize_from": self._quantize_from})
 
     def _start(self, folder: str) -> None:
         self._folder = folder

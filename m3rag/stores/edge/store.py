@@ -67,13 +67,14 @@ class EdgeStore:
         create: bool = True,
     ) -> None:
         self._folder = folder
-        self._quantize_from = quantize_from
         self._changing = threading.RLock()  # one change at a time, in the database and the engine
         self._closed = False
         self._damage: str | None = None
         opened = startup.open_folder(folder, (dim, colbert_dim), create=create)
         self.database = opened.database
-        self._engine = None if opened.lock is None else Engine(folder, self.database, dim)
+        self._engine = (
+            None if opened.lock is None else Engine(folder, self.database, dim, quantize_from)
+        )
         self._finalizer = weakref.finalize(
             self, _close, os.getpid(), folder, opened, self._engine
         )  # also at interpreter exit
@@ -157,7 +158,7 @@ class EdgeStore:
         with self._change():
             self.database.vacuum()
             if self._engine is not None:
-                self._engine.optimize(self._quantize_from)
+                self._engine.optimize()
 
     def remember(self, name: str, content: bytes) -> None:
         """Keep a copy of a record of the index, with which it can be repaired."""
