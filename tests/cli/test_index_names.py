@@ -2,8 +2,7 @@
 
 import json
 import os
-import subprocess
-import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -22,22 +21,22 @@ def folder(tmp_path):
     return folder
 
 
-def index(folder, *options):
-    command = [sys.executable, "-m", "m3rag", "index", str(folder), "--model", "tiny", *options]
-    done = subprocess.run(
-        [*command, "--to", str(folder.parent / "kb")],
-        capture_output=True,
-        text=True,
-        timeout=110,
-        env={**os.environ, "COLUMNS": "70"},
-        stdin=subprocess.DEVNULL,
-    )
-    assert "Traceback" not in done.stderr
-    assert "\x1b" not in done.stdout + done.stderr
-    return done
+@pytest.fixture
+def index(m3rag, monkeypatch):
+    """Run `m3rag index` in this process; `tests/trials` run it in processes of their own."""
+    monkeypatch.setenv("COLUMNS", "70")
+
+    def run(folder, *options):
+        to = os.path.join(os.path.dirname(folder), "kb")
+        code, out, err = m3rag("index", folder, "--model", "tiny", "--to", to, *options)
+        assert "Traceback" not in err
+        assert "\x1b" not in out + err
+        return SimpleNamespace(returncode=code, stdout=out, stderr=err)
+
+    return run
 
 
-def test_what_is_no_document_is_reported_and_the_status_is_0(folder):
+def test_what_is_no_document_is_reported_and_the_status_is_0(index, folder):
     os.mkfifo(folder / "pipe.md")
     (folder / "passwd.txt").symlink_to("/etc/passwd")
     done = index(folder)
@@ -51,7 +50,7 @@ def test_what_is_no_document_is_reported_and_the_status_is_0(folder):
     ]
 
 
-def test_what_cannot_be_read_is_reported_and_the_status_is_1(folder):
+def test_what_cannot_be_read_is_reported_and_the_status_is_1(index, folder):
     (folder / "gone.md").symlink_to("nowhere")
     with open(os.fsencode(folder) + b"/bad\xff.md", "wb") as file:
         file.write(b"x")
@@ -66,7 +65,7 @@ def test_what_cannot_be_read_is_reported_and_the_status_is_1(folder):
 
 
 @pytest.mark.parametrize("content", [GOOD, ""], ids=["good", "empty"])
-def test_a_name_is_shown_as_it_is_and_in_one_line(folder, content):
+def test_a_name_is_shown_as_it_is_and_in_one_line(index, folder, content):
     names = ["a\x1b[2J\x1b]0;x\x07.md", "b\nFORGED: ok.md", "c[red]d.md", "e[].md", ":smile:.md"]
     names.append("\u202efdp.md")
     for name in names:
@@ -82,7 +81,7 @@ def test_a_name_is_shown_as_it_is_and_in_one_line(folder, content):
     assert ids <= {*listed["unchanged"], *listed["failed"]}
 
 
-def test_a_folder_may_have_any_name(tmp_path):
+def test_a_folder_may_have_any_name(index, tmp_path):
     folder = tmp_path / "a\nb[red]\x1b[31m"
     folder.mkdir()
     (folder / "good.md").write_text(GOOD)
@@ -91,14 +90,12 @@ def test_a_folder_may_have_any_name(tmp_path):
     os.mkdir(odd)
     with open(f"{odd}/a.md", "w") as file:
         file.write(GOOD)
-    command = [sys.executable, "-m", "m3rag", "index", odd, "--model", "tiny", "--to", "kb"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=110, cwd=tmp_path)
+    done = index(odd)
     assert done.returncode == 1
     assert r"odd\xff is not UTF-8" in done.stderr
-    assert "Traceback" not in done.stderr
 
 
-def test_links_are_followed_only_on_request(folder, tmp_path):
+def test_links_are_followed_only_on_request(index, folder, tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "moss.md").write_text("# Moss\n\nMoss drinks dew.\n")
     (folder / "linked").symlink_to("../other")
@@ -108,7 +105,7 @@ def test_links_are_followed_only_on_request(folder, tmp_path):
     assert json.loads(index(folder, "--json").stdout)["removed"] == ["handbook/linked/moss.md"]
 
 
-def test_the_size_of_a_file_is_limited_by_an_option(folder):
+def test_the_size_of_a_file_is_limited_by_an_option(index, folder):
     (folder / "long.md").write_text(GOOD * 100)
     found = json.loads(index(folder, "--json", "--max-file-size", "1K").stdout)
     assert "2.64 KB, more than the limit of 1 KB" in found["failed"]["handbook/long.md"]
@@ -119,7 +116,7 @@ def test_the_size_of_a_file_is_limited_by_an_option(folder):
         assert done.stderr.startswith("Error: InputError: ")
 
 
-def test_a_folder_without_documents_says_what_it_has(tmp_path):
+def test_a_folder_without_documents_says_what_it_has(index, tmp_path):
     folder = tmp_path / "empty"
     folder.mkdir()
     os.mkfifo(folder / "pipe.md")

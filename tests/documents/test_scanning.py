@@ -135,7 +135,7 @@ def test_names_may_contain_anything_else(folder):
 
 
 def test_folders_may_be_nested_deeper_than_python_recurses(folder):
-    before, depth = os.getcwd(), 1_200
+    before, depth = os.getcwd(), 1_050
     os.chdir(folder)
     try:
         for _ in range(depth):

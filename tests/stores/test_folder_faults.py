@@ -149,9 +149,22 @@ def test_changes_lost_in_a_power_cut_are_a_warning(folder, monkeypatch):
         store = opened(folder)
     with closing(store):
         assert store.count() == 30
-        store.delete(["p1"])
     with closing(opened(folder)) as store:  # without a warning
-        assert store.count() == 29
+        assert store.count() == 30
+
+
+def test_a_record_that_was_half_written_does_not_matter(folder):
+    with closing(opened(folder)) as store:
+        store.delete(["p0"])
+        store.delete(["p1"])
+    slots = (folder / acknowledged.NAME).read_bytes()
+    for half in (slots[:300], slots[:100] + bytes(156) + slots[256:], slots[:256], b"", bytes(512)):
+        (folder / acknowledged.NAME).write_bytes(half)
+        with closing(opened(folder)) as store:
+            assert store.count() == 28
+    (folder / acknowledged.NAME).write_bytes(b"x" * 512)
+    with pytest.raises(FormatError, match="acknowledged is damaged"):
+        opened(folder)
 
 
 def test_a_durable_add_is_flushed(folder, rng):

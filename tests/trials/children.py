@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,12 +39,15 @@ class Child:
             _run(function, ends[1], args)
         os.close(ends[1])
         self._pipe, self._rest = ends[0], b""
+        self._lines: deque[bytes] = deque()
         self.status: int | None = None
 
     def lines(self, timeout: float) -> Iterator[list[Any]]:
         """Yield the lines that come within `timeout` seconds; `ended` says whether all came."""
         end = time.monotonic() + timeout
         while self._pipe >= 0:
+            while self._lines:  # also those that a caller who stopped listening left
+                yield json.loads(self._lines.popleft())
             ready, _, _ = select.select([self._pipe], [], [], max(0.0, end - time.monotonic()))
             if not ready:
                 return
@@ -52,7 +56,7 @@ class Child:
                 self._close()
                 return
             *lines, self._rest = (self._rest + data).split(b"\n")
-            yield from map(json.loads, lines)
+            self._lines.extend(lines)
 
     @property
     def ended(self) -> bool:

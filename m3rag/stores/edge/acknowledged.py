@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -41,21 +42,40 @@ class Acknowledged:
 
 
 class Record:
-    """The open file of an index."""
+    """The open file of an index.
+
+    It has two slots, which are written in turn: if a write fails half-way, the other slot is whole.
+    """
 
     def __init__(self, folder: Path) -> None:
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
         self._file: int | None = os.open(folder / NAME, flags, 0o666)
         self._boot = _boot()
+        self._slot = 0
 
     def write(self, change: int, count: int) -> None:
-        """Write the number of a change after its commit."""
+        """Write the number of a change after its commit.
+
+        The change is stored in any case: if this fails, the record only knows less.
+        """
         if self._file is None:
             return
         body = json.dumps(asdict(Acknowledged(change, count, self._boot)))
         line = f"{zlib.crc32(body.encode()):08x} {body}".ljust(_SIZE - 1) + "\n"
-        os.lseek(self._file, 0, os.SEEK_SET)
-        os.write(self._file, line.encode())
+        with suppress(OSError):
+            os.lseek(self._file, self._slot * _SIZE, os.SEEK_SET)
+            if os.write(self._file, line.encode()) == _SIZE:
+                self._slot = 1 - self._slot
+
+    def reset(self, change: int, count: int) -> None:
+        """Forget what was written before: changes were lost, and the user knows.
+
+        Raises:
+            OSError: The file cannot be changed.
+        """
+        if self._file is not None:
+            os.ftruncate(self._file, 0)
+            self.write(change, count)
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
@@ -73,21 +93,27 @@ def read(folder: Path) -> Acknowledged | None:
     """
     try:
         with (folder / NAME).open("rb") as file:
-            line = file.read(_SIZE)
+            content = file.read(2 * _SIZE)
     except FileNotFoundError:
         return None
-    if not line.strip(b"\0"):
-        return None
-    try:
-        checksum, body = line.decode().strip().split(" ", 1)
-        if int(checksum, 16) != zlib.crc32(body.encode()):
-            raise ValueError("its checksum is wrong")
-        return Acknowledged(**json.loads(body))
-    except (ValueError, TypeError) as error:
+    slots = [content[start : start + _SIZE] for start in (0, _SIZE)]
+    written = [slot for slot in slots if slot.strip(b"\0")]
+    found = [record for slot in written if (record := _parsed(slot)) is not None]
+    if written and not found:
         raise FormatError(
-            f"{folder / NAME} is damaged ({str(error)[:100]}), so changes may be missing. Run "
-            f"`m3rag repair --in {folder}`."
-        ) from error
+            f"{folder / NAME} is damaged, so changes may be missing. Run `m3rag repair --in "
+            f"{folder}`."
+        )
+    return max(found, key=lambda record: record.change, default=None)
+
+
+def _parsed(slot: bytes) -> Acknowledged | None:
+    try:
+        checksum, body = slot.decode().strip().split(" ", 1)
+        intact = int(checksum, 16) == zlib.crc32(body.encode())
+        return Acknowledged(**json.loads(body)) if intact else None
+    except (ValueError, TypeError):
+        return None
 
 
 def _boot() -> str:

@@ -82,6 +82,19 @@ def read_only_connection(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def write_log(connection: sqlite3.Connection) -> None:
+    """Write the whole log into the database and flush both.
+
+    Closing a connection does the same, but ignores errors.
+
+    Raises:
+        sqlite3.OperationalError: The disk is full, or something else reads the database.
+    """
+    [(busy, logged, written)] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    if busy or logged != written:
+        raise sqlite3.OperationalError("the log could not be written into the database")
+
+
 @contextlib.contextmanager
 def errors(path: Path, doing: str) -> Iterator[None]:
     """Raise SQLite's errors as ours.

@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from m3rag.errors import FormatError, StorageError
+from m3rag.errors import FormatError, M3Error, StorageError
 from m3rag.stores.base import Points
 from m3rag.stores.edge import connection
 from m3rag.stores.edge.acknowledged import Record
@@ -133,6 +133,13 @@ class Database:
             yield rows
             after = rows[-1].key
 
+    def accept_loss(self) -> None:
+        """Forget acknowledged changes that a power cut lost."""
+        if self._record is not None:
+            state = self.state()
+            with self._errors("write"):
+                self._record.reset(state.change, state.passages)
+
     @property
     def log_bytes(self) -> int:
         """The size of the log, which the database may grow by when the log is written into it."""
@@ -141,11 +148,23 @@ class Database:
         except OSError:
             return 0
 
-    def checkpoint(self) -> None:
-        """Write the log into the database and flush both; a full disk leaves the log as it is."""
-        with self._writing, contextlib.suppress(sqlite3.OperationalError):
-            self._connections.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    def flush(self) -> None:
+        """Write the log into the database and flush both.
+
+        Raises:
+            StorageError: The disk is full, or something else reads the database.
+        """
+        with self._errors("write"), self._writing:
+            connection.write_log(self._connections.writer)
             self._unwritten = 0
+
+    def checkpoint(self) -> bool:
+        """Do as `flush` does if it is possible, and return whether it was."""
+        try:
+            self.flush()
+        except StorageError:
+            return False
+        return True
 
     def vacuum(self) -> None:
         """Give the space of deleted passages back to the file system, as far as the disk allows."""
@@ -154,7 +173,8 @@ class Database:
             with contextlib.suppress(sqlite3.OperationalError):  # a full disk: later, then
                 while (free := writer.execute("PRAGMA freelist_count").fetchone()[0]) > 0:
                     writer.execute(f"PRAGMA incremental_vacuum({_FREED_PAGES})").fetchall()
-                    self.checkpoint()
+                    if not self.checkpoint():
+                        break
                     if writer.execute("PRAGMA freelist_count").fetchone()[0] >= free:
                         break
             self.checkpoint()
@@ -165,7 +185,7 @@ class Database:
             if os.getpid() != self._owner:
                 return
             if not self.read_only:
-                with contextlib.suppress(sqlite3.Error):
+                with contextlib.suppress(M3Error):
                     self.checkpoint()
             self._connections.close()
             if self._record is not None:

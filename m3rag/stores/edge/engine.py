@@ -179,7 +179,8 @@ class Engine:
 
     def _drop(self, error: BaseException, *, retry: bool = False) -> None:
         """End the engine and remove its files; the next search makes them again."""
-        _log.warning("%s: the search engine is made again: %s", self._home, error)
+        what = "the search engine is made again" if retry else "searching without the engine"
+        _log.warning("%s: %s: %s", self._home, what, error)
         process, self.process = self.process, None
         self._retry_at = 0.0 if retry else time.monotonic() + _RETRY_S
         if process is not None:
@@ -203,8 +204,8 @@ class Engine:
         free = shutil.disk_usage(self._home).free
         if free < needed:
             raise NoSpaceError(
-                f"the disk has {free >> 20} MB free, and the engine needs {needed >> 20} MB; "
-                "searches read the whole database until there is space"
+                f"the disk has {free >> 20} MB free, and the engine needs {needed >> 20} MB. "
+                "Searches read the whole database until there is space."
             )
 
 

@@ -42,6 +42,7 @@ def upgrade(folder: Path, widths: tuple[int, int | None]) -> int:
         for points in _points(folder / "edge", colbert=widths[1] is not None):
             new.add(points, durable=False)
         count = new.state().passages
+        new.flush()
     except M3Error as error:
         raise StorageError(
             f"{folder} has format 1 and cannot be upgraded: {error} The old files are unchanged. "

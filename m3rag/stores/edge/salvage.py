@@ -47,6 +47,7 @@ def salvage(folder: Path, widths: Widths, progress: Count) -> RepairReport:
                 with contextlib.suppress(M3Error):
                     if (copy := old.recall(name)) is not None:
                         new.remember(name, copy)
+            new.flush()
     damaged = f"{schema.NAME}.damaged"
     schema.remove(folder / damaged)
     os.replace(folder / schema.NAME, folder / damaged)

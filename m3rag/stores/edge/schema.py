@@ -47,6 +47,7 @@ def create(folder: Path, widths: tuple[int, int | None], *, name: str = NAME) ->
                 made.execute(statement)
             made.execute("INSERT INTO state VALUES (0, 0, 0, 1, ?)", [json.dumps(widths)])
             made.execute("COMMIT")
+            connection.write_log(made)
         os.replace(new, path)
         flush_folder(folder)
 

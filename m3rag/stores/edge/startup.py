@@ -185,6 +185,7 @@ def _check(folder: Path, opened: Database, known: Acknowledged | None, sealed: S
             )
         message = f"{lost} The system was restarted before they reached the disk; add them again."
         warnings.warn(message, DataLossWarning, stacklevel=2)
+        opened.accept_loss()
     status = opened.path.stat()
     changed = sealed is not None and sealed.database != (status.st_size, status.st_mtime_ns)
     if status.st_size > _VERIFIED_AT_OPEN and not changed:

@@ -38,7 +38,7 @@ QUANTIZE_FROM = 10_000  # passages; below, an exact scan of 1024 dimensions take
 _MESSAGE_BYTES = 2 << 20  # of a transaction of an add; a search waits for one
 _RESERVE_BYTES = 16 << 20  # kept free on the disk for the log
 _GROWTH = 2  # bytes on the disk per byte added: log and database
-_DELETED_AT_ONCE = 16  # passages, on a full disk
+_DELETED_AT_ONCE = 8  # passages, on a full disk
 
 
 class EdgeStore:
@@ -224,7 +224,7 @@ class EdgeStore:
         except StorageError as error:
             raise StorageError(f"{deleted} passages were deleted, but no more: {error}") from error
         finally:
-            Reserve(self._folder).keep()
+            Reserve(self._folder).keep_rest()
         return deleted
 
     def _forget(self, keys: list[int]) -> None:

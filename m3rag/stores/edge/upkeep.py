@@ -44,7 +44,7 @@ def check(folder: Path, progress: Count) -> CheckReport:
         except FormatError as error:
             problems.append(str(error))
         sealed = seal.read_seal(folder)
-        if not held:
+        if not held and os.access(folder, os.W_OK):
             notes.append("The index is in use: its search files were not checked.")
         elif sealed is None or not sealed.intact(folder):
             notes.append("The search files are missing or outdated; the next opening makes them.")
@@ -125,7 +125,7 @@ def _copy_database(source: Path, target: Path) -> None:
         original.backup(copy, pages=_PAGES, sleep=0.0)
         original.execute("ROLLBACK")
         copy.execute("PRAGMA synchronous = FULL")
-        copy.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        connection.write_log(copy)
 
 
 @contextlib.contextmanager
