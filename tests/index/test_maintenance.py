@@ -195,9 +195,31 @@ def test_a_changed_digit_of_a_record_is_found(kb, tiny):
         content = (kb / name).read_text()
         (kb / name).write_text(content.replace("1", "2", 1))
         assert name in check(kb).problems[0]
-        with pytest.raises(FormatError, match=rf"{name}.*checksum"):
+        with pytest.raises(FormatError, match=rf"{name}.*(checksum|not the one)"):
             M3Index.open(kb, model=tiny)
         (kb / name).write_text(content)
+
+
+@pytest.mark.parametrize("name", ["passages.db", "m3rag.json", "presets.json"])
+def test_a_file_of_another_index_is_found(kb, tiny, tmp_path, name):
+    """It is intact in itself."""
+    mode = json.loads((kb / "m3rag.json").read_text())["colbert"]
+    with M3Index.open(tmp_path / "other", model=tiny, colbert=mode, context="passage") as index:
+        index.add([Passage(f"o{i}", f"Another passage {i}.") for i in range(20)])
+        index.add(["one more"])
+        index.save_preset("mine", Preset({"sparse": 1.0}))
+        index.save_preset("theirs", Preset({"sparse": 1.0}))
+    before = contents(kb, tiny)
+    own = (kb / name).read_bytes()
+    (kb / name).write_bytes((tmp_path / "other" / name).read_bytes())
+    if name != "m3rag.json" or own != (kb / name).read_bytes():
+        assert not check(kb).healthy
+        assert name in str(opening_error(kb, tiny))
+    if name == "passages.db":
+        (kb / name).write_bytes(own)
+    else:
+        repair(kb)
+    assert contents(kb, tiny) == before
 
 
 KILLED = """

@@ -138,7 +138,7 @@ def test_a_verification_in_the_background_ends_with_the_store(folder, monkeypatc
 
 
 def test_changes_lost_in_a_power_cut_are_a_warning(folder, monkeypatch):
-    record = acknowledged.Record(folder)
+    record = acknowledged.Record(folder, acknowledged.read(folder).identity)
     record.write(99, 77)
     record.close()
     with pytest.raises(FormatError, match="lost its last"):

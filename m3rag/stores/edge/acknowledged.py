@@ -29,11 +29,13 @@ class Acknowledged:
         change: The number of the change.
         count: The number of passages after it.
         boot: The id of the system's start; "" if it is unknown.
+        identity: The identity of the database.
     """
 
     change: int
     count: int
     boot: str
+    identity: str
 
     @property
     def before_reboot(self) -> bool:
@@ -47,9 +49,10 @@ class Record:
     It has two slots, which are written in turn: if a write fails half-way, the other slot is whole.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, identity: str) -> None:
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
         self._file: int | None = os.open(folder / NAME, flags, 0o666)
+        self._identity = identity
         self._boot = _boot()
         self._slot = 0
 
@@ -60,7 +63,7 @@ class Record:
         """
         if self._file is None:
             return
-        body = json.dumps(asdict(Acknowledged(change, count, self._boot)))
+        body = json.dumps(asdict(Acknowledged(change, count, self._boot, self._identity)))
         line = f"{zlib.crc32(body.encode()):08x} {body}".ljust(_SIZE - 1) + "\n"
         with suppress(OSError):
             os.lseek(self._file, self._slot * _SIZE, os.SEEK_SET)

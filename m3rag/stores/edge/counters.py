@@ -6,6 +6,8 @@ import json
 import sqlite3
 from typing import NamedTuple
 
+IDENTITY = "identity"
+"""The name of the record that tells a database from those of other indexes."""
 DIGEST = (1 << 62) - 1
 """The modulus of the digest."""
 
@@ -46,6 +48,12 @@ def read_state(reader: sqlite3.Connection) -> State:
         error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
         raise error
     return State(*found[0])
+
+
+def read_identity(reader: sqlite3.Connection) -> str:
+    """Return what tells a database from those of other indexes."""
+    found = reader.execute("SELECT content FROM record WHERE name = ?", [IDENTITY]).fetchall()
+    return bytes(found[0][0]).decode() if found else ""
 
 
 def count(writer: sqlite3.Connection, passages: int, checksums: int) -> None:

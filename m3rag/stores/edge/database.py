@@ -21,7 +21,7 @@ from m3rag.stores.base import Points
 from m3rag.stores.edge import connection
 from m3rag.stores.edge.acknowledged import Record
 from m3rag.stores.edge.conditions import field_rows, one_of
-from m3rag.stores.edge.counters import State, count, read_state
+from m3rag.stores.edge.counters import State, count, read_identity, read_state
 from m3rag.stores.edge.rows import Row, rows_of
 from m3rag.stores.edge.schema import COLUMNS, NAME
 
@@ -61,10 +61,12 @@ class Database:
         with self._errors("open"):
             self._connections = connection.Connections(self.path, read_only=read_only)
             self._reading = self._writing if self._connections.shared else threading.RLock()
-            self._identity = _identity(self.path)
+            self._inode = _inode(self.path)
             try:
                 self._check_widths(widths)
-                self._record = None if read_only or quiet or name != NAME else Record(folder)
+                self.identity = read_identity(self._connections.reader)
+                silent = read_only or quiet or name != NAME
+                self._record = None if silent else Record(folder, self.identity)
             except BaseException:
                 self._connections.close()
                 raise
@@ -278,7 +280,7 @@ class Database:
             raise StorageError(
                 f"{self.path.parent} is read-only: it can be searched, but not changed."
             )
-        if _identity(self.path) != self._identity:
+        if _inode(self.path) != self._inode:
             raise StorageError(
                 f"{self.path.parent} was removed, renamed or replaced while it was open. Nothing "
                 "more can be stored in it. Open the index at its new place."
@@ -292,9 +294,7 @@ class Database:
             )
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
+def _inode(path: Path) -> tuple[int, int] | None:
+    with contextlib.suppress(OSError):
+        return (path.stat().st_dev, path.stat().st_ino)
+    return None

@@ -18,6 +18,7 @@ from m3rag.stores.health import CheckReport, Count, RepairReport
 from m3rag.stores.records import RECORD_BYTES, parse
 
 _PRESETS = "presets.json"
+_NEXT = ".next"  # a record that is being written
 
 _log = logging.getLogger("m3rag")
 
@@ -113,6 +114,9 @@ class FolderLocation:
         store = None if self._store is None else self._store()
         if store is None:  # an open index whose folder was removed is not made again
             self._make()
+        # Before and after: whenever the process is killed, the file is the copy or the next one.
+        if store is not None:
+            store.remember(f"{name}{_NEXT}", content)
         write_bytes(self.path / name, content)
         if store is not None:
             store.remember(name, content)
@@ -130,11 +134,30 @@ class FolderLocation:
         store = EdgeStore(self.path, dim=widths.dense, colbert_dim=widths.colbert, create=new)
         self._store = weakref.ref(store)
         try:
+            self._check_records(store)
             self._restore_presets(store)
         except BaseException:
             store.close()
             raise
         return store
+
+    def _check_records(self, store: EdgeStore) -> None:
+        """Check that the records are those that this index has written.
+
+        Raises:
+            FormatError: One was replaced by that of another index, or by an older one.
+        """
+        for name in (MANIFEST, _PRESETS):
+            copies = [store.database.recall(f"{name}{next_}") for next_ in ("", _NEXT)]
+            try:
+                found = self.read(name)
+            except OSError:
+                continue  # the one who reads it reports it
+            if found is not None and any(copies) and found not in copies:
+                raise FormatError(
+                    f"{self.path / name} is not the one that was written last. Restore it from its "
+                    f"copy in the database: m3rag repair --in {self.path}."
+                )
 
     def _restore_presets(self, store: EdgeStore) -> None:
         """Write presets that were removed again, from their copy in the database."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 from pathlib import Path
 
 from m3rag.files import flush_folder
 from m3rag.stores.edge import connection
+from m3rag.stores.edge.counters import IDENTITY
 
 NAME = "passages.db"
 COLUMNS = "key, id, document_id, content, dense, sparse, bm25"
@@ -46,6 +48,8 @@ def create(folder: Path, widths: tuple[int, int | None], *, name: str = NAME) ->
             for statement in _SCHEMA.strip().split(";"):
                 made.execute(statement)
             made.execute("INSERT INTO state VALUES (0, 0, 0, 1, ?)", [json.dumps(widths)])
+            identity = secrets.token_hex(8).encode()
+            made.execute("INSERT INTO record VALUES (?, ?)", [IDENTITY, identity])
             made.execute("COMMIT")
             connection.write_log(made)
         os.replace(new, path)

@@ -38,15 +38,26 @@ class Seal:
         folder: The name of the engine's folder.
         files: The facts of each file in it, by path.
         database: The size of the database in bytes, and the time of its last change in ns.
+        identity: The identity of the database.
     """
 
     change: int
     folder: str
     files: dict[str, Facts]
     database: tuple[int, int]
+    identity: str
 
     @classmethod
-    def of(cls, home: Path, folder: str, change: int, database: Path, last: Seal | None) -> Seal:
+    def of(
+        cls,
+        home: Path,
+        folder: str,
+        change: int,
+        database: Path,
+        last: Seal | None,
+        *,
+        identity: str,
+    ) -> Seal:
         """Return the seal of an engine and a database that have closed their files.
 
         Args:
@@ -55,6 +66,7 @@ class Seal:
             change: The number of the database's last change.
             database: The path of the database.
             last: An earlier seal; files of the same size and time are not read again.
+            identity: The identity of the database.
 
         Raises:
             OSError: A file cannot be read.
@@ -62,7 +74,7 @@ class Seal:
         known = last.files if last is not None and last.folder == folder else {}
         files = {name: _facts(path, known.get(name)) for name, path in _files(home / folder)}
         status = database.stat()
-        return cls(change, folder, files, (status.st_size, status.st_mtime_ns))
+        return cls(change, folder, files, (status.st_size, status.st_mtime_ns), identity)
 
     def write(self, home: Path) -> None:
         """Write the seal atomically.

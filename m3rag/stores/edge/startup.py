@@ -177,6 +177,12 @@ def _check(folder: Path, opened: Database, known: Acknowledged | None, sealed: S
     Raises:
         FormatError: Something is damaged or missing.
     """
+    for other in (known, sealed):
+        if other is not None and other.identity != opened.identity:
+            raise FormatError(
+                f"{opened.path} belongs to another index. Put the right one back, restore a "
+                f"backup, or accept this one: m3rag repair --in {folder}."
+            )
     for lost in lost_changes(folder, opened.state()):
         if known is None or not known.before_reboot or sealed is not None:
             raise FormatError(

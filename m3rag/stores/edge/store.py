@@ -281,7 +281,9 @@ def _close(owner: int, folder: Path, opened: startup.Opened, engine: Engine | No
             opened.database.close()
             Reserve(folder).keep()
             if kept is not None:
-                Seal.of(folder, kept, change, opened.database.path, opened.seal).write(folder)
+                path, identity = opened.database.path, opened.database.identity
+                made = Seal.of(folder, kept, change, path, opened.seal, identity=identity)
+                made.write(folder)
         opened.database.close()
     finally:
         if opened.lock is not None:

@@ -41,6 +41,7 @@ def check(folder: Path, progress: Count) -> CheckReport:
                 expected, found = result.expected, result.found
                 if not problems:
                     problems += startup.lost_changes(folder, opened.state())
+                    problems += _foreign_records(folder, opened)
         except FormatError as error:
             problems.append(str(error))
         sealed = seal.read_seal(folder)
@@ -178,6 +179,14 @@ def _record_problems(folder: Path) -> Iterator[str]:
             yield f"{path} is damaged: {error}."
 
 
+def _foreign_records(folder: Path, opened: Database) -> Iterator[str]:
+    for name in _RECORDS:
+        copies = [opened.recall(name), opened.recall(f"{name}.next")]
+        path = folder / name
+        if any(copies) and path.is_file() and path.read_bytes() not in copies:
+            yield f"{path} is not the one that was written last."
+
+
 def _restore_records(folder: Path) -> list[str]:
     """Write the records that are damaged or missing again, from their copies in the database."""
     done = []
@@ -185,6 +194,7 @@ def _restore_records(folder: Path) -> list[str]:
     for name in _RECORDS:
         path = folder / name
         intact = path.is_file() and not any(str(path) in p for p in _record_problems(folder))
+        intact = intact and path.read_bytes() == copies.get(name, path.read_bytes())
         if intact or (name not in copies and not os.path.lexists(path)):
             continue
         if name in copies:
