@@ -12,7 +12,6 @@ import re
 import secrets
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -26,7 +25,7 @@ _PACKED = 4096  # bytes of a .zst file at a time, which expand to at most 128 Mi
 _NEW = ".new"  # the end of the name of a file that is not yet complete
 
 
-@contextmanager
+@contextlib.contextmanager
 def opened(path: Path, *, extra: str, limits: Limits = DEFAULT_LIMITS) -> Iterator[IO[bytes]]:
     """Open a file for reading and decompress it according to its suffix (`.gz`, `.zst`).
 
@@ -102,7 +101,7 @@ def json_value(text: str | bytes) -> Any:
     return value
 
 
-@contextmanager
+@contextlib.contextmanager
 def written(path: Path, *, extra: str = "train") -> Iterator[IO[bytes]]:
     """Open a file for writing and compress it according to its suffix.
 
@@ -170,7 +169,7 @@ class _Target(io.FileIO):
             return super().write(data)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _reported(path: Path) -> Iterator[None]:
     """Turn an OSError into a StorageError that names the file."""
     try:
@@ -192,11 +191,11 @@ def _unused_name(path: Path) -> Path:
     """Return the name of a new file beside `path`, which no other writer uses.
 
     Raises:
-        StorageError: `path` is a folder, a pipe or a device, which a file must not replace.
+        StorageError: `path` is a folder, a pipe or a device.
     """
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not os.path.isfile(path):
         raise StorageError(f"{path} is not a regular file, so it is not replaced. Choose another.")
-    # A name has at most 255 bytes, and a character of the path at most four.
+    # At most 255 bytes; a character has up to four.
     return path.with_name(f"{path.name[:40]}.{os.getpid()}-{secrets.token_hex(4)}{_NEW}")
 
 

@@ -222,3 +222,12 @@ def test_two_writers(tmp_path, ending):
     assert errors == []
     assert b"".join(lines(path)) in contents
     assert os.listdir(tmp_path) == [path.name]
+
+
+def test_a_device_is_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for refused in (lambda: write_bytes(pipe, b"x"), lambda: written(pipe).__enter__()):
+        with pytest.raises(StorageError, match="not a regular file"):
+            refused()
+    assert pipe.is_fifo()

@@ -161,8 +161,13 @@ def index(
             )
             raise typer.Exit(130) from None
         total = kb.count()
+    _report(changes, to, total, as_json=as_json)
+
+
+def _report(changes: Changes, to: str, total: int, *, as_json: bool) -> None:
+    """Print the result, and end with status 1 if a document could not be read."""
     if as_json:
-        print_json({"kb": str(to), "total": total, **asdict(changes)})
+        print_json({"kb": to, "total": total, **asdict(changes)})
     else:
         _print_changes(changes, to, total)
     if changes.failed:

@@ -79,10 +79,8 @@ def tune(
     console = Terminal()
     console.say(f"{learned.questions:,} {kind} of {scores.set}")
     _print(console, learned, threshold)
-    if saved:
-        console.say(f"Saved. Use it: m3rag ask … --in {kb} --weights {name}")
-    else:
-        console.say("Nothing was saved" + (" (--dry-run)." if useful else "."))
+    nothing = "Nothing was saved" + (" (--dry-run)." if useful else ".")
+    console.say(f"Saved. Use it: m3rag ask … --in {kb} --weights {name}" if saved else nothing)
 
 
 def _print(console: Terminal, tuning: Tuning, threshold: Threshold | None) -> None:

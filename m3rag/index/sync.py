@@ -101,12 +101,7 @@ def sync(
     """
     # Report limits that are out of range once, not for every document.
     split(Document("", ""), tokenizer, max_tokens=max_tokens, overlap=overlap)
-    folder = Path(folder).expanduser().resolve()
-    if visible(folder.name) != folder.name:
-        raise InputError(
-            f"The name of the folder {visible(folder)} is not UTF-8, but it starts the ids of its "
-            "documents. Rename the folder."
-        )
+    folder = _named_folder(folder)
     listing = _documents(folder, follow_links=follow_links, limits=limits)
     root = hashlib.sha256(str(folder).encode(errors="surrogateescape")).hexdigest()[:12]
     known = _catalog(index, folder.name, root)
@@ -131,6 +126,16 @@ def sync(
     index.add(run.passages(tokenizer, max_tokens, overlap), progress=run.stored)
     run.finish(index)
     return changes
+
+
+def _named_folder(folder: str | Path) -> Path:
+    folder = Path(folder).expanduser().resolve()
+    if visible(folder.name) != folder.name:
+        raise InputError(
+            f"The name of the folder {visible(folder)} is not UTF-8, but it starts the ids of its "
+            "documents. Rename the folder."
+        )
+    return folder
 
 
 def documents_in(

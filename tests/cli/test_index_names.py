@@ -125,6 +125,13 @@ def test_a_folder_without_documents_says_what_it_has(index, tmp_path):
     assert "file to index. pipe.md: It is a named pipe" in done.stderr
 
 
+def test_an_empty_name_is_not_the_working_folder(m3rag, tmp_path):
+    code, _, err = m3rag("index", "", "--to", tmp_path / "kb", "--model", "tiny")
+    assert code == 1
+    assert "The folder is empty" in err
+    assert not (tmp_path / "kb").exists()
+
+
 SIZES = {
     "500": 500,
     "1k": 1024,
