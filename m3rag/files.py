@@ -194,7 +194,7 @@ def _unused_name(path: Path) -> Path:
         StorageError: `path` is a folder, a pipe or a device.
     """
     if os.path.exists(path) and not os.path.isfile(path):
-        raise StorageError(f"{path} is not a regular file, so it is not replaced. Choose another.")
+        raise StorageError(f"{path} cannot be written: it is not a regular file. Choose another.")
     # At most 255 bytes; a character has up to four.
     return path.with_name(f"{path.name[:40]}.{os.getpid()}-{secrets.token_hex(4)}{_NEW}")
 
