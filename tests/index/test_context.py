@@ -51,14 +51,13 @@ def test_the_context_of_an_index_is_stored_and_fixed(tiny, tmp_path):
 
 
 def test_a_manifest_without_context_means_passage(tiny, tmp_path):
-    M3Index.open(tmp_path / "kb", model=tiny).close()
-    manifest = tmp_path / "kb" / NAME
-    content = json.loads(manifest.read_text())
-    del content["context"], content["checksum"]
-    manifest.write_bytes(pack(content))
+    with M3Index.open(tmp_path / "kb", model=tiny) as index:
+        content = json.loads((tmp_path / "kb" / NAME).read_text())
+        del content["context"], content["checksum"]
+        index.stored.location.write(NAME, pack(content))
     with M3Index.open(tmp_path / "kb", model=tiny) as index:
         assert index.manifest.context == "passage"
-    manifest.write_bytes(pack(content | {"context": "galaxy"}))
+        index.stored.location.write(NAME, pack(content | {"context": "galaxy"}))
     with pytest.raises(FormatError, match="galaxy"):
         M3Index.open(tmp_path / "kb", model=tiny)
 

@@ -22,9 +22,10 @@ PASSAGES = [
 ]
 
 
-@pytest.fixture(params=["stored", "off"])
-def kb(request, tmp_path, tiny):
-    with M3Index.open(tmp_path / "kb", model=tiny, colbert=request.param) as index:
+@pytest.fixture
+def kb(tmp_path, tiny):
+    """Without ColBERT vectors, so that a test is quick."""
+    with M3Index.open(tmp_path / "kb", model=tiny, colbert="off") as index:
         index.add(PASSAGES)
         index.save_preset("mine", Preset({"dense": 1.0}))
     return tmp_path / "kb"
