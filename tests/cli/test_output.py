@@ -215,7 +215,9 @@ def test_ctrl_c_is_one_line():
     time.sleep(3)  # it waits for standard input
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (130, b"", b"Stopped.\n")
+    # A shell shows 130 for both: ended by `main`, or by the signal while Python was ending.
+    assert process.returncode in (130, -signal.SIGINT)
+    assert (out, err) == (b"", b"Stopped.\n")
 
 
 @pytest.mark.parametrize(
