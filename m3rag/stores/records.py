@@ -7,6 +7,10 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
+RECORDS = ("m3rag.json", "presets.json")
+"""The names of the records: the manifest, and the saved weights."""
+NEXT = ".next"
+"""The end of the name of the copy of a record that is being written."""
 RECORD_BYTES = 16 << 20
 """The most bytes of a record; a larger file is none."""
 

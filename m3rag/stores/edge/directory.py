@@ -15,10 +15,9 @@ from m3rag.stores.base import MANIFEST, Widths
 from m3rag.stores.edge import schema, startup, upkeep
 from m3rag.stores.edge.store import EdgeStore
 from m3rag.stores.health import CheckReport, Count, RepairReport
-from m3rag.stores.records import RECORD_BYTES, parse
+from m3rag.stores.records import NEXT, RECORD_BYTES, RECORDS, parse
 
-_PRESETS = "presets.json"
-_NEXT = ".next"  # a record that is being written
+_PRESETS = RECORDS[1]
 
 _log = logging.getLogger("m3rag")
 
@@ -116,7 +115,7 @@ class FolderLocation:
             self._make()
         # Before and after: whenever the process is killed, the file is the copy or the next one.
         if store is not None:
-            store.remember(f"{name}{_NEXT}", content)
+            store.remember(f"{name}{NEXT}", content)
         write_bytes(self.path / name, content)
         if store is not None:
             store.remember(name, content)
@@ -147,17 +146,11 @@ class FolderLocation:
         Raises:
             FormatError: One was replaced by that of another index, or by an older one.
         """
-        for name in (MANIFEST, _PRESETS):
-            copies = [store.database.recall(f"{name}{next_}") for next_ in ("", _NEXT)]
-            try:
-                found = self.read(name)
-            except OSError:
-                continue  # the one who reads it reports it
-            if found is not None and any(copies) and found not in copies:
-                raise FormatError(
-                    f"{self.path / name} is not the one that was written last. Restore it from its "
-                    f"copy in the database: m3rag repair --in {self.path}."
-                )
+        for problem in upkeep.foreign_records(self.path, store.database):
+            raise FormatError(
+                f"{problem} Restore it from its copy in the database: m3rag repair --in "
+                f"{self.path}."
+            )
 
     def _restore_presets(self, store: EdgeStore) -> None:
         """Write presets that were removed again, from their copy in the database."""

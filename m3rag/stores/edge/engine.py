@@ -65,7 +65,7 @@ class Engine:
             try:
                 self._start(kept)
             except (M3Error, OSError) as error:
-                self._drop(error)
+                self._drop(error, retry=True)  # it is made again below, not after a pause
         self.ready()
 
     @property

@@ -17,6 +17,7 @@ from m3rag.stores.edge.rows import Row
 from m3rag.stores.edge.schema import COLUMNS
 from m3rag.stores.edge.verification import intact_rows, verify
 from m3rag.stores.health import Count, RepairReport
+from m3rag.stores.records import RECORDS
 
 _NEW = "passages.db.repaired"
 _BATCH = 32  # rows of a transaction
@@ -43,7 +44,7 @@ def salvage(folder: Path, widths: Widths, progress: Count) -> RepairReport:
         schema.create(folder, widths, name=_NEW)
         with contextlib.closing(Database(folder, widths, name=_NEW)) as new:
             kept, again = _copy(old, new)
-            for name in ("m3rag.json", "presets.json"):
+            for name in RECORDS:
                 with contextlib.suppress(M3Error):
                     if (copy := old.recall(name)) is not None:
                         new.remember(name, copy)

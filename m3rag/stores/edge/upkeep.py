@@ -17,9 +17,8 @@ from m3rag.stores.edge.database import Database
 from m3rag.stores.edge.lock import Lock
 from m3rag.stores.edge.verification import damage_message, verify
 from m3rag.stores.health import CheckReport, Count, RepairReport
-from m3rag.stores.records import parse, verified
+from m3rag.stores.records import NEXT, RECORDS, parse, verified
 
-_RECORDS = (MANIFEST, "presets.json")
 _PAGES = 2_000  # of a backup that are copied at a time
 
 
@@ -41,7 +40,7 @@ def check(folder: Path, progress: Count) -> CheckReport:
                 expected, found = result.expected, result.found
                 if not problems:
                     problems += startup.lost_changes(folder, opened.state())
-                    problems += _foreign_records(folder, opened)
+                    problems += foreign_records(folder, opened)
         except FormatError as error:
             problems.append(str(error))
         sealed = seal.read_seal(folder)
@@ -103,7 +102,7 @@ def backup(folder: Path, target: Path, progress: Count) -> int:
     with connection.errors(target / schema.NAME, "copy the index"):
         target.mkdir(parents=True, exist_ok=True)
         _copy_database(folder / schema.NAME, target / schema.NAME)
-        for name in _RECORDS:
+        for name in RECORDS:
             if (folder / name).is_file() and name != MANIFEST:
                 write_bytes(target / name, (folder / name).read_bytes())
         with _opened(target, read_only=False) as copy:
@@ -165,25 +164,37 @@ def _widths(path: Path) -> tuple[int, int | None]:
 def _record_problems(folder: Path) -> Iterator[str]:
     if not os.path.lexists(folder / MANIFEST):
         yield f"{folder / MANIFEST} is missing."
-    for name in _RECORDS:
+    for name in RECORDS:
+        problem = _record_problem(folder / name)
+        if problem is not None:
+            yield problem
+
+
+def _record_problem(path: Path) -> str | None:
+    """Return what is wrong with a record, if it exists and anything is."""
+    if not os.path.lexists(path):
+        return None
+    try:
+        if not path.is_file():
+            raise OSError("it is not a regular file")
+        _, checked = verified(parse(path.read_bytes()))
+        if not checked:
+            raise ValueError("it has no checksum")
+    except (OSError, ValueError) as error:
+        return f"{path} is damaged: {error}."
+    return None
+
+
+def foreign_records(folder: Path, opened: Database) -> Iterator[str]:
+    """Yield which records are not those that the index has written: another index's, or older."""
+    for name in RECORDS:
+        copies = [opened.recall(name), opened.recall(f"{name}{NEXT}")]
         path = folder / name
-        if not os.path.lexists(path):
-            continue
         try:
-            if not path.is_file():
-                raise OSError("it is not a regular file")
-            _, checked = verified(parse(path.read_bytes()))
-            if not checked:
-                raise ValueError("it has no checksum")
-        except (OSError, ValueError) as error:
-            yield f"{path} is damaged: {error}."
-
-
-def _foreign_records(folder: Path, opened: Database) -> Iterator[str]:
-    for name in _RECORDS:
-        copies = [opened.recall(name), opened.recall(f"{name}.next")]
-        path = folder / name
-        if any(copies) and path.is_file() and path.read_bytes() not in copies:
+            foreign = any(copies) and path.is_file() and path.read_bytes() not in copies
+        except OSError:
+            continue  # the one who reads it reports it
+        if foreign:
             yield f"{path} is not the one that was written last."
 
 
@@ -191,9 +202,9 @@ def _restore_records(folder: Path) -> list[str]:
     """Write the records that are damaged or missing again, from their copies in the database."""
     done = []
     copies = _copies(folder)
-    for name in _RECORDS:
+    for name in RECORDS:
         path = folder / name
-        intact = path.is_file() and not any(str(path) in p for p in _record_problems(folder))
+        intact = path.is_file() and _record_problem(path) is None
         intact = intact and path.read_bytes() == copies.get(name, path.read_bytes())
         if intact or (name not in copies and not os.path.lexists(path)):
             continue
@@ -216,14 +227,14 @@ def _restore_records(folder: Path) -> list[str]:
 def _copies(folder: Path) -> dict[str, bytes]:
     try:
         with _opened(folder, read_only=True) as opened:
-            return {name: copy for name in _RECORDS if (copy := opened.recall(name)) is not None}
+            return {name: copy for name in RECORDS if (copy := opened.recall(name)) is not None}
     except M3Error:
         return {}
 
 
 def _rename_odd_files(folder: Path) -> None:
     """Rename what is not a regular file but has the name of one of ours."""
-    for name in (*startup.FILES, *_RECORDS):
+    for name in (*startup.FILES, *RECORDS):
         path = folder / name
         if os.path.lexists(path) and not path.is_file():
             path.rename(path.with_name(f"{name}.damaged"))
