@@ -12,6 +12,7 @@ from typing import Any
 
 from m3rag.errors import CheckpointError
 from m3rag.model.modelfiles import exists, read_json, shortened
+from m3rag.model.storage import check_storage, stored_positions
 
 MIN_LENGTH = 3
 """The fewest tokens that a text can have: `<s>`, one token, `</s>`."""
@@ -83,6 +84,7 @@ def read_config(folder: Path) -> dict[str, Any]:
                 "again."
             )
     _check_values(path, _DEFAULTS | config)
+    check_storage(path, _DEFAULTS | config)
     return config
 
 
@@ -93,12 +95,15 @@ def network_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def encoder_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each tensor of the encoder by name, without the pooler."""
-    sizes = network_config(config)
+    """Return the shape of each tensor of the encoder by name, without the pooler.
+
+    A table of positions that repeats itself has its stored rows only.
+    """
+    sizes, positions = network_config(config), stored_positions(config)
     d, wide = sizes["hidden_size"], sizes["intermediate_size"]
     tables = {
         "word": sizes["vocab_size"],
-        "position": sizes["max_position_embeddings"],
+        "position": positions.stored if positions else sizes["max_position_embeddings"],
         "token_type": sizes["type_vocab_size"],
     }
     shapes: dict[str, tuple[int, ...]] = {

@@ -4,15 +4,17 @@ The layout is that of BAAI/bge-m3: `config.json`, `tokenizer.json`, the encoder 
 `model.safetensors` or `pytorch_model.bin` (one file, or shards with an index), and the two heads
 `colbert_linear.pt` and `sparse_linear.pt`. A part that is missing, damaged or of the wrong shape is
 an error; FlagEmbedding would continue with a random head (FlagEmbedding#453). m3rag adds one
-optional file, `presets.json`: fusion weights that suit this model, if it is not BGE-M3.
+optional file, `presets.json`: fusion weights that suit this model, if it is not BGE-M3. It also
+reads and writes packed folders, a third as large (`m3rag.model.storage`).
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +22,23 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from m3rag.encoding import CHANNELS
 from m3rag.errors import CheckpointError
 from m3rag.model.architecture import check_shapes, encoder_shapes, read_config
-from m3rag.model.modelfiles import exists, read_json, shard, shortened
+from m3rag.model.packing import (
+    pack_layers,
+    pack_tables,
+    sampled,
+    unpack_layers,
+    unpack_tables,
+)
+from m3rag.model.parts import HEADS, find_encoder, find_head
 from m3rag.model.pickled import TensorInfo
+from m3rag.model.sidefiles import index_file, other_files, presets_file, read_presets
+from m3rag.model.storage import KEY, WORDS, packed_tensors
 from m3rag.model.tokenizer import Tokenizer
-from m3rag.model.weights import TensorFile, check_floats, inspect, load
+from m3rag.model.weights import TensorFile, check_floats, load
 
-_ENCODER_FILES = ("model.safetensors", "pytorch_model.bin")
-_HEADS = ("sparse_linear", "colbert_linear")
-_PRESETS = "presets.json"
-_PRESETS_BYTES = 1 << 20
-_INDEX_BYTES = 16 << 20
-_MAX_SHARDS = 1000
-_MAX_COLBERT = 1 << 16  # dimensions of a ColBERT vector
-_MAX_WEIGHT = 1e6  # of a channel in a preset
-_MAX_NAME = 200  # characters of a preset's name
+_SAMPLE = 1024  # numbers of a tensor that the fingerprint covers, at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,151 +74,144 @@ class Checkpoint:
     def fingerprint(self) -> str:
         """Return a short hash that is equal for equal weights and tokenizers in any file format.
 
-        It covers a 16-bit sample of each tensor instead of all 2 GB.
+        It covers a 16-bit sample of each tensor instead of all 2 GB. A packed model has the
+        fingerprint of its float16 copy, since a packed number is defined as one in float16. Packing
+        a model whose weights need more than 4 and 8 bits changes them, and with them the
+        fingerprint.
         """
         digest = hashlib.sha256(self.tokenizer.json)
-        for name, tensor in sorted(self.tensors()):
-            flat = tensor.reshape(-1)
-            sample = flat[:: max(1, len(flat) // 1024)].to(torch.float16)
-            digest.update(f"{name}{tuple(tensor.shape)}".encode())
-            digest.update(sample.numpy().tobytes())
+        samples = sampled(self.config, self.encoder, _SAMPLE)
+        for head, parts in self.heads.items():
+            of_head = sampled({}, parts, _SAMPLE)
+            samples |= {f"{head}.{name}": found for name, found in of_head.items()}
+        for name, (shape, sample) in sorted(samples.items()):
+            digest.update(f"{name}{shape}".encode())
+            digest.update(sample.to(torch.float16).numpy().tobytes())
         return digest.hexdigest()[:16]
+
+    def unpacked(self) -> Checkpoint:
+        """Return the checkpoint with all rows of its tables, as other libraries read it."""
+        config, encoder = unpack_tables(self.config, self.encoder)
+        return replace(self, config=config, encoder=encoder)
+
+    def packed(self) -> Checkpoint:
+        """Return the checkpoint in float16 with a packed word table.
+
+        Raises:
+            CheckpointError: The rows of the word table are not a multiple of 32 long, or a number
+                is too large for float16.
+        """
+        half = self.in_float16()
+        config, encoder = pack_tables(half.config, half.encoder)
+        return replace(half, config=config, encoder=encoder)
+
+    def in_float16(self) -> Checkpoint:
+        """Return the checkpoint with all numbers in float16.
+
+        Raises:
+            CheckpointError: A number is too large for float16.
+        """
+        heads = {head: _halves(head, parts) for head, parts in self.heads.items()}
+        return replace(self, encoder=_halves("the encoder", self.encoder), heads=heads)
 
 
 def read(folder: Path) -> Checkpoint:
     """Read and check a model folder.
 
+    The layers of a packed model are unpacked to float16; its word table stays packed.
+
     Raises:
         CheckpointError: A part is missing or damaged, has the wrong shape, or contains NaN.
     """
     config = read_config(folder)
-    encoder = _find_encoder(folder)
+    encoder = find_encoder(folder)
     infos = {name: info for file in encoder for name, info in file.infos.items()}
-    words = infos.get("embeddings.word_embeddings.weight", TensorInfo("", (0,))).shape
-    rows = words[0] if words else 0
+    words = infos.get(f"{WORDS}.{'codes' if KEY in config else 'weight'}", TensorInfo("", (0,)))
+    rows = words.shape[0] if words.shape else 0
     tokenizer = Tokenizer(folder / "tokenizer.json", rows)
     if tokenizer.vocab_size > rows:
         raise CheckpointError(
             f"{folder}: the tokenizer has {tokenizer.vocab_size:,} tokens, but the encoder embeds "
             f"{rows:,}. The files belong to different models; take all files from one checkpoint."
         )
-    for file in encoder:
-        check_floats(file.path, file.infos)
-    check_shapes(encoder_shapes(config), {name: info.shape for name, info in infos.items()})
-    heads = {head: _find_head(folder, head, int(config["hidden_size"])) for head in _HEADS}
+    _check_encoder(config, encoder, infos)
+    heads = {head: find_head(folder, head, int(config["hidden_size"])) for head in HEADS}
+    tensors = {n: t for file in encoder for n, t in load(file.path, file.infos).items()}
     checkpoint = Checkpoint(
         config=config,
         tokenizer=tokenizer,
-        encoder={n: t for file in encoder for n, t in load(file.path, file.infos).items()},
+        encoder=unpack_layers(folder, tensors) if KEY in config else tensors,
         heads={head: load(file.path, file.infos) for head, file in heads.items()},
-        presets=_read_presets(folder / _PRESETS),
+        presets=read_presets(folder),
     )
     for name, tensor in checkpoint.tensors():
-        _check_numbers(folder, name, tensor)
+        if tensor.is_floating_point():
+            _check_numbers(folder, name, tensor)
     return checkpoint
 
 
-def write(checkpoint: Checkpoint, folder: Path) -> None:
-    """Write a folder that m3rag, FlagEmbedding and sentence-transformers can load."""
+def write(checkpoint: Checkpoint, folder: Path, *, packed: bool = False) -> None:
+    """Write a folder that m3rag, FlagEmbedding and sentence-transformers can load.
+
+    Args:
+        checkpoint: What to write; its word table may be packed.
+        folder: Where to.
+        packed: Write the word table in 4 bits, the layers in 8 bits and the rest in float16. Only
+            m3rag reads such a folder. A word table that was packed keeps its codes.
+
+    Raises:
+        CheckpointError: The model cannot be packed.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    safetensors.torch.save_file(
-        {name: tensor.contiguous() for name, tensor in checkpoint.encoder.items()},
-        folder / "model.safetensors",
-        metadata={"format": "pt"},
-    )
+    files = presets_file(checkpoint.presets)
+    if packed:
+        checkpoint = checkpoint.packed()
+        words, layers = pack_layers(checkpoint.encoder)
+        shards = {"model-words.safetensors": words, "model-layers.safetensors": layers}
+        files |= index_file(shards)
+        tokenizer = gzip.compress(checkpoint.tokenizer.json, 9, mtime=0)
+        (folder / "tokenizer.json.gz").write_bytes(tokenizer)
+    else:
+        checkpoint = checkpoint.unpacked()
+        shards = {"model.safetensors": dict(checkpoint.encoder)}
+        files |= other_files(checkpoint.config, checkpoint.max_length)
+        (folder / "tokenizer.json").write_bytes(checkpoint.tokenizer.json)
+    for name, tensors in shards.items():
+        whole = {key: tensor.contiguous() for key, tensor in tensors.items()}
+        safetensors.torch.save_file(whole, folder / name, metadata={"format": "pt"})
     for head, parts in checkpoint.heads.items():
-        torch.save(
-            {name: t.contiguous().clone() for name, t in parts.items()}, folder / f"{head}.pt"
-        )
-    (folder / "tokenizer.json").write_bytes(checkpoint.tokenizer.json)
-    for name, content in _side_files(checkpoint).items():
+        own = {name: t.contiguous().clone() for name, t in parts.items()}
+        torch.save(own, folder / f"{head}.pt")
+    for name, content in (files | {"config.json": dict(checkpoint.config)}).items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
-def _find_encoder(folder: Path) -> list[TensorFile]:
-    """Describe the encoder's files, each without the tensors that M3 does not use."""
-    for name in _ENCODER_FILES:
-        path, index = folder / name, folder / f"{name}.index.json"
-        if exists(index):
-            files = _find_shards(folder, index, Path(name).suffix)
-        elif exists(path):
-            files = [inspect(path)]
-        else:
-            continue
-        return [TensorFile(path, _used(infos)) for path, infos in files]
-    names = " nor ".join(_ENCODER_FILES)
-    raise CheckpointError(f"{folder} has no weights: neither {names} exists.")
+def _check_encoder(
+    config: Mapping[str, Any], files: Iterable[TensorFile], infos: Mapping[str, TensorInfo]
+) -> None:
+    """Check the names, shapes and dtypes of the encoder's tensors.
 
-
-def _find_shards(folder: Path, index: Path, suffix: str) -> list[TensorFile]:
-    """Describe the shards that an index file names, each with the tensors it is to provide."""
-    content = read_json(index, _INDEX_BYTES)
-    places = content.get("weight_map") if isinstance(content, dict) else None
-    if not isinstance(places, dict) or not places:
-        raise CheckpointError(
-            f"{index} has no weight_map, which says where each tensor is. Download the file again."
-        )
-    tensors: dict[Path, list[str]] = {}
-    paths: dict[object, Path] = {}
-    for tensor, name in places.items():
-        if not isinstance(name, str) or name not in paths:
-            if len(paths) >= _MAX_SHARDS:
-                raise CheckpointError(f"{index} names more than {_MAX_SHARDS:,} shards.")
-            path = shard(folder, name, suffix, index)
-            paths[name] = path
-        tensors.setdefault(paths[name], []).append(tensor)
-    files = []
-    for path, names in sorted(tensors.items()):
-        infos = inspect(path).infos
-        for tensor in names:
-            if tensor not in infos:
+    Raises:
+        CheckpointError: They are not those of the config.
+    """
+    shapes = encoder_shapes(config)
+    packed = packed_tensors(shapes) if KEY in config else {}
+    for name, info in packed.items():
+        shapes.pop(f"{name.rpartition('.')[0]}.weight", None)
+        shapes[name] = info.shape
+    for file in files:
+        check_floats(file.path, {n: info for n, info in file.infos.items() if n not in packed})
+        for name in packed.keys() & file.infos.keys():
+            if file.infos[name].dtype != packed[name].dtype:
                 raise CheckpointError(
-                    f"{index} says that {shortened(tensor)} is in {path.name}, which does not have "
-                    "it. The files belong to different models; download the whole checkpoint."
+                    f"{file.path}: the tensor {name} is {file.infos[name].dtype}; a packed model "
+                    f"has {packed[name].dtype} there. Download the model again."
                 )
-        if left := sorted(infos.keys() - set(names)):
-            raise CheckpointError(
-                f"{path} has {len(left):,} tensors that {index.name} does not name, such as "
-                f"{shortened(left[0])}. The files belong to different models; download the whole "
-                "checkpoint."
-            )
-        files.append(TensorFile(path, infos))
-    return files
+    check_shapes(shapes, {name: info.shape for name, info in infos.items()})
 
 
-def _used(infos: Mapping[str, TensorInfo]) -> dict[str, TensorInfo]:
-    # Some exports include the pooler and the position buffer; M3 uses neither.
-    return {
-        name: info
-        for name, info in infos.items()
-        if not name.startswith("pooler.") and name != "embeddings.position_ids"
-    }
-
-
-def _find_head(folder: Path, head: str, hidden: int) -> TensorFile:
-    path = folder / f"{head}.pt"
-    if not exists(path):
-        raise CheckpointError(
-            f"{folder} has no {path.name}: without this head, its view would be random. A "
-            "dense-only fine-tune does not save the heads; train all three views."
-        )
-    found = inspect(path)
-    if set(found.infos) != {"weight", "bias"}:
-        names = shortened(sorted(found.infos))
-        raise CheckpointError(f"{path} contains {names}; expected weight and bias.")
-    check_floats(path, found.infos)
-    weight, bias = (found.infos[name].shape for name in ("weight", "bias"))
-    rows = 1 if head == "sparse_linear" or not weight else weight[0]
-    if weight != (rows, hidden) or bias != (rows,) or not 1 <= rows <= _MAX_COLBERT:
-        raise CheckpointError(
-            f"{path} has a weight of shape {shortened(weight)} and a bias of shape "
-            f"{shortened(bias)}; this model needs ({rows}, {hidden}) and ({rows},)."
-        )
-    return found
-
-
-def _check_numbers(folder: Path, name: str, tensor: Tensor) -> None:
+def _check_numbers(place: Path | str, name: str, tensor: Tensor) -> None:
     """Check that a tensor has no NaN, and no number so large that a product would overflow."""
     if torch.isfinite(tensor.sum(dtype=torch.float32)):
         return
@@ -226,55 +221,15 @@ def _check_numbers(folder: Path, name: str, tensor: Tensor) -> None:
     else:
         found = "NaN or infinity"
     raise CheckpointError(
-        f"{folder}: {name} contains {found}. The training run that wrote it diverged, or the file "
+        f"{place}: {name} contains {found}. The training run that wrote it diverged, or the file "
         "is damaged; download or export the checkpoint again."
     )
 
 
-def _read_presets(path: Path) -> dict[str, dict[str, float]]:
-    if not exists(path):
-        return {}
-    presets = read_json(path, _PRESETS_BYTES, values=10_000)
-    names = (*CHANNELS, "bm25")
-    sound = isinstance(presets, dict) and all(
-        isinstance(weights, dict)
-        and weights.keys() <= set(names)
-        and all(type(w) in (int, float) and 0 <= w <= _MAX_WEIGHT for w in weights.values())
-        and any(weights.values())
-        and len(name) <= _MAX_NAME
-        and name.isprintable()
-        for name, weights in presets.items()
-    )
-    if not sound:
-        raise CheckpointError(
-            f"{path} is not a JSON object of weights such as "
-            f'{{"default": {{"dense": 1, "colbert": 1}}}}: numbers of at least 0, one of them '
-            f"above 0, for {', '.join(names)}. It has {shortened(presets)}."
-        )
-    return {
-        name: {channel: float(weight) for channel, weight in weights.items()}
-        for name, weights in presets.items()
-    }
-
-
-def _side_files(checkpoint: Checkpoint) -> dict[str, object]:
-    """Return the small JSON files of BAAI/bge-m3 and of sentence-transformers by name."""
-    length = checkpoint.max_length
-    special = {"bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>", "sep_token": "</s>"}
-    special |= {"unk_token": "<unk>", "pad_token": "<pad>", "mask_token": "<mask>"}
-    package = "sentence_transformers.models"
-    modules = (("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize"))
-    pooling = {"word_embedding_dimension": checkpoint.config["hidden_size"]}
-    presets = {name: dict(weights) for name, weights in checkpoint.presets.items()}
-    return ({_PRESETS: presets} if presets else {}) | {
-        "config.json": dict(checkpoint.config),
-        "special_tokens_map.json": special,
-        "tokenizer_config.json": special
-        | {"tokenizer_class": "XLMRobertaTokenizer", "model_max_length": length},
-        "sentence_bert_config.json": {"max_seq_length": length, "do_lower_case": False},
-        "1_Pooling/config.json": pooling | {"pooling_mode_cls_token": True},
-        "modules.json": [
-            {"idx": i, "name": str(i), "path": path, "type": f"{package}.{name}"}
-            for i, (path, name) in enumerate(modules)
-        ],
-    }
+def _halves(place: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors in float16; codes stay integers, and so small as they are."""
+    found = {n: t.half() if t.is_floating_point() else t for n, t in tensors.items()}
+    for name, tensor in found.items():
+        if tensor.dtype != tensors[name].dtype:
+            _check_numbers(f"{place} in float16", name, tensor)
+    return found

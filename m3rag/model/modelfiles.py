@@ -12,6 +12,7 @@ import json
 import os
 import reprlib
 import stat
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,32 @@ def read_bytes(path: Path, most: int) -> bytes:
         raise CheckpointError(
             f"{path} has {size:,} bytes; m3rag reads at most {most:,} of such a file. It is not "
             "part of a BGE-M3 checkpoint; take the file from the original one."
+        )
+    return data
+
+
+def read_gzip(path: Path, most: int) -> bytes:
+    """Return the content of a regular file that gzip compressed.
+
+    Raises:
+        CheckpointError: It expands to more than `most` bytes, is not of gzip, or is unreadable.
+    """
+    expander = zlib.decompressobj(wbits=31)
+    try:
+        data = expander.decompress(read_bytes(path, most), most + 1)
+    except zlib.error as error:
+        raise CheckpointError(
+            f"{path} is damaged: it is not compressed by gzip ({clipped(error)}). Download the "
+            "file again."
+        ) from error
+    if len(data) > most:
+        raise CheckpointError(
+            f"{path} expands to more than {most:,} bytes, the most that m3rag reads of such a "
+            "file. Take the file from the original checkpoint."
+        )
+    if not expander.eof or expander.unused_data:
+        raise CheckpointError(
+            f"{path} is damaged: its end is missing, or something follows. Download the file again."
         )
     return data
 

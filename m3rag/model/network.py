@@ -24,10 +24,13 @@ from transformers.models.xlm_roberta.modeling_xlm_roberta import XLMRobertaLayer
 from m3rag.errors import CheckpointError
 from m3rag.model.architecture import check_shapes, network_config
 from m3rag.model.checkpoint import Checkpoint
+from m3rag.model.embedding import PackedEmbedding
 from m3rag.model.kernels.attention import PACKED
 from m3rag.model.kernels.device import filler_tokens, packs_weights
 from m3rag.model.kernels.layer import PackedLayer
 from m3rag.model.kernels.onednn import PackedLinear
+from m3rag.model.packing import packed_words
+from m3rag.model.storage import Positions, stored_positions
 from m3rag.model.tokenizer import Tokens
 
 _EARLY = 12  # a pass can be interrupted in the first 1/12 of its layers
@@ -58,6 +61,7 @@ class M3Network(nn.Module):
     def __init__(self, config: XLMRobertaConfig, colbert_dim: int) -> None:
         super().__init__()
         self.pad = config.pad_token_id or 0
+        self.repeated: Positions | None = None  # if only the first positions have rows
         self.encoder = XLMRobertaModel(config, add_pooling_layer=False)
         self.sparse_linear = nn.Linear(config.hidden_size, 1)
         self.colbert_linear: nn.Module = nn.Linear(config.hidden_size, colbert_dim)
@@ -71,15 +75,23 @@ class M3Network(nn.Module):
         Raises:
             CheckpointError: The encoder's tensors do not match its config.
         """
+        positions = stored_positions(checkpoint.config)
         config = XLMRobertaConfig(**network_config(checkpoint.config))
+        if positions is not None:
+            config.max_position_embeddings = positions.stored
         config._attn_implementation = PACKED
         with torch.device("meta"):  # shapes only; the weights stay in the checkpoint's memory
             network = cls(config, len(checkpoint.heads["colbert_linear"]["weight"]))
+        network.repeated = positions
+        if words := packed_words(checkpoint.encoder):
+            network.encoder.embeddings.add_module("word_embeddings", PackedEmbedding(words, dtype))
         weights = {f"encoder.{name}": tensor for name, tensor in checkpoint.encoder.items()}
         for head, parts in checkpoint.heads.items():
             weights |= {f"{head}.{name}": tensor for name, tensor in parts.items()}
         check_shapes(_shapes(network.state_dict()), _shapes(weights))
-        network.load_state_dict({name: t.to(dtype) for name, t in weights.items()}, assign=True)
+        packed = dict(network.named_buffers())  # the word table, in dtypes of its own
+        weights = {n: t if n in packed else t.to(dtype) for n, t in weights.items()}
+        network.load_state_dict(weights, assign=True)
         for module in network.modules():  # buffers are not in checkpoints and are never read
             for name, buffer in module.named_buffers(recurse=False):
                 if buffer.is_meta:
@@ -167,11 +179,15 @@ class M3Network(nn.Module):
     def _positions(
         self, ids: NDArray[np.int64], first: NDArray[np.int64], lengths: NDArray[np.int64]
     ) -> NDArray[np.int64]:
-        """Return XLM-R's positions `(T,)`: they restart in each text and skip a literal `<pad>`."""
+        """Return the row of each token's position `(T,)`.
+
+        XLM-R's positions restart in each text and skip a literal `<pad>`.
+        """
         real = ids != self.pad
         count = np.cumsum(real)
         before = np.repeat(count[first] - real[first], lengths)
-        return np.where(real, count - before, 0) + self.pad
+        positions = np.where(real, count - before, 0) + self.pad
+        return positions if self.repeated is None else self.repeated.rows(positions)
 
 
 def _check_finite(*views: Tensor) -> None:

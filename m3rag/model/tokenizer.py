@@ -53,12 +53,19 @@ class Tokenizer:
     """The XLM-R tokenizer of a checkpoint (`tokenizer.json`); safe to use from any thread."""
 
     def __init__(self, path: Path, rows: int | None = None) -> None:
-        """Read and check a `tokenizer.json`; `rows` is the number of the model's embeddings.
+        """Read and check a tokenizer.
+
+        Args:
+            path: The `tokenizer.json`; without one, `tokenizer.json.gz` beside it is read.
+            rows: The number of the model's embeddings.
 
         Raises:
             CheckpointError: The file is missing, damaged, or not the tokenizer of this model.
         """
-        if not exists(path):
+        compressed = path.with_name(f"{path.name}.gz")
+        if not exists(path) and exists(compressed):
+            path = compressed
+        elif not exists(path):
             raise CheckpointError(
                 f"{path.parent} has no tokenizer.json: it is not a BGE-M3 folder."
             )
