@@ -13,6 +13,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -112,7 +113,10 @@ class Checkpoint:
             CheckpointError: A number is too large for float16.
         """
         heads = {head: _halves(head, parts) for head, parts in self.heads.items()}
-        return replace(self, encoder=_halves("the encoder", self.encoder), heads=heads)
+        config = {key: value for key, value in self.config.items() if key != "torch_dtype"}
+        config["dtype"] = "float16"
+        encoder = _halves("the encoder", self.encoder)
+        return replace(self, config=config, encoder=encoder, heads=heads)
 
 
 def read(folder: Path) -> Checkpoint:
@@ -176,15 +180,17 @@ def write(checkpoint: Checkpoint, folder: Path, *, packed: bool = False) -> None
         shards = {"model.safetensors": dict(checkpoint.encoder)}
         files |= other_files(checkpoint.config, checkpoint.max_length)
         (folder / "tokenizer.json").write_bytes(checkpoint.tokenizer.json)
+    for name, content in (files | {"config.json": dict(checkpoint.config)}).items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        (folder / name).write_text(text, encoding="utf-8")
     for name, tensors in shards.items():
         whole = {key: tensor.contiguous() for key, tensor in tensors.items()}
         safetensors.torch.save_file(whole, folder / name, metadata={"format": "pt"})
+        shutil.copymode(folder / "config.json", folder / name)  # the library lets nobody else read
     for head, parts in checkpoint.heads.items():
         own = {name: t.contiguous().clone() for name, t in parts.items()}
         torch.save(own, folder / f"{head}.pt")
-    for name, content in (files | {"config.json": dict(checkpoint.config)}).items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def _check_encoder(

