@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +21,7 @@ from m3rag.errors import InputError
 from m3rag.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
-    from m3rag.training import TrainingProgress
+    from m3rag.training import Task, TrainingProgress
 
 
 class _PlainHelp(TyperGroup):
@@ -42,7 +43,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")
 
 
 @app.callback(invoke_without_command=True)
-@settings_options(TrainingSettings, {"freeze": tuple})
+@settings_options(TrainingSettings, {"freeze": tuple}, types={"same_source": bool})
 def train(
     typer_context: typer.Context,
     data: Annotated[
@@ -55,6 +56,17 @@ def train(
     model: Annotated[
         str, typer.Option(help='Model to start from: hub id, folder, or "tiny".')
     ] = DEFAULT_MODEL,
+    mix: Annotated[
+        Path | None,
+        typer.Option(
+            help="TOML file of tasks, instead of --data: files with a share of the steps and "
+            "settings of their own."
+        ),
+    ] = None,
+    teacher_vectors: Annotated[
+        Path | None,
+        typer.Option(help="File of another model's vectors to learn from (.safetensors)."),
+    ] = None,
     evaluation: Annotated[
         str | None,
         typer.Option(help="Held-out set to evaluate, in any form that m3rag evaluate accepts."),
@@ -70,20 +82,27 @@ def train(
     """
     if typer_context.invoked_subcommand is not None:
         return
-    if not data or to is None:
-        raise InputError("m3rag train needs --data FILE and --to FOLDER; see m3rag train --help.")
+    if bool(data) == (mix is not None) or to is None:
+        raise InputError(
+            "m3rag train needs --data FILE or --mix FILE, and --to FOLDER; see m3rag train --help."
+        )
     from m3rag import training
     from m3rag.cli.bars import TrainingBar
 
     first = os.environ.get("RANK", "0") == "0"  # of the processes of `accelerate launch`
     errors = Terminal(stderr=True, quiet=not first)
-    with TrainingBar(errors) as bar, parsing(f"The data ({', '.join(map(str, data))})"):
+    files: Sequence[Path | Task] = data or []
+    if mix is not None:
+        files = training.read_mix(mix)
+    names = ", ".join(map(str, [mix] if mix else files))
+    with TrainingBar(errors) as bar, parsing(f"The data ({names})"):
         try:
             progress = training.train(
-                data,
+                files,
                 to,
                 model=model,
                 settings=settings,
+                teacher_vectors=teacher_vectors,
                 evaluation=evaluation,
                 device=device,
                 on_step=bar.show,

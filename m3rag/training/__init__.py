@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from m3rag.training.settings import TrainingSettings
     from m3rag.training.state import TrainingProgress
     from m3rag.training.state import TrainingProgress as Progress
+    from m3rag.training.task import Task, read_mix
+    from m3rag.training.teacher import VectorTeacher, write_teacher_vectors
     from m3rag.training.trainer import Report
 
 __all__ = [
@@ -21,11 +23,15 @@ __all__ = [
     "Mined",
     "Progress",
     "Report",
+    "Task",
     "TrainingProgress",
     "TrainingSettings",
+    "VectorTeacher",
     "m3_loss",
     "mine",
+    "read_mix",
     "train",
+    "write_teacher_vectors",
 ]
 
 _get = lazy(
@@ -39,6 +45,10 @@ _get = lazy(
         "m3_loss": "m3rag.training.losses",
         "mine": "m3rag.training.mining",
         "train": "m3rag.training.run",
+        "Task": "m3rag.training.task",
+        "read_mix": "m3rag.training.task",
+        "VectorTeacher": "m3rag.training.teacher",
+        "write_teacher_vectors": "m3rag.training.teacher",
     },
 )
 

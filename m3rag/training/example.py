@@ -26,6 +26,8 @@ from m3rag.files import json_value
 from m3rag.limits import brief, shown
 
 Row = Mapping[str, Any]
+LanguagePair = tuple[str, str]
+"""The language of a query and that of a passage; "" if the data do not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class Example:
         negative_scores: A teacher's score for each negative; empty without a teacher.
         key: Examples with the same key are not each other's negatives.
         source: Where the example comes from.
+        query_languages: The language of each query; empty if the line does not say.
+        positive_languages: The language of each positive; empty if the line does not say.
     """
 
     queries: tuple[str, ...]
@@ -70,13 +74,24 @@ class Example:
     negative_scores: tuple[float, ...] = ()
     key: str | None = None
     source: str | None = None
+    query_languages: tuple[str, ...] = ()
+    positive_languages: tuple[str, ...] = ()
 
-    def draw(self, rng: np.random.Generator, group_size: int) -> Group:
-        """Draw one query, one positive and `group_size - 1` negatives, or all if fewer."""
-        query = int(rng.integers(len(self.queries)))
-        positive = int(rng.integers(len(self.positives) - self.translated))
-        if self.translated and positive >= query:  # in another language than the query
-            positive += 1
+    def draw(
+        self, rng: np.random.Generator, group_size: int, languages: LanguagePair | None = None
+    ) -> Group:
+        """Draw one query, one positive and `group_size - 1` negatives, or all if fewer.
+
+        `languages`, one of `languages()`, decides which query and which positive.
+        """
+        if languages is not None and self.query_languages:
+            query = self.query_languages.index(languages[0])
+            positive = self.positive_languages.index(languages[1])
+        else:
+            query = int(rng.integers(len(self.queries)))
+            positive = int(rng.integers(len(self.positives) - self.translated))
+            if self.translated and positive >= query:  # in another language than the query
+                positive += 1
         count = min(group_size - 1, len(self.negatives))
         drawn = rng.permutation(len(self.negatives))[:count].tolist()
         scores = None
@@ -89,6 +104,15 @@ class Example:
             frozenset(self.positives),
             self.key,
             scores,
+        )
+
+    def languages(self) -> frozenset[LanguagePair]:
+        """Return the pairs of a query's and a positive's language that can be drawn."""
+        return frozenset(
+            (one, other)
+            for one in self.query_languages or ("",)
+            for other in self.positive_languages or ("",)
+            if not (self.translated and one == other)
         )
 
     @property
@@ -116,14 +140,28 @@ def parse(line: str | bytes) -> Example:
     if "query" in row:
         example = _pairs(row)
     elif "q" in row and "p" in row:
-        example = Example(_translations(row, "q"), _translations(row, "p"), _texts(row, "neg"))
-    elif name := next((name for name in ("t", "texts") if name in row), None):
-        texts = _translations(row, name)
+        queries, positives = _translations(row, "q"), _translations(row, "p")
+        example = Example(
+            tuple(queries.values()),
+            tuple(positives.values()),
+            _texts(row, "neg"),
+            query_languages=tuple(queries),
+            positive_languages=tuple(positives),
+        )
+    elif field := next((field for field in ("t", "texts") if field in row), None):
+        texts = _translations(row, field)
         if len(texts) < 2:
             raise InputError(
-                f'"{name}" has one text, but translations need at least two languages.'
+                f'"{field}" has one text, but translations need at least two languages.'
             )
-        example = Example(texts, texts, _texts(row, "neg"), translated=True)
+        example = Example(
+            tuple(texts.values()),
+            tuple(texts.values()),
+            _texts(row, "neg"),
+            translated=True,
+            query_languages=tuple(texts),
+            positive_languages=tuple(texts),
+        )
     else:
         raise InputError(
             'Expected "query" and "pos", or "t" (translations), or "q" and "p"; the line has '
@@ -159,13 +197,13 @@ def _pairs(row: Row) -> Example:
     )
 
 
-def _translations(row: Row, name: str) -> tuple[str, ...]:
+def _translations(row: Row, name: str) -> dict[str, str]:
     texts = row[name]
     if not isinstance(texts, dict) or not texts:
         raise InputError(
             f'"{name}" must be a non-empty object of languages and texts, got {shown(texts, 80)}.'
         )
-    return tuple(_text(text, f"{name}.{language}") for language, text in texts.items())
+    return {language: _text(text, f"{name}.{language}") for language, text in texts.items()}
 
 
 def _texts(row: Row, name: str) -> tuple[str, ...]:

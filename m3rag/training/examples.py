@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from m3rag.errors import InputError, StorageError
 from m3rag.files import lines
 from m3rag.limits import brief
-from m3rag.training.example import Example, parse
+from m3rag.training.example import Example, LanguagePair, parse
 
 
 class Examples:
@@ -29,6 +29,8 @@ class Examples:
         sizes: The `size` of each example, `(n,)`.
         sources: The number of each example's source, `(n,)`. The source is its "source", or else
             its file.
+        languages: The number of each example's set of language pairs, `(n,)`.
+        language_pairs: These sets, in order.
         scored: How many scored passages a group of each example can have, `(n,)`: one positive and
             the negatives, as far as a teacher scored them.
         digest: A hash of the lines, equal for equal data.
@@ -43,8 +45,9 @@ class Examples:
             MissingExtraError: A file ends in `.zst` and zstandard is not installed.
         """
         files = list(map(Path, paths))
-        ends, sizes, sources, scored = [0], [], [], []
+        ends, sizes, sources, scored, languages = [0], [], [], [], []
         names: dict[str, int] = {}
+        pairs: dict[frozenset[LanguagePair], int] = {}
         digest = hashlib.sha256()
         with _temporary() as unpacked:
             for path, line, example in _examples(files):
@@ -53,6 +56,7 @@ class Examples:
                 sizes.append(example.size)
                 scored.append(len(example.positive_scores[:1] + example.negative_scores))
                 sources.append(names.setdefault(example.source or path.name, len(names)))
+                languages.append(pairs.setdefault(example.languages(), len(pairs)))
             if not sizes:
                 where = ", ".join(map(str, files)) or "an empty list of files"
                 raise InputError(f"There are no training examples in {where}.")
@@ -63,6 +67,8 @@ class Examples:
         self.sizes: NDArray[np.int64] = np.array(sizes)
         self.sources: NDArray[np.int64] = np.array(sources)
         self.scored: NDArray[np.int64] = np.array(scored)
+        self.languages: NDArray[np.int64] = np.array(languages)
+        self.language_pairs = list(pairs)
         self.digest = digest.hexdigest()[:16]
 
     def __len__(self) -> int:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from m3rag.model.network import M3Network
@@ -15,22 +18,35 @@ from m3rag.model.tokenizer import Tokenizer, Tokens
 from m3rag.training.batches import contrast
 from m3rag.training.example import Group
 from m3rag.training.gradient_cache import cached_backward
-from m3rag.training.losses import m3_loss
+from m3rag.training.losses import m3_loss, off_centre
 from m3rag.training.settings import TrainingSettings
 from m3rag.training.similarity import colbert_scores, dense_scores, sparse_scores
+from m3rag.training.teacher import VectorTeacher, unit_vectors
 from m3rag.training.trainable import Views, encode, joined
 
 Ids = list[int]
+Vector = NDArray[np.float32]
+_NO_VECTOR: Vector = np.empty(0, np.float32)
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
 class Tokenized:
-    """A tokenized group."""
+    """A tokenized group.
+
+    Attributes:
+        group: The texts.
+        query: The tokens of the query.
+        passages: The tokens of the passages.
+        query_vector: A teacher's unit vector of the query, `(d,)`; empty without a teacher.
+        passage_vectors: Those of the passages.
+    """
 
     group: Group
     query: Tokens
     passages: tuple[Tokens, ...]
+    query_vector: Vector
+    passage_vectors: tuple[Vector, ...]
 
     @property
     def tokens(self) -> int:
@@ -47,8 +63,10 @@ class Objective:
         tokenizer: Tokenizer,
         settings: TrainingSettings,
         dtype: torch.dtype,
+        teacher: VectorTeacher | None = None,
     ) -> None:
         self._network = network
+        self._teacher = teacher if settings.teacher_vectors_weight else None
         self._tokenizer = tokenizer
         self._settings = settings
         self._dtype = dtype
@@ -60,10 +78,30 @@ class Objective:
         queries = cut([group.query for group in groups], self._settings.max_query_length)
         texts = [text for group in groups for text in group.passages]
         passages = iter(cut(texts, self._settings.max_passage_length))
+        query_vectors, passage_vectors = self._teach([group.query for group in groups], texts)
         return [
-            Tokenized(group, query, tuple(next(passages) for _ in group.passages))
+            Tokenized(
+                group,
+                query,
+                tuple(next(passages) for _ in group.passages),
+                next(query_vectors),
+                tuple(next(passage_vectors) for _ in group.passages),
+            )
             for group, query in zip(groups, queries, strict=True)
         ]
+
+    def _teach(
+        self, queries: list[str], passages: list[str]
+    ) -> tuple[Iterator[Vector], Iterator[Vector]]:
+        """Return the teacher's vectors of each query and each passage; empty without a teacher."""
+        if self._teacher is None:
+            return repeat(_NO_VECTOR), repeat(_NO_VECTOR)
+        teacher = self._teacher
+        encode = teacher.queries if self._settings.symmetric else teacher.passages
+        return (
+            iter(unit_vectors(teacher.queries(queries), len(queries))),
+            iter(unit_vectors(encode(passages), len(passages))),
+        )
 
     def backward(self, groups: Sequence[Tokenized], *, distil: bool) -> dict[str, float]:
         """Add the gradients of a batch to the parameters; returns the loss and its parts.
@@ -140,13 +178,28 @@ class Objective:
         teacher = None
         if self._settings.teacher != "none":
             teacher = torch.tensor([group.scores for group in plain], device=self._device)  # (n, g)
-        return m3_loss(
+        losses = m3_loss(
             scores,
             torch.from_numpy(relation.target).to(self._device),
             self._settings.loss,
             excluded=torch.from_numpy(relation.excluded).to(self._device),
             teacher_scores=teacher,
+            vector_scores=self._vector_scores(groups),
             distil=distil,
+        )
+        if weight := self._settings.centre_weight:
+            losses["centre"] = off_centre(queries.dense, passages.dense)
+            losses["loss"] = losses["loss"] + weight * losses["centre"]
+        return losses
+
+    def _vector_scores(self, groups: Sequence[Tokenized]) -> Tensor | None:
+        """Return the scores `(n, m)` of the teacher's vectors; None without a teacher."""
+        if self._teacher is None:
+            return None
+        queries = np.stack([group.query_vector for group in groups])  # (n, d)
+        passages = np.stack([row for group in groups for row in group.passage_vectors])  # (m, d)
+        return dense_scores(
+            *(torch.from_numpy(side).to(self._device) for side in (queries, passages))
         )
 
 

@@ -19,22 +19,24 @@ class Log:
         for name in (STEPS, SCORES):
             _remove_after(folder / name, step)
 
-    def step(self, row: Mapping[str, float]) -> None:
+    def step(self, row: Mapping[str, float | str]) -> None:
         """Append a step; "step" is a column."""
         _append(self._folder / STEPS, row)
 
-    def scores(self, row: Mapping[str, float]) -> None:
+    def scores(self, row: Mapping[str, float | str]) -> None:
         """Append an evaluation; "step" is a column."""
         _append(self._folder / SCORES, row)
 
 
 def _append(path: Path, row: Mapping[str, float | str]) -> None:
-    new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        if new:
-            writer.writerow(row)
-        writer.writerow(row.values())
+    """Append a row; the columns are those of the first one."""
+    with path.open("a+", newline="", encoding="utf-8") as file:
+        file.seek(0)
+        columns = next(csv.reader(file), None)
+        writer = csv.DictWriter(file, columns or list(row), restval="", extrasaction="ignore")
+        if columns is None:
+            writer.writeheader()
+        writer.writerow(row)
 
 
 def _remove_after(path: Path, step: int) -> None:

@@ -9,6 +9,13 @@ FlagEmbedding 1.4.2):
     L'    = (D_d + 0.1 D_s + D_c) / 3
     loss  = (L + L') / 2, or L without self-distillation
 
+The weights of the views (1, 1, 0.1 and 1) are settings, and so is the weight a of L'. The vectors
+of another model add a term of weight b, which compares the distribution of their scores s_v with
+those of the dense and ColBERT scores. The loss is the weighted mean of these terms:
+
+    V     = (KL(v, softmax(s_d)) + KL(v, softmax(s_c))) / 2        v = softmax(s_v)
+    loss  = (L + a L' + b V) / (1 + a + b)
+
 A passage that is not a negative of a query is excluded by the lowest finite score. Softmax turns it
 into 0; with -inf, 0 * -inf would be NaN.
 """
@@ -30,8 +37,11 @@ Teacher = Literal["none", "kl_div", "m3_kd_loss"]
 
 VIEWS = ("dense", "sparse", "colbert")
 ENSEMBLE_WEIGHTS = {"dense": 1.0, "sparse": 0.3, "colbert": 1.0}
-SOFT_WEIGHTS = {"dense": 1.0, "sparse": 0.1, "colbert": 1.0}
-LOSS_WEIGHTS = {**SOFT_WEIGHTS, "ensemble": 1.0}
+PARTS = (*VIEWS, "ensemble", "distillation", "teacher_vectors", "centre")
+"""The parts of a loss, as far as the settings ask for them."""
+
+_WEIGHTED = (*VIEWS, "ensemble", "distil", "teacher_vectors")
+_TAUGHT_BY_VECTORS = ("dense", "colbert")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +58,46 @@ class LossSettings:
             "m3_kd_loss" replaces InfoNCE by one InfoNCE for each passage of the group as the
             positive, without the passages before it, weighted by the teacher. "none" ignores the
             scores.
+        dense_weight: The weight of the dense view.
+        sparse_weight: The weight of the sparse view.
+        colbert_weight: The weight of the ColBERT view.
+        ensemble_weight: The weight of the sum of the views.
+        distil_weight: The weight of self-distillation; InfoNCE has 1.
+        teacher_vectors_weight: The weight of distillation from another model's vectors.
+        teacher_vectors_temperature: The scores of these vectors are divided by it.
     """
 
     temperature: float = 0.02
     distil: bool = True
     symmetric: bool = False
     teacher: Teacher = "none"
+    dense_weight: float = 1.0
+    sparse_weight: float = 0.1
+    colbert_weight: float = 1.0
+    ensemble_weight: float = 1.0
+    distil_weight: float = 1.0
+    teacher_vectors_weight: float = 1.0
+    teacher_vectors_temperature: float = 0.02
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.temperature) and self.temperature > 0):
-            raise InputError(f"`temperature` must be above 0, got {self.temperature}.")
+        for name in ("temperature", "teacher_vectors_temperature"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise InputError(f"`{name}` must be above 0, got {value}.")
+        for name in (f"{part}_weight" for part in _WEIGHTED):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise InputError(f"`{name}` must be at least 0, got {value}.")
+        if not any(self.view_weights.values()):
+            raise InputError("All weights of the views are 0, so nothing would be learned.")
         if self.teacher not in get_args(Teacher):
             choices = ", ".join(map(repr, get_args(Teacher)))
             raise InputError(f"`teacher` must be one of {choices}, got {self.teacher!r}.")
+
+    @property
+    def view_weights(self) -> dict[str, float]:
+        """The weight of each view and of their sum."""
+        return {name: getattr(self, f"{name}_weight") for name in (*VIEWS, "ensemble")}
 
 
 def m3_loss(
@@ -70,6 +107,7 @@ def m3_loss(
     *,
     excluded: Tensor | None = None,
     teacher_scores: Tensor | None = None,
+    vector_scores: Tensor | None = None,
     distil: bool = True,
 ) -> dict[str, Tensor]:
     """Return the loss of a batch of n queries and m passages, and its parts.
@@ -83,16 +121,18 @@ def m3_loss(
             is never excluded.
         teacher_scores: `(n, g)`; column i scores the passage in column `target + i`. An excluded
             passage has no share. Without these scores, the loss is InfoNCE, as without a teacher.
+        vector_scores: `(n, m)`, the scores of another model's vectors, not yet divided by their
+            temperature. An excluded passage has no share.
         distil: False turns self-distillation off for this step.
 
     Returns:
-        "loss"; "dense", "sparse", "colbert" and "ensemble", each an L_x; and, with
-        self-distillation, "distillation", which is L'.
+        "loss"; "dense", "sparse", "colbert" and "ensemble", each an L_x; with self-distillation
+        "distillation", which is L'; and with the scores of vectors "teacher_vectors", which is V.
 
     Raises:
         InputError: The shapes do not match.
     """
-    _check(scores, target, excluded, teacher_scores)
+    _check(scores, target, excluded, teacher_scores, vector_scores)
     if excluded is None:
         excluded = torch.zeros_like(scores["dense"], dtype=torch.bool)
     excluded = excluded.scatter(1, target[:, None], False)
@@ -106,13 +146,38 @@ def m3_loss(
     parts = {
         name: _contrast(x, target, excluded, settings, teacher_scores) for name, x in logits.items()
     }
-    loss = _weighted(parts, LOSS_WEIGHTS) / 4
-    if not (settings.distil and distil):
-        return {"loss": loss, **parts}
-    teacher = logits["ensemble"].detach().softmax(dim=1)
-    soft = {view: F.cross_entropy(logits[view], teacher) for view in VIEWS}
-    distillation = _weighted(soft, SOFT_WEIGHTS) / 3
-    return {"loss": (loss + distillation) / 2, **parts, "distillation": distillation}
+    weights = settings.view_weights
+    terms = [(1.0, _weighted(parts, weights) / 4)]
+    if settings.distil and distil:
+        teacher = logits["ensemble"].detach().softmax(dim=1)
+        soft = {view: F.cross_entropy(logits[view], teacher) for view in VIEWS}
+        parts["distillation"] = _weighted(soft, {view: weights[view] for view in VIEWS}) / 3
+        terms.append((settings.distil_weight, parts["distillation"]))
+    if vector_scores is not None and settings.teacher_vectors_weight:
+        temperature = settings.teacher_vectors_temperature
+        teacher = _hide(vector_scores.to(ensemble.dtype) / temperature, excluded).softmax(dim=1)
+        parts["teacher_vectors"] = _divergence(logits, teacher)
+        terms.append((settings.teacher_vectors_weight, parts["teacher_vectors"]))
+    total = torch.stack([weight * term for weight, term in terms]).sum()
+    return {"loss": total / sum(weight for weight, _ in terms), **parts}
+
+
+def off_centre(queries: Tensor, passages: Tensor) -> Tensor:
+    """Return the mean of the squared norms of the queries' and the passages' mean dense vectors.
+
+    It is the mean score of two random queries, and of two random passages: 0 if the vectors point
+    in all directions, near 1 if they all lie in a narrow cone.
+    """
+    return (queries.mean(dim=0).square().sum() + passages.mean(dim=0).square().sum()) / 2
+
+
+def _divergence(logits: Mapping[str, Tensor], teacher: Tensor) -> Tensor:
+    """Return V, the mean divergence of the views' distributions from the teacher's, `(n, m)`."""
+    divergences = [
+        F.kl_div(logits[view].log_softmax(dim=1), teacher, reduction="batchmean")
+        for view in _TAUGHT_BY_VECTORS
+    ]
+    return torch.stack(divergences).mean()
 
 
 def _contrast(
@@ -171,6 +236,7 @@ def _check(
     target: Tensor,
     excluded: Tensor | None,
     teacher_scores: Tensor | None,
+    vector_scores: Tensor | None,
 ) -> None:
     shapes = {view: tuple(scores[view].shape) for view in VIEWS}
     n, m = shapes["dense"]
@@ -179,10 +245,11 @@ def _check(
             f"The shape of `scores` must be (n, m) and that of `target` (n,), got {shapes} and "
             f"{tuple(target.shape)}."
         )
-    if excluded is not None and tuple(excluded.shape) != (n, m):
-        raise InputError(
-            f"The shape of `excluded` must be ({n}, {m}), got {tuple(excluded.shape)}."
-        )
+    for name, tensor in (("excluded", excluded), ("vector_scores", vector_scores)):
+        if tensor is not None and tuple(tensor.shape) != (n, m):
+            raise InputError(
+                f"The shape of `{name}` must be ({n}, {m}), got {tuple(tensor.shape)}."
+            )
     if teacher_scores is not None and (teacher_scores.ndim != 2 or len(teacher_scores) != n):
         raise InputError(
             f"The shape of `teacher_scores` must be ({n}, group size), got "

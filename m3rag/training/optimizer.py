@@ -11,31 +11,34 @@ from m3rag.training.settings import FREEZABLE, TrainingSettings
 
 
 def optimizer_of(network: nn.Module, settings: TrainingSettings) -> torch.optim.AdamW:
-    """Return AdamW with a group each for word embeddings, other matrices, and vectors.
+    """Return AdamW with a group for each combination of peak rate and weight decay.
 
-    Vectors (biases and norms) have no weight decay.
+    Word embeddings and heads may have a rate of their own. Vectors (biases and norms) have no
+    weight decay.
     """
-    embeddings: list[nn.Parameter] = []
-    matrices: list[nn.Parameter] = []
-    vectors: list[nn.Parameter] = []
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        if name.startswith(FREEZABLE["embeddings"]):
-            embeddings.append(parameter)
-        else:
-            (matrices if parameter.ndim > 1 else vectors).append(parameter)
-    rate, decay = settings.learning_rate, settings.weight_decay
-    groups = [
-        {
-            "params": embeddings,
-            "peak": settings.embedding_learning_rate or rate,
-            "weight_decay": decay,
-        },
-        {"params": matrices, "peak": rate, "weight_decay": decay},
-        {"params": vectors, "peak": rate, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=rate, fused=True)
+        if parameter.requires_grad:
+            decay = settings.weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((_peak(name, settings), decay), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {"params": parameters, "peak": peak, "weight_decay": decay}
+            for (peak, decay), parameters in groups.items()
+        ],
+        lr=settings.learning_rate,
+        fused=True,
+    )
+
+
+def _peak(name: str, settings: TrainingSettings) -> float:
+    """Return the peak learning rate of a parameter."""
+    own = None
+    if name.startswith(FREEZABLE["embeddings"]):
+        own = settings.embedding_learning_rate
+    elif not name.startswith(FREEZABLE["encoder"]):
+        own = settings.head_learning_rate
+    return own or settings.learning_rate
 
 
 def set_rate(optimizer: torch.optim.Optimizer, settings: TrainingSettings, done: float) -> float:

@@ -13,18 +13,22 @@ from m3rag.model import checkpoint as checkpoints
 from m3rag.model.checkpoint import Checkpoint
 from m3rag.model.lookup import locate
 from m3rag.training.examples import Examples
+from m3rag.training.mix import Mix
 from m3rag.training.processes import Processes
 from m3rag.training.settings import TrainingSettings
 from m3rag.training.state import TrainingProgress
+from m3rag.training.task import Task
+from m3rag.training.teacher import VectorFile, VectorTeacher, tasks_of
 from m3rag.training.trainer import OnStep, Trainer
 
 
 def train(
-    data: str | Path | Iterable[str | Path],
+    data: str | Path | Iterable[str | Path | Task],
     to: str | Path,
     *,
     model: str | Path = "BAAI/bge-m3",
     settings: TrainingSettings | None = None,
+    teacher_vectors: VectorTeacher | str | Path | None = None,
     evaluation: str | Path | None = None,
     device: str | torch.device = "auto",
     on_step: OnStep | None = None,
@@ -34,10 +38,13 @@ def train(
     If the run is stopped or killed, the same call resumes it from its last save.
 
     Args:
-        data: Files of examples; see `m3rag.training.example`.
+        data: Files of examples; see `m3rag.training.example`. Or tasks, each with files, a share of
+            the steps and settings of its own.
         to: The folder for the model; its subfolder `training` holds the logs and the state.
         model: The model to start from: a hub id, a folder, or "tiny".
         settings: How to train; the default settings fine-tune BGE-M3.
+        teacher_vectors: Another embedding model to learn from, or a file of its vectors that
+            `write_teacher_vectors` wrote. A model is called in another thread.
         evaluation: A held-out set, in any form that `m3rag.evaluation.read_set` accepts.
         device: "auto", or a device of `torch.device`; `accelerate launch` chooses its own.
         on_step: Called with a `Report` after each step, in the first process.
@@ -55,30 +62,46 @@ def train(
     processes = Processes(device)
     settings = settings or TrainingSettings()
     held_out = None if evaluation is None else read_set(evaluation)
-    examples = Examples([data] if isinstance(data, str | Path) else data)
+    mix = Mix(tasks_of(data), settings)
     start = checkpoints.read(locate(model))
-    _check(examples, settings, start)
-    trainer = Trainer(examples, start, Path(to), settings, processes, held_out, on_step)
+    for task, own, examples in zip(mix.tasks, mix.settings, mix.examples, strict=True):
+        where = f"The task {task.name!r}: " if len(mix.tasks) > 1 else ""
+        _check(examples, own, start, where)
+    if isinstance(teacher_vectors, str | Path):
+        teacher_vectors = VectorFile(teacher_vectors)
+        for own, examples in zip(mix.settings, mix.examples, strict=True):
+            if own.teacher_vectors_weight:
+                teacher_vectors.check(examples, symmetric=own.symmetric)
+    trainer = Trainer(
+        mix,
+        start,
+        Path(to),
+        settings,
+        processes,
+        teacher=teacher_vectors,
+        held_out=held_out,
+        on_step=on_step,
+    )
     return trainer.run()
 
 
-def _check(examples: Examples, settings: TrainingSettings, start: Checkpoint) -> None:
+def _check(examples: Examples, settings: TrainingSettings, start: Checkpoint, where: str) -> None:
     for name in ("max_query_length", "max_passage_length"):
         length = getattr(settings, name)
         if length > start.max_length:
             raise InputError(
-                f"`{name}` must be at most {start.max_length:,} tokens for this model, got "
+                f"{where}`{name}` must be at most {start.max_length:,} tokens for this model, got "
                 f"{length:,}."
             )
     if settings.teacher != "none" and examples.scored.min() < settings.group_size:
         raise InputError(
-            f"`teacher={settings.teacher!r}` needs {settings.group_size} scored passages per "
-            f"example (`group_size`), but example {examples.scored.argmin() + 1} has "
+            f"{where}`teacher={settings.teacher!r}` needs {settings.group_size} scored passages "
+            f"per example (`group_size`), but example {examples.scored.argmin() + 1} has "
             f'{examples.scored.min()}. Add "pos_scores" and "neg_scores" with m3rag train mine '
             "--scores, or lower `group_size`."
         )
     if settings.group_size == 1 and (settings.batch == 1 or not settings.in_batch_negatives):
         raise InputError(
-            "No passage would be a negative. Raise `batch` or `group_size`, or set "
+            f"{where}No passage would be a negative. Raise `batch` or `group_size`, or set "
             "`in_batch_negatives`."
         )

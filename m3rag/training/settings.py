@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from m3rag.errors import InputError
@@ -43,23 +43,37 @@ class TrainingSettings:
         gradient_checkpointing: Whether to keep only the inputs of the layers, and compute the rest
             again in the backward pass.
         in_batch_negatives: Whether the other queries' passages are negatives.
-        same_source: Whether the examples of a batch come from one source.
+        same_source: Whether the examples of a batch come from one source; as a number, the share of
+            the batches for which this holds, as far as sources fill a batch.
+        same_language: The share of the batches in which all queries have one language and all
+            passages one, the same or another. Lines without languages count as one language.
         source_power: A source of n examples has a share of `n ** source_power`: 1 draws all
             examples equally, 0 all sources equally.
         max_query_length: The maximum number of tokens of a query; the rest is cut off.
         max_passage_length: The maximum number of tokens of a passage; the rest is cut off.
         learning_rate: The peak learning rate.
         embedding_learning_rate: A separate peak learning rate for the word embeddings.
+        head_learning_rate: A separate peak learning rate for the sparse and ColBERT heads.
         warm_up: The share of the run in which the learning rate rises to its peak.
         schedule: How the learning rate then falls to 0: "linear", "cosine", or "constant", which
             does not fall.
         weight_decay: The weight decay of matrices; biases and norms have none.
         clip: The maximum norm of the gradient; larger gradients are scaled down to it.
         temperature: The scores are divided by it.
+        dense_weight: The weight of the dense view in the loss.
+        sparse_weight: The weight of the sparse view.
+        colbert_weight: The weight of the ColBERT view.
+        ensemble_weight: The weight of the sum of the views.
         distil: Whether the views also learn from their sum (self-distillation).
+        distil_weight: The weight of self-distillation; the contrastive loss has 1.
         distil_from: The step at which self-distillation begins.
         symmetric: Whether passages also retrieve their queries.
         teacher: How `pos_scores` and `neg_scores` are used; see `LossSettings`.
+        teacher_vectors_weight: The weight of distillation from the vectors of another model, if
+            `train` is given such a teacher; the contrastive loss has 1.
+        teacher_vectors_temperature: The scores of these vectors are divided by it.
+        centre_weight: The weight of a penalty: the squared norm of the batch's mean dense vector.
+            It keeps the scores of unrelated texts near 0.
         freeze: The parts that do not learn: any of "encoder", "embeddings" and "positions".
         dtype: The dtype of the network's computation: "float32", "bfloat16", or "auto", which is
             bfloat16 where the machine multiplies it in hardware. During training the weights are
@@ -103,7 +117,13 @@ class TrainingSettings:
         default=True,
         metadata={"help": "Use the passages of other queries in the batch as negatives."},
     )
-    same_source: bool = field(default=False, metadata={"help": "Fill each batch from one source."})
+    same_source: bool | float = field(
+        default=False, metadata={"help": "Fill each batch from one source."}
+    )
+    same_language: float = field(
+        default=0.0,
+        metadata={"help": "Share of batches with one language of queries and one of passages."},
+    )
     source_power: float = field(
         default=1.0,
         metadata={
@@ -124,6 +144,10 @@ class TrainingSettings:
         default=None,
         metadata={"help": "Peak learning rate of the word embeddings, if different."},
     )
+    head_learning_rate: float | None = field(
+        default=None,
+        metadata={"help": "Peak learning rate of the sparse and ColBERT heads, if different."},
+    )
     warm_up: float = field(
         default=0.1,
         metadata={"help": "Share of the run in which the learning rate rises."},
@@ -140,9 +164,20 @@ class TrainingSettings:
         default=0.02,
         metadata={"help": "Temperature: the value that scores are divided by."},
     )
+    dense_weight: float = field(
+        default=1.0, metadata={"help": "Weight of the dense view in the loss."}
+    )
+    sparse_weight: float = field(default=0.1, metadata={"help": "Weight of the sparse view."})
+    colbert_weight: float = field(default=1.0, metadata={"help": "Weight of the ColBERT view."})
+    ensemble_weight: float = field(
+        default=1.0, metadata={"help": "Weight of the sum of the views."}
+    )
     distil: bool = field(
         default=True,
         metadata={"help": "Also train the views on their sum (self-distillation)."},
+    )
+    distil_weight: float = field(
+        default=1.0, metadata={"help": "Weight of self-distillation; the contrastive loss has 1."}
     )
     distil_from: int = field(
         default=0,
@@ -155,6 +190,17 @@ class TrainingSettings:
     teacher: Teacher = field(
         default="none",
         metadata={"help": "How pos_scores and neg_scores are used: none, kl_div or m3_kd_loss."},
+    )
+    teacher_vectors_weight: float = field(
+        default=1.0,
+        metadata={"help": "Weight of distillation from --teacher-vectors, if given."},
+    )
+    teacher_vectors_temperature: float = field(
+        default=0.02, metadata={"help": "Temperature of the scores of --teacher-vectors."}
+    )
+    centre_weight: float = field(
+        default=0.0,
+        metadata={"help": "Weight of a penalty on the mean dense vector of a batch."},
     )
     freeze: tuple[str, ...] = field(
         default=(),
@@ -178,25 +224,28 @@ class TrainingSettings:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= minimum):
                 raise InputError(f"`{name}` must be at least {minimum:g}, got {value}.")
-        for name in ("epochs", "minutes", "learning_rate", "embedding_learning_rate", "clip"):
+        for name in _POSITIVE:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise InputError(f"`{name}` must be above 0, got {value}.")
-        if self.warm_up > 1:
-            raise InputError(f"`warm_up` must be a share of the run, 0 to 1, got {self.warm_up}.")
+        for name, whole in _SHARES.items():
+            if (value := getattr(self, name)) > 1:
+                raise InputError(f"`{name}` must be a share of {whole}, 0 to 1, got {value}.")
         _check_choice("schedule", self.schedule, SCHEDULES)
         _check_choice("dtype", self.dtype, DTYPES)
         object.__setattr__(self, "freeze", tuple(sorted(set(self.freeze))))
         for part in self.freeze:
             _check_choice("freeze", part, tuple(FREEZABLE))
-        _ = self.loss  # checks temperature and teacher
+        _ = self.loss  # checks temperatures, weights and teacher
 
     @property
     def loss(self) -> LossSettings:
         """The settings of the loss."""
         from m3rag.training.losses import LossSettings  # imports torch, slow for `--help`
 
-        return LossSettings(self.temperature, self.distil, self.symmetric, self.teacher)
+        return LossSettings(
+            **{field.name: getattr(self, field.name) for field in fields(LossSettings)}
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON values."""
@@ -208,6 +257,8 @@ _MINIMUM = {
     "batch": 1,
     "group_size": 1,
     "token_budget": 1,
+    "same_source": 0,
+    "same_language": 0,
     "source_power": 0,
     "max_query_length": 3,  # <s>, one token, </s>
     "max_passage_length": 3,
@@ -217,7 +268,13 @@ _MINIMUM = {
     "seed": 0,
     "save_every": 1,
     "evaluate_every": 1,
+    "centre_weight": 0,
 }
+_POSITIVE = (
+    *("epochs", "minutes", "clip"),
+    *("learning_rate", "embedding_learning_rate", "head_learning_rate"),
+)
+_SHARES = {"warm_up": "the run", "same_source": "the batches", "same_language": "the batches"}
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

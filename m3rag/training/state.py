@@ -51,10 +51,17 @@ class TrainingProgress:
 class State:
     """The saved state of the run in a folder."""
 
-    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
-        """Describe a run; `identity` (data, model, settings) must be the same to resume it."""
+    def __init__(
+        self, folder: Path, identity: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+    ) -> None:
+        """Describe a run; `identity` (data, model, settings) must be the same to resume it.
+
+        A state that an earlier version saved lacks the settings that are newer; they had the values
+        in `defaults`.
+        """
         self.path = folder / NAME
         self.identity = dict(identity)
+        self._defaults = dict(defaults or {})
 
     def save(
         self, network: nn.Module, optimizer: torch.optim.Optimizer, progress: TrainingProgress
@@ -117,7 +124,8 @@ class State:
                 states.setdefault(parameter, {})[key] = file.get_tensor(full).to(parameter.device)
         optimizer.state.update(states)
 
-    def _compare(self, saved: Mapping[str, Any]) -> None:
+    def _compare(self, saved: dict[str, Any]) -> None:
+        saved = self._defaults | saved
         differences = [
             f"{name} was {saved.get(name)!r} and is {value!r}"
             for name, value in self.identity.items()

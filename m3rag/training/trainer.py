@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -17,15 +18,17 @@ from m3rag.model import checkpoint as checkpoints
 from m3rag.model.checkpoint import Checkpoint
 from m3rag.model.kernels.device import training_dtype
 from m3rag.model.model import M3Model
-from m3rag.training.batches import Batches
-from m3rag.training.examples import Examples
 from m3rag.training.gradients import Objective, Tokenized
 from m3rag.training.interrupt import Interrupt
 from m3rag.training.log import Log
+from m3rag.training.losses import PARTS
+from m3rag.training.mix import Mix
 from m3rag.training.optimizer import optimizer_of, set_rate
+from m3rag.training.prefetch import Prefetch
 from m3rag.training.processes import Processes
 from m3rag.training.settings import TrainingSettings
 from m3rag.training.state import State, TrainingProgress
+from m3rag.training.teacher import VectorTeacher, identity_of
 from m3rag.training.trainable import to_checkpoint, trainable
 
 FOLDER = "training"
@@ -43,11 +46,20 @@ class Report:
         progress: The progress of the run, with the losses and the last held-out scores.
         steps: The maximum number of optimizer steps of the whole run.
         done: The share of the run that is over.
+        task: The name of the task that the step came from.
     """
 
     progress: TrainingProgress
     steps: int
     done: float
+    task: str = ""
+
+
+class Batch(NamedTuple):
+    """The number of a task, and its groups that make a step."""
+
+    task: int
+    groups: list[Tokenized]
 
 
 class Trainer:
@@ -55,39 +67,45 @@ class Trainer:
 
     def __init__(
         self,
-        examples: Examples,
+        mix: Mix,
         start: Checkpoint,
         to: Path,
         settings: TrainingSettings,
         processes: Processes,
-        held_out: RetrievalSet | None,
-        on_step: OnStep | None,
+        *,
+        teacher: VectorTeacher | None = None,
+        held_out: RetrievalSet | None = None,
+        on_step: OnStep | None = None,
     ) -> None:
         self._to, self._start, self._settings, self._processes = to, start, settings, processes
-        self._held_out, self._on_step = held_out, on_step
-        identity = settings.to_dict() | {
-            "data": examples.digest,
+        self._mix, self._held_out, self._on_step = mix, held_out, on_step
+        identity = settings.to_dict() | mix.identity()
+        identity |= {
             "model": start.fingerprint(),
             "processes": processes.count,
+            "teacher_vectors": teacher and identity_of(teacher),
         }
         identity = {name: value for name, value in identity.items() if name not in _CHANGEABLE}
-        self._state = State(to / FOLDER, identity)
+        self._state = State(to / FOLDER, identity, TrainingSettings().to_dict() | {"tasks": []})
         saved = self._state.progress()
         if saved is None and to.is_dir() and any(to.iterdir()):
             raise TrainingError(f"{to} is not empty and holds no run. Train to a new folder.")
         self.progress = saved or TrainingProgress()
-        self._batches = Batches(examples, settings)
         self._network = trainable(start, settings, processes.device)
         self._optimizer = optimizer_of(self._network, settings)
         if saved is not None:
             self._state.load(self._network, self._optimizer)
-        self._objective = Objective(
-            self._network,
-            start.tokenizer,
-            settings,
-            training_dtype(settings.dtype, processes.device),
-        )
-        self._per_epoch = max(1, self._batches.per_epoch // processes.count)  # steps
+        dtype = training_dtype(settings.dtype, processes.device)
+        self._objectives = [
+            Objective(self._network, start.tokenizer, own, dtype, teacher) for own in mix.settings
+        ]
+        optional = {
+            "distillation": settings.distil,
+            "teacher_vectors": teacher is not None,
+            "centre": any(own.centre_weight for own in mix.settings),
+        }
+        self._parts = [part for part in PARTS if optional.get(part, True)]  # columns of the log
+        self._per_epoch = max(1, mix.per_epoch // processes.count)  # steps
         self.steps = math.ceil(settings.epochs * self._per_epoch)
         if settings.max_steps is not None:
             self.steps = min(self.steps, settings.max_steps)
@@ -106,9 +124,12 @@ class Trainer:
             return progress
         self._processes.wait()  # all have read the folder; now the first may write to it
         log = Log(self._to / FOLDER, step=progress.step) if self._processes.first else None
-        with Interrupt() as interrupt:
+        with Prefetch(self._draw) as batches, Interrupt() as interrupt:
             while self.done < 1:
-                row = self._step()
+                began = time.monotonic()
+                batch = batches.take(progress.step, last=progress.step + 1 >= self.steps)
+                self._warn_truncated(batch)
+                row = self._step(batch, began)
                 step, over = progress.step, self.done >= 1
                 if log is not None:
                     log.step(row)
@@ -116,7 +137,8 @@ class Trainer:
                 if self._held_out is not None and (over or (every and step % every == 0)):
                     self._evaluate(log)
                 if self._on_step is not None and self._processes.first:
-                    self._on_step(Report(progress, self.steps, self.done))
+                    name = self._mix.tasks[batch.task].name
+                    self._on_step(Report(progress, self.steps, self.done, name))
                 requests = self._processes.total({"stop": float(interrupt.requested)})
                 stopped = requests["stop"] > 0
                 if step % settings.save_every == 0 and not (over or stopped):
@@ -128,24 +150,26 @@ class Trainer:
         self._save(model=True)
         return progress
 
-    def _step(self) -> dict[str, float]:
-        """Take an optimizer step; returns its row of the log."""
-        began, progress, settings = time.monotonic(), self.progress, self._settings
-        groups = self._draw()
+    def _step(self, batch: Batch, began: float) -> dict[str, float | str]:
+        """Take an optimizer step that began at a time; returns its row of the log."""
+        progress, settings = self.progress, self._settings
         # The rate is that of the middle of the step, so that no step has a rate of 0.
-        done = min(1.0, self.done + 0.5 / self.steps)
-        rate = settings.learning_rate * set_rate(self._optimizer, settings, done)
+        length = self.done / progress.step if progress.step else 1 / self.steps
+        share = set_rate(self._optimizer, settings, min(1.0, self.done + 0.5 * length))
         torch.manual_seed(hash((settings.seed, progress.step, self._processes.rank)))
         self._optimizer.zero_grad()
-        losses = self._objective.backward(groups, distil=progress.step >= settings.distil_from)
+        objective, distil = self._objectives[batch.task], progress.step >= settings.distil_from
+        losses = objective.backward(batch.groups, distil=distil)
         self._processes.average_gradients(self._network)
         trained = [p for p in self._network.parameters() if p.requires_grad]
         norm = float(torch.nn.utils.clip_grad_norm_(trained, settings.clip))
-        count = self._processes.count
-        sums = self._processes.total(
-            {"queries": len(groups), "tokens": sum(group.tokens for group in groups)} | losses
-        )
-        losses = {name: sums[name] / count for name in losses}
+        counts = {
+            "queries": len(batch.groups),
+            "tokens": sum(group.tokens for group in batch.groups),
+        }
+        names = ("loss", *self._parts)  # those of all processes, whose tasks may differ
+        sums = self._processes.total(counts | {name: losses.get(name, 0.0) for name in names})
+        losses = {name: sums[name] / self._processes.count for name in names if name in losses}
         if not (math.isfinite(losses["loss"]) and math.isfinite(norm)):
             self._diverged(losses["loss"], norm)
         self._optimizer.step()
@@ -153,37 +177,40 @@ class Trainer:
         progress.queries += round(sums["queries"])
         progress.tokens += round(sums["tokens"])
         progress.losses = losses
-        progress.seconds += self._processes.total({"s": time.monotonic() - began})["s"] / count
+        seconds = self._processes.total({"s": time.monotonic() - began})["s"]
+        progress.seconds += seconds / self._processes.count
+        several = len(self._mix.tasks) > 1
         return {
             "step": progress.step,
             "epoch": progress.step / self._per_epoch,
             "minutes": progress.seconds / 60,
             "queries": progress.queries,
             "tokens": progress.tokens,
-            "learning_rate": rate,
+            **({"task": self._mix.tasks[batch.task].name} if several else {}),
+            "learning_rate": settings.learning_rate * share,
             "gradient": norm,
-            **losses,
+            **{name: losses.get(name, "") for name in names},
         }
 
-    def _draw(self) -> list[Tokenized]:
-        epoch, step = divmod(self.progress.step, self._per_epoch)
-        batch = (step * self._processes.count + self._processes.rank) % self._batches.per_epoch
-        groups = self._batches.draw(epoch * self._batches.per_epoch + batch)
-        tokenized = self._objective.tokenize(groups)
-        self._warn_truncated(tokenized)
-        return tokenized
+    def _draw(self, step: int) -> Batch:
+        """Return the batch of a step, in this process; called in another thread."""
+        epoch, position = divmod(step, self._per_epoch)
+        batch = (position * self._processes.count + self._processes.rank) % self._mix.per_epoch
+        task, groups = self._mix.draw(epoch * self._mix.per_epoch + batch)
+        return Batch(task, self._objectives[task].tokenize(groups))
 
-    def _warn_truncated(self, groups: Sequence[Tokenized]) -> None:
-        queries = sum(group.query.truncated for group in groups)
-        passages = sum(passage.truncated for group in groups for passage in group.passages)
+    def _warn_truncated(self, batch: Batch) -> None:
+        queries = sum(group.query.truncated for group in batch.groups)
+        passages = sum(passage.truncated for group in batch.groups for passage in group.passages)
         if (queries or passages) and not self.progress.truncated:
+            settings = self._mix.settings[batch.task]
             warnings.warn(
-                f"In step {self.progress.step + 1}, {queries} of {len(groups)} queries were cut to "
-                f"{self._settings.max_query_length} tokens and {passages} of their passages to "
-                f"{self._settings.max_passage_length}. Raise `max_query_length` or "
+                f"In step {self.progress.step + 1}, {queries} of {len(batch.groups)} queries were "
+                f"cut to {settings.max_query_length} tokens and {passages} of their passages to "
+                f"{settings.max_passage_length}. Raise `max_query_length` or "
                 "`max_passage_length` to train on whole texts. Later cuts are only counted.",
                 TruncationWarning,
-                stacklevel=5,
+                stacklevel=4,
             )
         self.progress.truncated += queries + passages
 

@@ -10,10 +10,23 @@ from hypothesis import strategies as st
 from m3rag.training import TrainingSettings
 from m3rag.training.batches import Batches, contrast
 from m3rag.training.example import Example, Group
+from m3rag.training.examples import Examples
+from tests.training.conftest import write
+
+LANGUAGES = [
+    frozenset({("en", "es"), ("es", "en"), ("en", "de"), ("de", "en")}),
+    frozenset({("en", "es"), ("es", "en")}),
+    frozenset({("fr", "en")}),
+]
 
 
 def batches(sizes, sources=None, **settings):
-    examples = SimpleNamespace(sizes=np.array(sizes), sources=np.array(sources or [0] * len(sizes)))
+    examples = SimpleNamespace(
+        sizes=np.array(sizes),
+        sources=np.array(sources or [0] * len(sizes)),
+        languages=np.arange(len(sizes)) % len(LANGUAGES),
+        language_pairs=LANGUAGES,
+    )
     return Batches(examples, TrainingSettings(**settings))
 
 
@@ -22,28 +35,73 @@ def batches(sizes, sources=None, **settings):
         lambda s: [sorted(set(s)).index(x) for x in s]
     ),
     batch=st.integers(1, 9),
-    same_source=st.booleans(),
+    same_source=st.sampled_from([False, True, 0.5]),
+    same_language=st.sampled_from([0, 0.5, 1]),
     epoch=st.integers(0, 3),
 )
-def test_each_example_is_used_once(sources, batch, same_source, epoch):
+def test_each_example_is_used_once(sources, batch, same_source, same_language, epoch):
     sizes = list(range(len(sources)))
-    found = batches(sizes, sources, batch=batch, same_source=same_source)
-    order = found.order(epoch)
-    assert len(order) == found.per_epoch
+    found = batches(
+        sizes, sources, batch=batch, same_source=same_source, same_language=same_language
+    )
+    order = [each.numbers for each in found.order(epoch)]
     assert sorted(np.concatenate(order)) == sizes
     lengths = [len(part) for part in order]
     assert max(lengths) <= batch
-    if same_source:
+    if same_source is True:
         assert all(len({sources[i] for i in part}) == 1 for part in order)
-    else:
+    elif not same_source and not same_language:
         assert max(lengths) - min(lengths) <= 1 + batch // 2
+    if same_source in (False, True) and not same_language:
+        assert len(order) == found.per_epoch
+
+
+def test_a_share_of_the_batches_has_one_source():
+    sources = np.random.default_rng(0).integers(0, 4, 4000).tolist()
+    order = batches(range(4000), sources, batch=20, same_source=0.5).order(0)
+    alike = [len({sources[i] for i in batch.numbers}) == 1 for batch in order]
+    assert len(order) == 200
+    assert 95 <= sum(alike) <= 105
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_a_share_of_the_batches_has_one_pair_of_languages(share):
+    found = batches(range(4000), batch=20, same_language=share)
+    pairs = [LANGUAGES[i % len(LANGUAGES)] for i in range(4000)]
+    order = found.order(0)
+    alike = [batch for batch in order if batch.languages]
+    assert share - 0.05 <= len(alike) / len(order) <= share + 0.02
+    assert len({batch.languages for batch in alike}) == 5
+    for batch in alike:
+        assert all(batch.languages in pairs[i] for i in batch.numbers)
+    spread = np.mean([np.ptp(batch.numbers) for batch in alike])  # the sizes, too
+    assert spread < 1000
+    # Examples that no others suit are in other batches.
+    few = batches(range(100), batch=50, same_language=1.0).order(0)
+    assert any(batch.languages is None for batch in few)
+
+
+def test_drawn_texts_have_the_languages_of_the_batch(tmp_path):
+    rows = [
+        {"t": {code: f"{code} {i}" for code in ("en", "es", "de", "fr")[i % 2 :]}}
+        for i in range(60)
+    ]
+    examples = Examples([write(tmp_path / "words.jsonl", rows)])
+    found = Batches(examples, TrainingSettings(batch=6, same_language=1.0))
+    seen = set()
+    for number in range(found.per_epoch):
+        groups = found.draw(number)
+        pair = {(group.query[:2], group.passages[0][:2]) for group in groups}
+        assert len(pair) == 1
+        seen |= pair
+    assert len(seen) > 3
 
 
 def test_order_depends_on_seed_and_epoch():
     def order(seed, epoch):
         found = batches(range(500), batch=16, seed=seed)
         found.order(9)  # an earlier call changes nothing
-        return [part.tolist() for part in found.order(epoch)]
+        return [batch.numbers.tolist() for batch in found.order(epoch)]
 
     assert order(1, 2) == order(1, 2)
     assert order(1, 2) != order(1, 3)
@@ -52,7 +110,7 @@ def test_order_depends_on_seed_and_epoch():
 
 def test_examples_of_a_batch_have_similar_lengths():
     sizes = np.random.default_rng(0).integers(5, 5000, 2000)
-    spread = [np.ptp(sizes[part]) for part in batches(sizes, batch=20).order(0)]
+    spread = [np.ptp(sizes[batch.numbers]) for batch in batches(sizes, batch=20).order(0)]
     assert np.mean(spread) < 300  # of 4995; random batches have 4500
 
 
@@ -60,7 +118,8 @@ def test_source_power_balances_sources():
     sources = [0] * 900 + [1] * 100
 
     def counts(power):
-        taken = np.concatenate(batches(range(1000), sources, source_power=power).order(0))
+        order = batches(range(1000), sources, source_power=power).order(0)
+        taken = np.concatenate([batch.numbers for batch in order])
         return np.bincount(np.array(sources)[taken]).tolist(), taken
 
     assert counts(1.0)[0] == [900, 100]

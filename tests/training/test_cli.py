@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from m3rag import M3Model
 from m3rag.cli.app import app
 from m3rag.errors import InputError
-from m3rag.training import TrainingSettings
+from m3rag.training import TrainingSettings, read_mix, write_teacher_vectors
 from tests.training.conftest import HELD_OUT, write
 
 pytestmark = pytest.mark.filterwarnings("ignore::m3rag.errors.TruncationWarning")
@@ -51,9 +51,32 @@ def test_held_out_scores_are_in_the_summary(pairs, tmp_path):
     assert 0.5 < scores["default recall@10"] <= 1
 
 
+def test_a_mix_and_the_vectors_of_a_teacher(rows, tmp_path):
+    write(tmp_path / "pairs.jsonl", rows)
+    mix, vectors = tmp_path / "mix.toml", tmp_path / "vectors.safetensors"
+    mix.write_text('[[task]]\ndata = "pairs.jsonl"\nsame_source = 0.5\nbatch = 3\n')
+    with M3Model.load("tiny") as model:
+
+        class Teacher:
+            def queries(self, texts, /):
+                return model.encode(texts).dense
+
+            passages = queries
+
+        write_teacher_vectors(Teacher(), read_mix(mix), vectors)
+    done = m3rag(
+        "train", "--mix", mix, "--teacher-vectors", vectors, "--model", "tiny", "--to",
+        tmp_path / "m3", *QUICK, "--json",
+    )  # fmt: skip
+    summary = json.loads(done.stdout)
+    assert summary["queries"] == 6  # the task's batch, not that of the run
+    assert summary["losses"]["teacher_vectors"] > 0
+
+
 def test_missing_or_wrong_options(tmp_path):
-    with pytest.raises(InputError, match="needs --data FILE and --to FOLDER"):
-        m3rag("train")
+    for line in ([], ["--to", "b"], ["--to", "b", "--data", "a", "--mix", "c"]):
+        with pytest.raises(InputError, match="needs --data FILE or --mix FILE, and --to FOLDER"):
+            m3rag("train", *line)
     with pytest.raises(InputError, match="--range must be two ranks such as 10-200, got '10'"):
         m3rag("train", "mine", "--data", "a", "--to", "b", "--range", "10")
 

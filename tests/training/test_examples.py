@@ -24,8 +24,11 @@ def test_kinds_of_lines():
     assert parse(json.dumps(PAIR)) == Example(
         ("What is a fern?",), ("A plant.",), ("A bird.", "A car.")
     )
-    words = ("water", "agua", "Wasser")
-    assert parse(json.dumps(PARALLEL)) == Example(words, words, translated=True, source="words")
+    words, languages = ("water", "agua", "Wasser"), ("en", "es", "de")
+    assert parse(json.dumps(PARALLEL)) == Example(
+        words, words, translated=True, source="words",
+        query_languages=languages, positive_languages=languages,
+    )  # fmt: skip
     assert parse(json.dumps({"texts": PARALLEL["t"]})).queries == words
     section = parse(json.dumps(SECTION))
     assert section.queries == ("Ferns", "Helechos")
@@ -129,6 +132,20 @@ def test_drawn_groups(languages, negatives, group_size, seed):
     group = scored.draw(rng, group_size)
     names = {f"t{i}": i for i in range(languages)} | {f"n{i}": 10 + i for i in range(negatives)}
     assert group.scores == tuple(names[passage] for passage in group.passages)
+
+
+def test_languages_can_be_chosen():
+    rng = np.random.default_rng(0)
+    section, words, pair = (parse(json.dumps(row)) for row in (SECTION, PARALLEL, PAIR))
+    assert section.languages() == {("en", "de"), ("es", "de")}
+    assert ("en", "es") in words.languages()
+    assert ("en", "en") not in words.languages()
+    assert pair.languages() == {("", "")}
+    for _ in range(9):
+        assert section.draw(rng, 1, ("es", "de")).query == "Helechos"
+        group = words.draw(rng, 1, ("de", "en"))
+        assert (group.query, group.passages) == ("Wasser", ("water",))
+        assert len(pair.draw(rng, 3, ("", "")).passages) == 3
 
 
 HOSTILE = [

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m3rag.errors import InputError
-from m3rag.training.losses import VIEWS, LossSettings, m3_loss
+from m3rag.training.losses import VIEWS, LossSettings, m3_loss, off_centre
 from tests.training.conftest import random_scores
 
 
@@ -150,6 +150,56 @@ def test_a_batch_without_teacher_scores_is_contrastive():
     assert m3_loss(scores, target, LossSettings(), teacher_scores=grades)["loss"] == plain
 
 
+def test_vectors_of_a_teacher_by_hand():
+    scores = {view: torch.tensor([[0.5, 0.1]]) for view in VIEWS}
+    config = LossSettings(
+        temperature=0.2, teacher_vectors_temperature=0.1, teacher_vectors_weight=3, distil_weight=2
+    )
+    vectors = torch.tensor([[0.9, 0.8]])
+    ours = m3_loss(scores, torch.tensor([0]), config, vector_scores=vectors)
+    # The teacher's share of the first passage is sigmoid(0.1 / 0.1), the student's sigmoid(2).
+    taught, student = 1 / (1 + math.exp(-1)), 1 / (1 + math.exp(-2))
+    divergence = taught * math.log(taught / student)
+    divergence += (1 - taught) * math.log((1 - taught) / (1 - student))
+    assert ours["teacher_vectors"].item() == pytest.approx(divergence, abs=1e-6)
+    contrast = (ours["dense"] + ours["ensemble"] + 0.1 * ours["sparse"] + ours["colbert"]) / 4
+    total = (contrast + 2 * ours["distillation"] + 3 * divergence) / (1 + 2 + 3)
+    torch.testing.assert_close(ours["loss"], total)
+
+
+def test_an_excluded_passage_has_no_share_of_the_vectors():
+    scores, vectors = random_scores(3, 2, 3), torch.rand(2, 3, dtype=torch.float64)
+    excluded = torch.tensor([[False, False, True], [False, False, True]])
+    target = torch.tensor([0, 1])
+    ours = m3_loss(scores, target, LossSettings(), excluded=excluded, vector_scores=vectors)
+    left = {view: x[:, :2] for view, x in scores.items()}
+    without = m3_loss(left, target, LossSettings(), vector_scores=vectors[:, :2])
+    torch.testing.assert_close(ours["teacher_vectors"], without["teacher_vectors"])
+    for gradient in torch.autograd.grad(ours["loss"], list(scores.values())):
+        assert gradient.isfinite().all()
+
+
+def test_weights_of_the_views():
+    scores, target = random_scores(9, 3, 6), torch.tensor([0, 2, 4])
+    config = LossSettings(dense_weight=2, sparse_weight=0, colbert_weight=0.5, ensemble_weight=3)
+    ours = m3_loss(scores, target, config)
+    contrast = (2 * ours["dense"] + 0.5 * ours["colbert"] + 3 * ours["ensemble"]) / 4
+    torch.testing.assert_close(ours["loss"], (contrast + ours["distillation"]) / 2)
+    with pytest.raises(InputError, match="All weights of the views are 0"):
+        LossSettings(dense_weight=0, sparse_weight=0, colbert_weight=0, ensemble_weight=0)
+    with pytest.raises(InputError, match="`sparse_weight` must be at least 0, got nan"):
+        LossSettings(sparse_weight=math.nan)
+
+
+def test_off_centre_is_the_mean_score_of_random_pairs():
+    rng = torch.Generator().manual_seed(0)
+    queries, passages = (F.normalize(torch.randn(n, 8, generator=rng) + 1) for n in (50, 70))
+    expected = ((queries @ queries.T).mean() + (passages @ passages.T).mean()) / 2
+    torch.testing.assert_close(off_centre(queries, passages), expected)
+    opposite = torch.cat([queries, -queries])
+    assert off_centre(opposite, opposite).item() == pytest.approx(0, abs=1e-6)
+
+
 @pytest.mark.parametrize("temperature", [0.0, -1.0, math.nan, math.inf])
 def test_temperature_must_be_above_zero(temperature):
     with pytest.raises(InputError, match="`temperature` must be above 0"):
@@ -169,5 +219,7 @@ def test_shapes_that_do_not_match_are_an_error():
         m3_loss(scores, target[:2], config)
     with pytest.raises(InputError, match=r"`excluded` must be \(3, 6\), got \(6, 3\)"):
         m3_loss(scores, target, config, excluded=torch.zeros(6, 3, dtype=torch.bool))
+    with pytest.raises(InputError, match=r"`vector_scores` must be \(3, 6\), got \(3, 3\)"):
+        m3_loss(scores, target, config, vector_scores=torch.ones(3, 3))
     with pytest.raises(InputError, match=r"`teacher_scores` must be \(3, group size\), got \(6,\)"):
         m3_loss(scores, target, config, teacher_scores=torch.ones(6))

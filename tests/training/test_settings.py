@@ -20,6 +20,11 @@ from m3rag.training.optimizer import rate_at
         ({"learning_rate": math.nan}, "`learning_rate` must be above 0, got nan"),
         ({"max_query_length": 2}, "`max_query_length` must be at least 3"),
         ({"warm_up": 1.5}, "`warm_up` must be a share of the run, 0 to 1, got 1.5"),
+        ({"same_source": 1.5}, "`same_source` must be a share of the batches, 0 to 1, got 1.5"),
+        ({"same_language": -1}, "`same_language` must be at least 0, got -1"),
+        ({"centre_weight": math.inf}, "`centre_weight` must be at least 0, got inf"),
+        ({"head_learning_rate": 0}, "`head_learning_rate` must be above 0, got 0"),
+        ({"sparse_weight": -1}, "`sparse_weight` must be at least 0, got -1"),
         ({"temperature": 0}, "`temperature` must be above 0"),
         (
             {"schedule": "step"},

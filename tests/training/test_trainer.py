@@ -1,24 +1,27 @@
 """Whole runs on the bundled model: they learn, stop and resume, and report errors."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from m3rag import M3Model
 from m3rag.errors import InputError, TrainingError, TruncationWarning
 from m3rag.evaluation import RetrievalSet, evaluate
 from m3rag.model import checkpoint as checkpoints
 from m3rag.model.lookup import BUNDLED
-from m3rag.training import train
+from m3rag.training import Task, train
 from m3rag.training.state import State
 from tests.training.conftest import HELD_OUT, write
 
@@ -261,9 +264,147 @@ def test_cut_texts_are_reported_once(pairs, quick, tmp_path):
     assert progress.truncated > 16
 
 
+def random_score(folder, rows):
+    """Return the mean dense score of two different texts."""
+    with M3Model.load(folder, dtype="float32") as model:
+        dense = model.encode([row["query"] for row in rows]).dense
+    return ((dense @ dense.T).sum() - len(rows)) / (len(rows) * (len(rows) - 1))
+
+
+def test_the_dense_vectors_can_be_centred(rows, pairs, quick, tmp_path):
+    start = checkpoints.read(BUNDLED["tiny"])
+    name = max(name for name in start.encoder if name.endswith(".output.LayerNorm.bias"))
+    bias = start.encoder[name].float() + 1.5  # all vectors now point in one direction
+    narrow = replace(start, encoder={**start.encoder, name: bias})
+    checkpoints.write(narrow, tmp_path / "narrow")
+    assert random_score(tmp_path / "narrow", rows) > 0.6
+    scores = []
+    for weight in (0.0, 10.0):
+        settings = quick(centre_weight=weight, learning_rate=3e-3)
+        to = tmp_path / f"{weight}"
+        progress = train(pairs, to, model=tmp_path / "narrow", settings=settings)
+        assert ("centre" in progress.losses) == bool(weight)
+        scores.append(random_score(to, rows))
+    assert scores[1] < scores[0] - 0.1
+
+
+def test_heads_can_have_a_rate_of_their_own(pairs, quick, plain, tmp_path):
+    settings = quick(head_learning_rate=3e-2)
+    train(pairs, tmp_path / "m3", model="tiny", settings=settings)
+    start, ours, theirs = (weights(folder) for folder in (BUNDLED["tiny"], tmp_path / "m3", plain))
+
+    def moved(now, name):
+        return (now[name].float() - start[name].float()).abs().mean().item()
+
+    assert moved(ours, "sparse_linear.weight") > 20 * moved(theirs, "sparse_linear.weight")
+    layer = "encoder.layer.0.output.dense.weight"
+    assert moved(ours, layer) == pytest.approx(moved(theirs, layer), rel=0.3)
+
+
+def test_a_mix_of_tasks_resumes_unchanged(rows, quick, tmp_path):
+    words = [{"t": {"en": row["query"], "xx": row["pos"][0]}} for row in rows]
+    tasks = [
+        Task(write(tmp_path / "pairs.jsonl", rows), share=2, batch=4, same_source=0.5),
+        Task(
+            write(tmp_path / "words.jsonl", words), batch=6, symmetric=True, same_language=1.0,
+            teacher_vectors_weight=0.0, sparse_weight=0.5,
+        ),
+    ]  # fmt: skip
+    settings = quick(max_steps=9, save_every=4)
+    whole = train(tasks, tmp_path / "whole", model="tiny", settings=settings)
+
+    names = []
+
+    def stop(report):
+        names.append(report.task)
+        if report.progress.step == 6:
+            signal.raise_signal(signal.SIGINT)
+
+    to = tmp_path / "stopped"
+    with pytest.raises(KeyboardInterrupt):
+        train(tasks, to, model="tiny", settings=settings, on_step=stop)
+    assert set(names) == {"pairs", "words"}
+    done = train(tasks, to, model="tiny", settings=settings)
+    assert (done.step, done.queries) == (9, whole.queries)
+    np.testing.assert_allclose(losses(to), losses(tmp_path / "whole"), rtol=1e-4)
+    with (to / "training" / "log.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert [row["task"] for row in table][:6] == names
+    assert all(float(row["distillation"]) > 0 for row in table)
+    changed = [replace(tasks[0], share=1), tasks[1]]
+    with pytest.raises(TrainingError, match=r"tasks was \[.*'share': 2"):
+        train(changed, to, model="tiny", settings=settings)
+    long = [tasks[0], replace(tasks[1], max_passage_length=9000)]
+    with pytest.raises(InputError, match=r"The task 'words': `max_passage_length` must be at most"):
+        train(long, tmp_path / "long", model="tiny", settings=settings)
+
+
+def test_a_state_without_the_newer_settings_resumes(pairs, quick, plain, tmp_path):
+    def older(change):
+        to = tmp_path / "older" / "training"
+        to.mkdir(parents=True, exist_ok=True)
+        with safe_open(plain / "training" / "state.safetensors", "pt") as file:
+            about = json.loads(file.metadata()["m3rag"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        about["identity"] |= change
+        for name in ("tasks", "teacher_vectors", "centre_weight", "same_language"):
+            del about["identity"][name]
+        save_file(tensors, to / "state.safetensors", metadata={"m3rag": json.dumps(about)})
+        return to.parent
+
+    done = train(pairs, older({}), model="tiny", settings=quick())
+    assert (done.step, done.finished) == (4, True)
+    with pytest.raises(TrainingError, match=r"centre_weight was 0\.0 and is 1\.0"):
+        train(pairs, older({}), model="tiny", settings=quick(centre_weight=1.0))
+
+
+def test_the_log_has_a_column_for_self_distillation_that_starts_later(pairs, quick, tmp_path):
+    train(pairs, tmp_path / "m3", model="tiny", settings=quick(max_steps=2, distil_from=1))
+    with (tmp_path / "m3" / "training" / "log.csv").open() as file:
+        first, second = csv.DictReader(file)
+    assert first["distillation"] == ""
+    assert float(second["distillation"]) > 0
+
+
+def test_an_error_in_the_thread_of_the_data_is_raised(pairs, quick, tmp_path):
+    class Broken:
+        def queries(self, texts, /):
+            return np.full((len(texts), 3), np.inf)
+
+        passages = queries
+
+    with pytest.raises(InputError, match="a vector with NaN or infinity"):
+        train(pairs, tmp_path / "m3", model="tiny", settings=quick(), teacher_vectors=Broken())
+
+
 def test_minutes_end_a_run(pairs, quick, tmp_path):
     settings = quick(max_steps=None, minutes=0.003)
     progress = train(pairs, tmp_path / "m3", model="tiny", settings=settings)
     assert progress.finished
     assert progress.seconds >= 0.18
     assert progress.step < 100
+
+
+def test_a_run_of_minutes_resumes_with_the_rest_of_its_time(pairs, quick, tmp_path):
+    settings = quick(max_steps=None, minutes=0.01, warm_up=0.0)
+    shares = []
+
+    def stop(report):
+        shares.append(report.done)
+        if report.done > 0.4:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(pairs, tmp_path / "m3", model="tiny", settings=settings, on_step=stop)
+    progress = train(
+        pairs, tmp_path / "m3", model="tiny", settings=settings,
+        on_step=lambda report: shares.append(report.done),
+    )  # fmt: skip
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    assert progress.finished
+    assert 0.6 <= progress.seconds < 1.2
+    with (tmp_path / "m3" / "training" / "log.csv").open() as file:
+        rates = [float(row["learning_rate"]) for row in csv.DictReader(file)]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[0] > 2 * rates[-1]
