@@ -13,7 +13,7 @@ setup: $(READY)  ## Make .venv with the locked development versions
 
 # scripts/install.py checks each file against its hash in requirements/. TORCH_INDEX names the index
 # to take torch from; PyTorch's own CPU index has builds for Linux without CUDA.
-$(READY): pyproject.toml $(wildcard requirements/*.txt) scripts/install.py scripts/locked.py
+$(READY): pyproject.toml $(wildcard models/*/pyproject.toml requirements/*.txt) scripts/install.py scripts/locked.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m scripts.install --torch-index "$(TORCH_INDEX)"
 	touch $(READY)
@@ -75,7 +75,7 @@ frameworks: setup  ## Test with the lowest and the newest LangChain and LlamaInd
 lowest: setup  ## Test with the lowest versions that pyproject.toml allows; minutes
 	$(BIN)/python scripts/lowest.py
 
-dist: setup  ## Build the wheel and the sdist into dist/, check and try them
+dist: setup  ## Build the wheels and the sdist into dist/, check and try them
 	$(BIN)/python scripts/dist.py
 
 clean:  ## Remove what the commands above made

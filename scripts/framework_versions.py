@@ -61,7 +61,8 @@ def check(which: str) -> bool:
     subprocess.run([*install, torch[0] if torch else "torch"], check=True)
     wanted = pins(which, toml["project"]["optional-dependencies"])
     suites = tools(which, toml["dependency-groups"]["test"])
-    subprocess.run([*install, *wanted, *suites, "--editable", f"{ROOT}[all]"], check=True)
+    own = ("--editable", str(ROOT / "models" / "small"), "--editable", f"{ROOT}[all]")
+    subprocess.run([*install, *wanted, *suites, *own], check=True)
     listed = subprocess.run(
         [python, "-m", "pip", "list", "--format=freeze"], check=True, capture_output=True, text=True
     )

@@ -5,7 +5,7 @@
 Every file is checked against its SHA-256 in requirements/ before anything of it runs, and nothing
 is built from source except the packages of `BUILT`. torch comes first: from a wheel that pip's
 find-links offer, if there is one, otherwise from the index, on Linux with the CUDA libraries. The
-project itself follows, built by the locked build tools, without an index.
+project itself and the models in models/ follow, built by the locked build tools, without an index.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import argparse
 import subprocess
 import sys
 
-from scripts.locked import LOCKS, ROOT, read
+from scripts.locked import LOCKS, OWN, read
 
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
 CHECKED = ("install", "--quiet", "--no-deps", "--require-hashes")
@@ -72,8 +72,9 @@ def main() -> int:
         pip(*CHECKED, *wheels("pip"))
         install_torch(given.torch_index or None)
         pip(*CHECKED, *wheels("runtime", "dev"))
-        project = ("--no-deps", "--no-build-isolation", "--no-index", "--editable", str(ROOT))
-        pip("install", "--quiet", *project)
+        how = ("--no-deps", "--no-build-isolation", "--no-index")
+        for folder in OWN.values():
+            pip("install", "--quiet", *how, "--editable", str(folder))
         if subprocess.run([*PIP, "check"], check=False).returncode:
             sys.stderr.write(
                 "error: the environment does not fit together. If pyproject.toml has changed, run "

@@ -27,7 +27,7 @@ from scripts.locked import FILES, LOCKS, ROOT, TORCH_CPU, LockError, Pin, constr
 PYTHON = "3.11.5"  # the lowest that the locked versions support
 TORCH_INDEX = os.environ.get("TORCH_INDEX", "")  # PyTorch's CPU index, for a new version of torch
 CUDA = re.compile(r"nvidia-|cuda-|triton$")  # what torch's Linux wheel on PyPI needs beside Python
-RUNTIME = ("--extra", "all", "--extra", "ir-datasets")
+RUNTIME = ("--extra", "all", "--extra", "ir-datasets", "--no-emit-package", "m3rag-small")
 APART = "llama-index-milvus"  # needs another pymilvus than the extra `milvus`, so it is not locked
 CLASH = "pymilvus"
 HEADER = "# Made by `make lock`; do not edit.\n"

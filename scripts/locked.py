@@ -9,6 +9,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LOCKS = ROOT / "requirements"
 FILES = ("pip", "torch", "cuda", "runtime", "dev", "audit")
+OWN = {"m3rag": ROOT, "m3rag-small": ROOT / "models" / "small"}
+"""The folders of the distributions that this repository builds; they are in no lock file."""
+
 TORCH_CPU = LOCKS / "torch-cpu.sha256"  # of the PyTorch index's builds, which PyPI does not have
 
 _PIN = re.compile(r"(?P<name>[\w.-]+)==(?P<version>[^\s;\\]+)\s*(?:;\s*(?P<marker>[^\\]*\S))?")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from scripts import audit, licences, sbom
-from scripts.locked import LockError, canonical, read
+from scripts.locked import OWN, LockError, canonical, read
 from tests.test_supply_chain import PROJECT, requirements
 
 RUNTIME = read("runtime") | read("torch")
@@ -25,7 +25,7 @@ def test_every_direct_dependency_is_listed_under_its_extra():
     rows = licences.listed()
     for group, requirement in requirements(apart=True):
         name = canonical(requirement.name)
-        if group in PROJECT["dependency-groups"] or name == "m3rag":
+        if group in PROJECT["dependency-groups"] or name in OWN:
             continue
         assert {group, "core"} & set(rows[name].needed_by), f"{name} in {group}"
 

@@ -17,6 +17,7 @@ from m3rag.cli.ask import ask
 from m3rag.cli.encode import encode
 from m3rag.cli.evaluate import evaluate
 from m3rag.cli.explain import explain
+from m3rag.cli.export import export
 from m3rag.cli.index import index
 from m3rag.cli.info import delete, info
 from m3rag.cli.maintenance import backup, check, repair, restore
@@ -67,7 +68,7 @@ app = typer.Typer(
 )
 for command in (
     *(index, ask, explain, info, delete, check, repair, backup, restore),
-    *(encode, evaluate, tune),
+    *(encode, evaluate, tune, export),
 ):
     app.command()(command)
 app.add_typer(training.app, name="train")

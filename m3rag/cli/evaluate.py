@@ -40,7 +40,7 @@ class _Options:
 
     model: str = field(
         default=DEFAULT_MODEL,
-        metadata={"help": 'Model: hub id, folder, or "tiny" (bundled, not BGE-M3).'},
+        metadata={"help": 'Model: hub id, folder, "small" or "tiny" (both offline).'},
     )
     pairs: str = field(
         default="all",

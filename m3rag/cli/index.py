@@ -32,7 +32,7 @@ class _Options:
     model: str | None = field(
         default=None,
         metadata={
-            "help": 'Model: hub id, folder, or "tiny" (bundled, works offline, not BGE-M3). '
+            "help": 'Model: hub id, folder, "small" or "tiny" (both offline, not BGE-M3). '
             "Defaults to the model of the knowledge base, or to BAAI/bge-m3 for a new "
             "one."
         },

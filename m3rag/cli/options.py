@@ -27,7 +27,9 @@ DEFAULT_MODEL = "BAAI/bge-m3"
 In = Annotated[str, typer.Option("--in", help="Knowledge base folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Question = Annotated[str, typer.Argument(help="Question, in any language that the model supports.")]
-Model = Annotated[str, typer.Option(help='Model: hub id, folder, or "tiny" (bundled, not BGE-M3).')]
+Model = Annotated[
+    str, typer.Option(help='Model: hub id, folder, "small" or "tiny" (both offline).')
+]
 Filter = Annotated[
     list[str] | None,
     typer.Option(

@@ -23,7 +23,7 @@ def check_name(name: object) -> None:
     place = os.fspath(name) if isinstance(name, str | os.PathLike) else None
     if not isinstance(place, str) or not place:
         raise InputError(
-            f'The model must be a hub id, a folder, or a name such as "small", got '
+            f'The model must be a hub id, a folder or a name such as "small", got '
             f"{shortened(name)}. Pass a string or a path."
         )
 

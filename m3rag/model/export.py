@@ -24,8 +24,8 @@ def export_model(
     *,
     revision: str | None = None,
     packed: bool = False,
-) -> None:
-    """Write a model to a new folder in the BGE-M3 layout, in float16; see `M3Model.save`.
+) -> Path:
+    """Write a model to a new folder, as `M3Model.save` does, and return the folder.
 
     The model is read and checked, but no network is built.
 
@@ -42,6 +42,7 @@ def export_model(
     target = check_target(folder)
     source = locate(name_or_path, revision=revision)
     save(checkpoints.read(source), target, texts_from=source, packed=packed)
+    return target
 
 
 def save_source(
