@@ -12,6 +12,7 @@ from m3rag.evaluation import read_set
 from m3rag.model import checkpoint as checkpoints
 from m3rag.model.checkpoint import Checkpoint
 from m3rag.model.lookup import locate
+from m3rag.model.packing import packed_words
 from m3rag.training.examples import Examples
 from m3rag.training.mix import Mix
 from m3rag.training.processes import Processes
@@ -19,6 +20,7 @@ from m3rag.training.settings import TrainingSettings
 from m3rag.training.state import TrainingProgress
 from m3rag.training.task import Task
 from m3rag.training.teacher import VectorFile, VectorTeacher, tasks_of
+from m3rag.training.trainable import tied
 from m3rag.training.trainer import OnStep, Trainer
 
 
@@ -63,7 +65,12 @@ def train(
     settings = settings or TrainingSettings()
     held_out = None if evaluation is None else read_set(evaluation)
     mix = Mix(tasks_of(data), settings)
-    start = checkpoints.read(locate(model))
+    start = tied(checkpoints.read(locate(model)))
+    if packed_words(start.encoder) is not None and "embeddings" not in settings.freeze:
+        raise InputError(
+            f"The word table of {model} is packed in 4 bits and cannot be trained. Add "
+            '"embeddings" to `freeze` (--freeze embeddings), or train a copy from m3rag export.'
+        )
     for task, own, examples in zip(mix.tasks, mix.settings, mix.examples, strict=True):
         where = f"The task {task.name!r}: " if len(mix.tasks) > 1 else ""
         _check(examples, own, start, where)

@@ -74,7 +74,8 @@ class TrainingSettings:
         teacher_vectors_temperature: The scores of these vectors are divided by it.
         centre_weight: The weight of a penalty: the squared norm of the batch's mean dense vector.
             It keeps the scores of unrelated texts near 0.
-        freeze: The parts that do not learn: any of "encoder", "embeddings" and "positions".
+        freeze: The parts that do not learn: any of "encoder", "embeddings" (the word table, also
+            one that is packed) and "positions".
         dtype: The dtype of the network's computation: "float32", "bfloat16", or "auto", which is
             bfloat16 where the machine multiplies it in hardware. During training the weights are
             float32.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -14,6 +15,8 @@ from torch.utils.checkpoint import checkpoint as checkpointed
 
 from m3rag.model.checkpoint import Checkpoint
 from m3rag.model.network import M3Network
+from m3rag.model.packing import repeated_positions
+from m3rag.model.storage import KEY, POSITIONS, storage_config, stored_positions
 from m3rag.training.settings import FREEZABLE, TrainingSettings
 
 
@@ -25,6 +28,25 @@ class Views(NamedTuple):
     colbert: Tensor  # (n, l - 1, c), unit vectors, 0 at padding; without <s>
     ids: Tensor  # (n, l)
     mask: Tensor  # (n, l - 1), True where `colbert` has a token
+
+
+def tied(checkpoint: Checkpoint) -> Checkpoint:
+    """Return a checkpoint in which positions that repeat have one row together.
+
+    Their gradients then add up, and the table still repeats after training. A checkpoint without
+    repeated positions is returned as it is.
+    """
+    if stored_positions(checkpoint.config) is not None:
+        return checkpoint
+    table = checkpoint.encoder[POSITIONS]
+    positions = repeated_positions(table, checkpoint.config["pad_token_id"] + 1)
+    if positions is None or positions.period == 1:  # equal rows, as in "tiny", are to differ
+        return checkpoint
+    return replace(
+        checkpoint,
+        config={**checkpoint.config, KEY: storage_config(positions)},
+        encoder={**checkpoint.encoder, POSITIONS: table[: positions.stored]},
+    )
 
 
 def trainable(

@@ -1,14 +1,20 @@
 """The network with gradients computes what the inference network computes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import XLMRobertaConfig, XLMRobertaModel
 
+from m3rag.errors import InputError
 from m3rag.model import checkpoint as checkpoints
 from m3rag.model.kernels.device import training_dtype
 from m3rag.model.lookup import BUNDLED
-from m3rag.training.trainable import encode, joined, to_checkpoint, trainable
+from m3rag.model.storage import POSITIONS, WORDS, Positions
+from m3rag.training import train
+from m3rag.training.trainable import encode, joined, tied, to_checkpoint, trainable
 from tests.conftest import TEXTS
 
 CPU = torch.device("cpu")
@@ -110,6 +116,63 @@ def test_with_a_frozen_encoder_only_the_heads_learn(start, quick):
     learning = {name for name, p in network.named_parameters() if p.requires_grad}
     heads = ("sparse_linear", "colbert_linear")
     assert learning == {f"{head}.{part}" for head in heads for part in ("weight", "bias")}
+
+
+@pytest.fixture(scope="module")
+def repeating(start, tmp_path_factory):
+    """A plain folder of "tiny" with positions that repeat every 20 after the first 130."""
+    table = 0.02 * torch.randn(start.encoder[POSITIONS].shape, generator=torch.Generator())
+    rows = Positions(130, 20).rows(np.arange(len(table)))
+    folder = tmp_path_factory.mktemp("repeating") / "m3"
+    changed = {**start.encoder, POSITIONS: table.half()[torch.from_numpy(rows)]}
+    checkpoints.write(replace(start, encoder=changed), folder)
+    return folder
+
+
+def test_repeated_positions_learn_as_one(repeating, start, quick):
+    plain = checkpoints.read(repeating)
+    short = tied(plain)
+    assert short.encoder[POSITIONS].shape[0] == 130
+    assert short.fingerprint() == plain.fingerprint()
+    assert tied(short) is short
+    assert tied(start) is start  # all rows are equal, but need not stay so
+    networks = [trainable(each, quick(freeze=()), CPU) for each in (plain, short)]
+    text = [0, *range(1000, 1200), 2]
+    for network in networks:
+        encode(network, [text], start.tokenizer.unweighted).dense[0, 0].backward()
+    whole, once = (
+        dict(network.named_parameters())[f"encoder.{POSITIONS}"].grad.numpy()
+        for network in networks
+    )
+    np.testing.assert_allclose(once[:110], whole[:110], atol=1e-5)
+    expected = np.stack([whole[110 + i :: 20].sum(0) for i in range(20)])
+    np.testing.assert_allclose(once[110:], expected, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::m3rag.errors.TruncationWarning")
+def test_a_packed_model_keeps_its_words_and_its_repetition(repeating, pairs, quick, tmp_path):
+    checkpoints.write(checkpoints.read(repeating), tmp_path / "packed", packed=True)
+    before = checkpoints.read(tmp_path / "packed")
+    settings = quick(freeze=("embeddings",), batch=2, max_passage_length=160, max_steps=2)
+    train(pairs, tmp_path / "m3", model=tmp_path / "packed", settings=settings)
+    after = checkpoints.read(tmp_path / "m3")
+    words = f"{WORDS}.weight"
+    assert torch.equal(after.encoder[words], before.unpacked().encoder[words])
+    table, old = after.encoder[POSITIONS], before.unpacked().encoder[POSITIONS]
+    assert len(table) == len(old)
+    assert not torch.equal(table, old)
+    assert torch.equal(
+        table, table[torch.from_numpy(Positions(130, 20).rows(np.arange(len(table))))]
+    )
+    again = after.packed()
+    assert torch.equal(again.encoder[f"{WORDS}.codes"], before.encoder[f"{WORDS}.codes"])
+    saved = load_file(tmp_path / "m3" / "training" / "state.safetensors")
+    assert not any("word_embeddings" in name for name in saved)
+    assert saved[f"model.encoder.{POSITIONS}"].shape[0] == 130
+    done = train(pairs, tmp_path / "m3", model=tmp_path / "packed", settings=settings)
+    assert done.finished
+    with pytest.raises(InputError, match=r"packed in 4 bits .* Add \"embeddings\" to `freeze`"):
+        train(pairs, tmp_path / "other", model=tmp_path / "packed", settings=quick(freeze=()))
 
 
 def test_dtype(monkeypatch):
