@@ -130,15 +130,14 @@ def read(folder: Path) -> Checkpoint:
     config = read_config(folder)
     encoder = find_encoder(folder)
     infos = {name: info for file in encoder for name, info in file.infos.items()}
-    words = infos.get(f"{WORDS}.{'codes' if KEY in config else 'weight'}", TensorInfo("", (0,)))
-    rows = words.shape[0] if words.shape else 0
+    _check_encoder(config, encoder, infos)
+    rows = infos[f"{WORDS}.{'codes' if KEY in config else 'weight'}"].shape[0]
     tokenizer = Tokenizer(folder / "tokenizer.json", rows)
     if tokenizer.vocab_size > rows:
         raise CheckpointError(
             f"{folder}: the tokenizer has {tokenizer.vocab_size:,} tokens, but the encoder embeds "
             f"{rows:,}. The files belong to different models; take all files from one checkpoint."
         )
-    _check_encoder(config, encoder, infos)
     heads = {head: find_head(folder, head, int(config["hidden_size"])) for head in HEADS}
     tensors = {n: t for file in encoder for n, t in load(file.path, file.infos).items()}
     checkpoint = Checkpoint(

@@ -79,7 +79,7 @@ def pack_table(table: Tensor) -> PackedTable:
         part = slice(start, start + _ROWS)
         blocks = table[part].float().view(-1, scales.shape[1], BLOCK)  # (rows, d / 32, 32)
         farthest = blocks.abs().argmax(-1, keepdim=True)
-        scale = (blocks.gather(-1, farthest) / -8).half()
+        scale = (blocks.gather(-1, farthest) / -8).half() + 0  # no -0
         inverse = torch.where(scale == 0, 0, 1 / scale.float())
         code = (blocks * inverse + 8.5).floor().clamp(0, 15).to(torch.uint8).flatten(1)
         codes[part] = code[:, ::2] | code[:, 1::2] << 4

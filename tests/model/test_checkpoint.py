@@ -139,6 +139,8 @@ def test_a_tokenizer_of_a_larger_model(folder):
     name = "embeddings.word_embeddings.weight"
     tensors[name] = tensors[name][:1000].clone()
     safetensors.torch.save_file(tensors, folder / "model.safetensors")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"vocab_size": 1000}))
     load_error(folder, "files belong to different models")
 
 

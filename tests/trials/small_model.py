@@ -32,9 +32,17 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def write_small(folder: Path) -> Path:
-    """Write a model with random weights, and return its folder."""
+def write_small(folder: Path, *, packed: bool = False, **sizes: int) -> Path:
+    """Write a model with random weights, and return its folder.
+
+    Args:
+        folder: The folder, which does not exist.
+        packed: Whether to write it packed; that needs a `hidden_size` of 32 or a multiple.
+        sizes: Values of the config that differ from `CONFIG`.
+    """
     folder.mkdir(parents=True)
+    config = CONFIG | sizes
+    width = config["hidden_size"]
     content = json.loads((BUNDLED["tiny"] / "tokenizer.json").read_text(encoding="utf-8"))
     letters = [[letter, -5.0] for letter in "▁abcdefghijklmnopqrstuvwxyz"]
     kept = [entry for entry in content["model"]["vocab"][:260] if entry[0] not in dict(letters)]
@@ -48,16 +56,19 @@ def write_small(folder: Path) -> Path:
 
     checkpoint.write(
         Checkpoint(
-            config=CONFIG,
+            config=config,
             tokenizer=Tokenizer(folder / "tokenizer.json"),
-            encoder={name: tensor(*shape) for name, shape in encoder_shapes(CONFIG).items()},
+            encoder={name: tensor(*shape) for name, shape in encoder_shapes(config).items()},
             heads={
-                "sparse_linear": {"weight": tensor(1, 16), "bias": tensor(1)},
-                "colbert_linear": {"weight": tensor(8, 16), "bias": tensor(8)},
+                "sparse_linear": {"weight": tensor(1, width), "bias": tensor(1)},
+                "colbert_linear": {"weight": tensor(8, width), "bias": tensor(8)},
             },
         ),
         folder,
+        packed=packed,
     )
+    if packed:
+        (folder / "tokenizer.json").unlink()  # tokenizer.json.gz is there
     return folder
 
 
