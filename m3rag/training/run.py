@@ -71,6 +71,11 @@ def train(
             f"The word table of {model} is packed in 4 bits and cannot be trained. Add "
             '"embeddings" to `freeze` (--freeze embeddings), or train a copy from m3rag export.'
         )
+    if settings.freeze_layers > (layers := start.config["num_hidden_layers"]):
+        raise InputError(
+            f"`freeze_layers` must be at most {layers} for this model, got "
+            f"{settings.freeze_layers}."
+        )
     for task, own, examples in zip(mix.tasks, mix.settings, mix.examples, strict=True):
         where = f"The task {task.name!r}: " if len(mix.tasks) > 1 else ""
         _check(examples, own, start, where)

@@ -76,6 +76,10 @@ class TrainingSettings:
             It keeps the scores of unrelated texts near 0.
         freeze: The parts that do not learn: any of "encoder", "embeddings" (the word table, also
             one that is packed) and "positions".
+        freeze_layers: How many layers do not learn, counted from below. With frozen "embeddings"
+            and "positions", this saves time.
+        average: The decay of a moving average of the weights, which is evaluated and written in the
+            place of the last weights; 0 for none.
         dtype: The dtype of the network's computation: "float32", "bfloat16", or "auto", which is
             bfloat16 where the machine multiplies it in hardware. During training the weights are
             float32.
@@ -209,6 +213,13 @@ class TrainingSettings:
             "help": "Part that is not trained: encoder, embeddings or positions. Repeatable."
         },
     )
+    freeze_layers: int = field(
+        default=0, metadata={"help": "Number of layers that are not trained, from below."}
+    )
+    average: float = field(
+        default=0.0,
+        metadata={"help": "Decay of a moving average of the weights to write; 0: the last ones."},
+    )
     dtype: str = field(
         default="auto",
         metadata={"help": "Data type of the computation: auto, float32 or bfloat16."},
@@ -270,12 +281,15 @@ _MINIMUM = {
     "save_every": 1,
     "evaluate_every": 1,
     "centre_weight": 0,
+    "freeze_layers": 0,
+    "average": 0,
 }
 _POSITIVE = (
     *("epochs", "minutes", "clip"),
     *("learning_rate", "embedding_learning_rate", "head_learning_rate"),
 )
-_SHARES = {"warm_up": "the run", "same_source": "the batches", "same_language": "the batches"}
+_SHARES = dict.fromkeys(("same_source", "same_language"), "the batches")
+_SHARES |= {"warm_up": "the run", "average": "the previous average"}
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

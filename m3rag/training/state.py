@@ -64,10 +64,14 @@ class State:
         self._defaults = dict(defaults or {})
 
     def save(
-        self, network: nn.Module, optimizer: torch.optim.Optimizer, progress: TrainingProgress
+        self,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        progress: TrainingProgress,
+        averages: Mapping[str, Tensor],
     ) -> None:
-        """Write the trained parameters, the optimizer state and the progress."""
-        tensors = {}
+        """Write the trained parameters, their averages, the optimizer state and the progress."""
+        tensors = {f"average.{name}": tensor for name, tensor in averages.items()}
         for name, parameter in _trained(network).items():
             tensors[f"model.{name}"] = parameter.detach()
             for key, value in optimizer.state[parameter].items():
@@ -108,7 +112,12 @@ class State:
         self._compare(about["identity"])
         return TrainingProgress(**about["progress"])
 
-    def load(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def load(
+        self,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        averages: Mapping[str, Tensor],
+    ) -> None:
         """Load what `save` wrote."""
         parameters = _trained(network)
         states: dict[Tensor, dict[str, Tensor]] = {}
@@ -116,8 +125,10 @@ class State:
             keys: list[str] = file.keys()
             for full in keys:
                 kind, _, name = full.partition(".")
-                if kind == "model":
-                    parameters[name].copy_(file.get_tensor(full))
+                if kind in ("model", "average"):
+                    (averages if kind == "average" else parameters)[name].copy_(
+                        file.get_tensor(full)
+                    )
                     continue
                 name, _, key = name.rpartition(".")
                 parameter = parameters[name]

@@ -54,10 +54,13 @@ def trainable(
 ) -> M3Network:
     """Return the network of a checkpoint with its own float32 weights, ready for training."""
     network = M3Network.from_checkpoint(checkpoint, device=device, dtype=torch.float32)
+    frozen = (
+        *(FREEZABLE[part] for part in settings.freeze),
+        *(f"encoder.encoder.layer.{i}." for i in range(settings.freeze_layers)),
+    )
     for name, parameter in network.named_parameters():
         parameter.data = parameter.data.clone()  # the checkpoint may be mapped from its file
-        frozen = any(name.startswith(FREEZABLE[part]) for part in settings.freeze)
-        parameter.requires_grad_(not frozen)
+        parameter.requires_grad_(not name.startswith(frozen))
     if settings.gradient_checkpointing:
         for layer in network.encoder.encoder.layer:
             layer.forward = partial(checkpointed, layer.forward, use_reentrant=False)

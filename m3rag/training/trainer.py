@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from m3rag.errors import TrainingError, TruncationWarning
 from m3rag.evaluation import RetrievalSet, evaluate
@@ -18,6 +20,7 @@ from m3rag.model import checkpoint as checkpoints
 from m3rag.model.checkpoint import Checkpoint
 from m3rag.model.kernels.device import training_dtype
 from m3rag.model.model import M3Model
+from m3rag.training.average import WeightAverage
 from m3rag.training.gradients import Objective, Tokenized
 from m3rag.training.interrupt import Interrupt
 from m3rag.training.log import Log
@@ -93,8 +96,9 @@ class Trainer:
         self.progress = saved or TrainingProgress()
         self._network = trainable(start, settings, processes.device)
         self._optimizer = optimizer_of(self._network, settings)
+        self._average = WeightAverage(self._network, settings.average) if settings.average else None
         if saved is not None:
-            self._state.load(self._network, self._optimizer)
+            self._state.load(self._network, self._optimizer, self._averages)
         dtype = training_dtype(settings.dtype, processes.device)
         self._objectives = [
             Objective(self._network, start.tokenizer, own, dtype, teacher) for own in mix.settings
@@ -174,6 +178,8 @@ class Trainer:
             self._diverged(losses["loss"], norm)
         self._optimizer.step()
         progress.step += 1
+        if self._average is not None:
+            self._average.update(progress.step)
         progress.queries += round(sums["queries"])
         progress.tokens += round(sums["tokens"])
         progress.losses = losses
@@ -216,17 +222,26 @@ class Trainer:
 
     def _evaluate(self, log: Log | None) -> None:
         if log is not None and self._held_out is not None:
-            now = to_checkpoint(self._network, self._start)
-            self.progress.scores = _held_out_scores(now, self._held_out, self._processes.device)
+            device = self._processes.device
+            self.progress.scores = _held_out_scores(self._checkpoint(), self._held_out, device)
             log.scores({"step": self.progress.step, **self.progress.scores})
         self._processes.wait()
 
     def _save(self, *, model: bool = False) -> None:
         if self._processes.first:
-            self._state.save(self._network, self._optimizer, self.progress)
+            self._state.save(self._network, self._optimizer, self.progress, self._averages)
             if model:
-                checkpoints.write(to_checkpoint(self._network, self._start), self._to)
+                checkpoints.write(self._checkpoint(), self._to)
         self._processes.wait()
+
+    @property
+    def _averages(self) -> Mapping[str, Tensor]:
+        return {} if self._average is None else self._average.tensors
+
+    def _checkpoint(self) -> Checkpoint:
+        """Return the model as it is to be written."""
+        with nullcontext() if self._average is None else self._average.in_place():
+            return to_checkpoint(self._network, self._start)
 
     def _diverged(self, loss: float, norm: float) -> None:
         self._save(model=True)

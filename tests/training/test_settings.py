@@ -23,6 +23,8 @@ from m3rag.training.optimizer import rate_at
         ({"same_source": 1.5}, "`same_source` must be a share of the batches, 0 to 1, got 1.5"),
         ({"same_language": -1}, "`same_language` must be at least 0, got -1"),
         ({"centre_weight": math.inf}, "`centre_weight` must be at least 0, got inf"),
+        ({"average": 1.5}, "`average` must be a share of the previous average, 0 to 1, got 1.5"),
+        ({"freeze_layers": -1}, "`freeze_layers` must be at least 0, got -1"),
         ({"head_learning_rate": 0}, "`head_learning_rate` must be above 0, got 0"),
         ({"sparse_weight": -1}, "`sparse_weight` must be at least 0, got -1"),
         ({"temperature": 0}, "`temperature` must be above 0"),

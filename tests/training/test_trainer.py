@@ -339,6 +339,38 @@ def test_a_mix_of_tasks_resumes_unchanged(rows, quick, tmp_path):
         train(long, tmp_path / "long", model="tiny", settings=settings)
 
 
+def test_the_average_of_the_weights_is_written_and_resumes(pairs, quick, plain, tmp_path):
+    settings = quick(average=0.9)
+
+    def stop(report):
+        if report.progress.step == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(pairs, tmp_path / "m3", model="tiny", settings=settings, on_step=stop)
+    train(pairs, tmp_path / "m3", model="tiny", settings=settings)
+    np.testing.assert_allclose(losses(tmp_path / "m3"), losses(plain), rtol=1e-4)
+    name = "encoder.layer.0.output.dense.bias"
+    state = load_file(tmp_path / "m3" / "training" / "state.safetensors")
+    theirs = load_file(plain / "training" / "state.safetensors")
+    last = f"model.encoder.{name}"
+    torch.testing.assert_close(state[last], theirs[last], atol=1e-5, rtol=0)
+    written, average = weights(tmp_path / "m3")[name], state[f"average.encoder.{name}"]
+    torch.testing.assert_close(written.float(), average, atol=1e-3, rtol=1e-3)
+    assert (average - state[last]).abs().max() > 1e-5
+
+
+def test_lower_layers_can_be_frozen(pairs, quick, tmp_path):
+    settings = quick(freeze_layers=1, max_steps=1, learning_rate=1e-2, warm_up=0.0)
+    train(pairs, tmp_path / "m3", model="tiny", settings=settings)
+    before, after = weights(BUNDLED["tiny"]), weights(tmp_path / "m3")
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert any(name.startswith("encoder.layer.1.") for name in changed)
+    assert not any(name.startswith("encoder.layer.0.") for name in changed)
+    with pytest.raises(InputError, match="`freeze_layers` must be at most 2 for this model, got 3"):
+        train(pairs, tmp_path / "other", model="tiny", settings=quick(freeze_layers=3))
+
+
 def test_a_state_without_the_newer_settings_resumes(pairs, quick, plain, tmp_path):
     def older(change):
         to = tmp_path / "older" / "training"
