@@ -63,7 +63,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="Cross-lingual question answering over long documents with one BGE-M3 model.",
-    epilog="Try it offline: [bold]m3rag index ./handbook --to kb --model tiny[/bold], then "
+    epilog="Try it offline: [bold]m3rag index ./handbook --to kb[/bold], then "
     '[bold]m3rag ask "¿Cómo riego la planta?" --in kb[/bold]',
 )
 for command in (

@@ -1,4 +1,4 @@
-"""Functions of several commands: open a knowledge base, print a sentence."""
+"""Functions of several commands: choose a model, open a knowledge base, print a sentence."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rich.text import Text
 
 from m3rag.cli.options import DEFAULT_MODEL
 from m3rag.cli.output import shown
+from m3rag.errors import CheckpointError
 
 if TYPE_CHECKING:
     from m3rag.explanation import Sentence
@@ -17,6 +18,24 @@ if TYPE_CHECKING:
     from m3rag.index.manifest import ColbertMode, ContextMode
     from m3rag.index.opening import StoredIndex
     from m3rag.model import M3Model
+
+
+def installed(model: str) -> str:
+    """Return the name of a model, after a check that the default of the commands is installed.
+
+    Raises:
+        CheckpointError: The name is that of the default, which is not installed.
+    """
+    from m3rag.model.lookup import DEFAULT, locate
+
+    if model == DEFAULT_MODEL:
+        try:
+            locate(model)
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"{str(error).rstrip('.')}. Or use BGE-M3, 2.3 GB from the hub: --model {DEFAULT}"
+            ) from error
+    return model
 
 
 @contextmanager
@@ -28,7 +47,7 @@ def opened(
     context: ContextMode | None = None,
     create: bool = False,
 ) -> Iterator[tuple[M3Index, M3Model]]:
-    """Open a knowledge base with its own model, or create one with the given model.
+    """Open a knowledge base with its own model, or create one with the given model or the default.
 
     Raises:
         FormatError: The folder holds something else, or is empty and `create` is False.
@@ -40,10 +59,10 @@ def opened(
     from m3rag.stores.location import locate
 
     location = locate(kb)
-    if not create or location.exists():
-        model = model or read_manifest(location).model
+    if model is None and (not create or location.exists()):
+        model = read_manifest(location).model
     with (
-        M3Model.load(model or DEFAULT_MODEL) as loaded,
+        M3Model.load(DEFAULT_MODEL if model is None else model) as loaded,
         M3Index.open(kb, model=loaded, colbert=colbert, context=context, create=create) as index,
     ):
         yield index, loaded

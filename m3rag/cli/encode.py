@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from m3rag.cli.common import installed
 from m3rag.cli.options import DEFAULT_MODEL, Model, check_unicode
 from m3rag.cli.output import Terminal, print_json, shown
 from m3rag.cli.reporting import reading
@@ -46,7 +47,7 @@ def encode(
         raise InputError(
             "There is nothing to encode. Pass texts, or one per line on standard input."
         )
-    with M3Model.load(model) as loaded:
+    with M3Model.load(installed(model)) as loaded:
         if as_json:
             for values in embed(loaded, texts, colbert=colbert):
                 print_json(values)

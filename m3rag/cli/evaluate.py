@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from m3rag.cli.common import installed
 from m3rag.cli.options import (
     DEFAULT_MODEL,
     Json,
@@ -209,7 +210,7 @@ def _scores(options: _Options, data: RetrievalSet, progress: Progress) -> Scores
         with reading(options.run):
             tag, run = read_run(options.run)
         return score_run(run, data, name=tag, pairs=pairs, every=options.every)
-    with M3Model.load(options.model) as model:
+    with M3Model.load(installed(options.model)) as model:
         return score(
             model,
             data,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from m3rag.cli.common import opened
-from m3rag.cli.options import Json, settings_options
+from m3rag.cli.common import installed, opened
+from m3rag.cli.options import DEFAULT_MODEL, Json, settings_options
 from m3rag.cli.output import Terminal, print_json
 from m3rag.cli.visible import line
 from m3rag.errors import InputError
@@ -32,9 +33,8 @@ class _Options:
     model: str | None = field(
         default=None,
         metadata={
-            "help": 'Model: hub id, folder, "small" or "tiny" (both offline, not BGE-M3). '
-            "Defaults to the model of the knowledge base, or to BAAI/bge-m3 for a new "
-            "one."
+            "help": 'Model: BAAI/bge-m3 or another hub id, a folder, "small" or "tiny" (both '
+            'offline). Defaults to the model of the knowledge base, or to "small" for a new one.'
         },
     )
     max_tokens: int = field(
@@ -131,12 +131,15 @@ def index(
         raise InputError("The folder is empty. Pass the folder with the documents.")
     # Report a folder without documents before the model is loaded.
     documents_in(folder, follow_links=settings.follow_links, limits=limits)
+    model = settings.model
+    if model is None:
+        model = _default_model(folder, to, as_json=as_json)
     bars = IndexingBar(Path(folder))
     with (
         bars,
         opened(
             to,
-            model=settings.model,
+            model=model,
             colbert=settings.colbert,
             context=settings.context,
             create=True,
@@ -162,6 +165,30 @@ def index(
             raise typer.Exit(130) from None
         total = kb.count()
     _report(changes, to, total, as_json=as_json)
+
+
+def _default_model(folder: str, to: str, *, as_json: bool) -> str | None:
+    """Return the model of a command without --model; None if it is that of the knowledge base.
+
+    For a new knowledge base, it says which one that is, and how to use BGE-M3 instead.
+
+    Raises:
+        CheckpointError: The default is not installed.
+        FormatError: The folder of the knowledge base holds something else.
+    """
+    from m3rag.model.lookup import DEFAULT
+    from m3rag.stores.location import locate
+
+    location = locate(to)
+    if location.exists():
+        return None
+    location.check_new(create=True)
+    model = installed(DEFAULT_MODEL)
+    other = shlex.join(["m3rag", "index", folder, "--to", f"{Path(to)}-bge-m3", "--model", DEFAULT])
+    Terminal(stderr=as_json).say(
+        f'New knowledge base with the model "{model}". For BGE-M3: {other}'
+    )
+    return model
 
 
 def _report(changes: Changes, to: str, total: int, *, as_json: bool) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from m3rag.scoring import Weights
 
 _BRIEF = 80  # characters of an argument that a message quotes
-DEFAULT_MODEL = "BAAI/bge-m3"
+DEFAULT_MODEL = "small"  # works offline; in Python it is BAAI/bge-m3
 
 In = Annotated[str, typer.Option("--in", help="Knowledge base folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

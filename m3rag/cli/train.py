@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from m3rag.cli.common import installed
 from m3rag.cli.options import DEFAULT_MODEL, settings_options
 from m3rag.cli.output import Terminal, print_json
 from m3rag.cli.pages import check_file
@@ -34,7 +35,7 @@ class _PlainHelp(TyperGroup):
 
 app = typer.Typer(
     cls=_PlainHelp,
-    epilog="Try it offline: m3rag train --data pairs.jsonl --model tiny --to my-m3. "
+    epilog="Try it offline: m3rag train --data pairs.jsonl --to my-m3. "
     'Each line of pairs.jsonl is {"query": "…", "pos": ["…"]}. Hard negatives: '
     "m3rag train mine --help",
 )
@@ -54,7 +55,7 @@ def train(
         Path | None, typer.Option(help="Output folder: a new one, or that of a run to resume.")
     ] = None,
     model: Annotated[
-        str, typer.Option(help='Model to start from: hub id, folder, or "tiny".')
+        str, typer.Option(help='Model to start from: hub id, folder, "small" or "tiny".')
     ] = DEFAULT_MODEL,
     mix: Annotated[
         Path | None,
@@ -100,7 +101,7 @@ def train(
             progress = training.train(
                 files,
                 to,
-                model=model,
+                model=installed(model),
                 settings=settings,
                 teacher_vectors=teacher_vectors,
                 evaluation=evaluation,
@@ -123,7 +124,7 @@ class _MiningOptions:
 
     model: str = field(
         default=DEFAULT_MODEL,
-        metadata={"help": 'Model that searches: hub id, folder, or "tiny".'},
+        metadata={"help": 'Model that searches: hub id, folder, "small" or "tiny".'},
     )
     corpus: Path | None = field(
         default=None,
@@ -171,7 +172,7 @@ def mine(
 ) -> None:
     """Find hard negatives: high-ranking passages that are not relevant.
 
-    Example: m3rag train mine --data pairs.jsonl --model tiny --range 2-50 --to mined.jsonl
+    Example: m3rag train mine --data pairs.jsonl --range 2-50 --to mined.jsonl
     """
     ranks = re.fullmatch("([0-9]{1,9})-([0-9]{1,9})", settings.range)
     if not ranks:
@@ -188,7 +189,7 @@ def mine(
     names = ", ".join(map(str, [*data, *filter(None, [settings.corpus])]))
     with (
         counter("examples") as progress,
-        M3Model.load(settings.model) as loaded,
+        M3Model.load(installed(settings.model)) as loaded,
         parsing(f"The data ({names})"),
     ):
         mined = training.mine(

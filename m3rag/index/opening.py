@@ -147,7 +147,8 @@ def _new(model: Model | None, settings: IndexSettings) -> tuple[Model, Manifest]
     """Return the model and the manifest of a new index."""
     if model is None:
         raise InputError(
-            'A new index needs a model: M3Index.open(path, model=M3Model.load("BAAI/bge-m3")).'
+            'A new index needs a model: M3Index.open(path, model=M3Model.load("BAAI/bge-m3")), or '
+            'M3Model.load("small"), which works offline.'
         )
     if settings.colbert == "on-demand" and settings.context == "document":
         raise InputError(
