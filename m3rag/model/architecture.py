@@ -12,7 +12,7 @@ from typing import Any
 
 from m3rag.errors import CheckpointError
 from m3rag.model.modelfiles import exists, read_json, shortened
-from m3rag.model.storage import check_storage, stored_positions
+from m3rag.model.storage import KEY, PACKED_TYPE, PLAIN_TYPE, check_storage, stored_positions
 
 MIN_LENGTH = 3
 """The fewest tokens that a text can have: `<s>`, one token, `</s>`."""
@@ -74,9 +74,12 @@ def read_config(folder: Path) -> dict[str, Any]:
             "colbert_linear.pt and sparse_linear.pt."
         )
     config = read_json(path, _CONFIG_BYTES)
-    if not isinstance(config, dict) or config.get("model_type") != "xlm-roberta":
-        found = config.get("model_type") if isinstance(config, dict) else type(config).__name__
-        raise CheckpointError(f"{path} describes {shortened(found)}; BGE-M3 is 'xlm-roberta'.")
+    whole = isinstance(config, dict)
+    found = config.get("model_type") if whole else type(config).__name__
+    expected = PACKED_TYPE if whole and KEY in config else PLAIN_TYPE
+    if found != expected:
+        kind = "BGE-M3" if expected == PLAIN_TYPE else f'a model with the key "{KEY}"'
+        raise CheckpointError(f"{path} describes {shortened(found)}; {kind} is {expected!r}.")
     for key in _REQUIRED:
         if config.get(key) is None:
             raise CheckpointError(

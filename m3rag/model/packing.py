@@ -13,6 +13,8 @@ from torch import Tensor
 from m3rag.model.packed import PackedTable, check_scales, pack_rows, pack_table, unpack_rows
 from m3rag.model.storage import (
     KEY,
+    PACKED_TYPE,
+    PLAIN_TYPE,
     POSITIONS,
     STRETCH,
     WORDS,
@@ -50,7 +52,7 @@ def pack_tables(config: Config, encoder: Encoder) -> tuple[dict[str, Any], dict[
         table = encoder[POSITIONS]
         positions = repeated_positions(table, config["pad_token_id"] + 1)
         encoder[POSITIONS] = table[: positions.stored].clone() if positions else table
-    return config | {KEY: storage_config(positions)}, encoder
+    return config | {"model_type": PACKED_TYPE, KEY: storage_config(positions)}, encoder
 
 
 def unpack_tables(config: Config, encoder: Encoder) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -62,7 +64,8 @@ def unpack_tables(config: Config, encoder: Encoder) -> tuple[dict[str, Any], dic
     if positions := stored_positions(config):
         rows = positions.rows(np.arange(config["max_position_embeddings"]))
         encoder[POSITIONS] = encoder[POSITIONS][torch.from_numpy(rows)]
-    return {key: value for key, value in config.items() if key != KEY}, encoder
+    config = {key: value for key, value in config.items() if key != KEY}
+    return config | {"model_type": PLAIN_TYPE}, encoder
 
 
 def pack_layers(encoder: Encoder) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

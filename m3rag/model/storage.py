@@ -2,9 +2,11 @@
 
     "m3rag": {"format": 1, "stored_positions": 514, "position_period": 480}
 
-Format 1 has the word table in 4 bits and the matrices of the layers in 8 bits, each as codes and
-scales (`m3rag.model.packed`); everything else is floating-point. The two other values are there if
-the table of positions repeats itself and only its beginning is stored.
+The `model_type` is another one than BGE-M3's: transformers would otherwise load such a folder with
+random words and layers, and only warn. Format 1 has the word table in 4 bits and the matrices of
+the layers in 8 bits, each as codes and scales (`m3rag.model.packed`); everything else is
+floating-point. The two other values are there if the table of positions repeats itself and only its
+beginning is stored.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from m3rag.model.modelfiles import shortened
 from m3rag.model.pickled import TensorInfo
 
 KEY = "m3rag"
+PLAIN_TYPE, PACKED_TYPE = "xlm-roberta", "m3rag-packed"
 BLOCK = 32
 """The numbers of a row of the word table that share a scale."""
 

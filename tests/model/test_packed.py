@@ -329,12 +329,16 @@ def test_positions_cannot_stretch_a_small_file_without_bound(folder):
 
 def test_codes_without_the_key_of_packed_models(folder):
     edit(folder / "config.json", lambda config: config.pop("m3rag") and None)
-    load_error(folder, "uint8|int8")
+    load_error(folder, "describes 'm3rag-packed'; BGE-M3 is 'xlm-roberta'")
+    edit(folder / "config.json", lambda config: config | {"model_type": "xlm-roberta"})
+    load_error(folder, r"codes' is u?int8\. Export the checkpoint")
 
 
 def test_plain_weights_with_the_key_of_packed_models(tmp_path):
     folder = write_small(tmp_path / "plain", hidden_size=64)
     edit(folder / "config.json", lambda config: config | {"m3rag": {"format": 1}})
+    load_error(folder, 'a model with the key "m3rag" is .m3rag-packed')
+    edit(folder / "config.json", lambda config: config | {"model_type": "m3rag-packed"})
     load_error(folder, "differences")
 
 
