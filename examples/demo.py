@@ -1,9 +1,8 @@
 """Index eight long lessons in eight languages and ask questions in four other languages.
 
 Run it with `make demo`, or with `python examples/demo.py [KB]` after `pip install "m3rag[cli]"`. It
-works offline: the model is "tiny", a small M3 model that m3rag's authors trained from scratch for
-demos and tests. It is not BGE-M3. In a trial with 35 such questions, it ranked the right lesson
-first for 19, including these four.
+works offline: the model is "small", which the extra brings. In a trial with 35 such questions
+(`benchmarks/questions.tsv`), it ranked the right lesson first for 31, including these four.
 """
 
 import sys
@@ -49,7 +48,7 @@ def main(kb: Path) -> None:
     """Index the lessons, ask the questions and count the best passages from the right lesson."""
     console = Console(highlight=False)
     start = time.perf_counter()
-    with M3Model.load("tiny") as model, M3Index.open(kb, model=model) as index:
+    with M3Model.load("small") as model, M3Index.open(kb, model=model) as index:
         changes = sync(index, LESSONS, model.tokenizer)
         console.print(
             f"{len(changes.added)} lessons added, {len(changes.unchanged)} unchanged: "

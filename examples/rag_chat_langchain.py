@@ -1,13 +1,14 @@
 """Chat about long documents with LangChain, with memory and citations.
 
 Run it with `python examples/rag_chat_langchain.py`. It works offline: the documents are the lessons
-in `lessons/`, each in a different language, the retrieval model is "tiny", and a fake chat model
+in `lessons/`, each in a different language, the retrieval model is "small", and a fake chat model
 returns prepared answers. For your own chat, pass any LangChain chat model:
 
     chat = Chat(LESSONS, ChatOllama(model="llama3.2"), model="BAAI/bge-m3")
     print(chat.ask("How is a device kept secure?").text)
 
-Needs `pip install "m3rag[langchain]"`, and the extra `documents` for HTML, PDF and Word files.
+Needs `pip install "m3rag[langchain,small]"`, and the extra `documents` for HTML, PDF and Word
+files.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def citation(passage: Document) -> str:
     return f"{place}, characters {at['start']:,} to {at['end']:,}"
 
 
-def main() -> None:
+def main(model: str = "small") -> None:
     """Run a short conversation with prepared answers and real citations."""
     prepared = [
         "Mit einem symmetrischen Schlüssel wird eine Nachricht ver- und auch entschlüsselt; ihn "
@@ -111,7 +112,7 @@ def main() -> None:
         "[2]; the file with the private key must be kept safe [1].",
     ]
     llm = GenericFakeChatModel(messages=iter(prepared))
-    chat = Chat(LESSONS, llm, model="tiny")
+    chat = Chat(LESSONS, llm, model=model)
     for question in ("Was ist ein symmetrischer Schlüssel?", "And how does X.509 do better?"):
         answer = chat.ask(question)
         print(f"> {question}\n{answer.text}")

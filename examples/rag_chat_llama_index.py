@@ -1,13 +1,14 @@
 """Chat about long documents with LlamaIndex, with memory and citations.
 
 Run it with `python examples/rag_chat_llama_index.py`. It works offline: the documents are the
-lessons in `lessons/`, each in a different language, the retrieval model is "tiny", and a mock
+lessons in `lessons/`, each in a different language, the retrieval model is "small", and a mock
 language model returns prepared answers. For your own chat, pass any LlamaIndex language model:
 
     chat = Chat(LESSONS, Ollama(model="llama3.2"), model="BAAI/bge-m3")
     print(chat.ask("How is a device kept secure?").text)
 
-Needs `pip install "m3rag[llama-index]"`, and the extra `documents` for HTML, PDF and Word files.
+Needs `pip install "m3rag[llama-index,small]"`, and the extra `documents` for HTML, PDF and Word
+files.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ class Prepared(MockLLM):
         yield self.complete(prompt)
 
 
-def main() -> None:
+def main(model: str = "small") -> None:
     """Run a short conversation with prepared answers and real citations."""
     prepared = [
         "Mit einem symmetrischen Schlüssel wird eine Nachricht ver- und auch entschlüsselt; ihn "
@@ -140,7 +141,7 @@ def main() -> None:
         "Each side keeps a private key and gives away only the public one, in its certificate "
         "[2]; the file with the private key must be kept safe [1].",
     ]
-    chat = Chat(LESSONS, Prepared(prepared), model="tiny")
+    chat = Chat(LESSONS, Prepared(prepared), model=model)
     for question in ("Was ist ein symmetrischer Schlüssel?", "And how does X.509 do better?"):
         answer = chat.ask(question)
         print(f"> {question}\n{answer.text}")

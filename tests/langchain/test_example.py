@@ -77,7 +77,7 @@ def test_a_question_needs_one_pass(example, folder, fresh):
 
 
 def test_the_script_runs(example, capsys):
-    example.main()
+    example.main("tiny")  # fast
     printed = capsys.readouterr().out
     assert "[1] fr-plant-security.md › " in printed
     assert "Clés symétriques et asymétriques, characters 9," in printed

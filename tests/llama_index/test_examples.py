@@ -21,7 +21,7 @@ def chat(example, tiny):
 
 
 def test_the_example_runs(example, capsys):
-    example["main"]()
+    example["main"]("tiny")  # fast
     printed = capsys.readouterr().out
     assert printed.count("> ") >= 2
     assert "[1] fr-plant-security.md › " in printed
