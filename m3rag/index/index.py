@@ -41,7 +41,7 @@ class M3Index(Collection):
     Any number of threads may share an index. The `a…` methods do not block the event loop.
 
     Example:
-        >>> index = M3Index.open("kb", model=M3Model.load("tiny"))
+        >>> index = M3Index.open("kb", model=M3Model.load("small"))
         >>> index.add(["Ferns like shade.", "Los helechos prefieren la sombra."])
         >>> index.search("Where do I put my fern?", k=1)[0].passage.text
         'Ferns like shade.'
