@@ -51,7 +51,7 @@ class UsesModel(BaseModel):
         settings: The fields of the component.
     """
 
-    model_name: str = Field(default=DEFAULT, description="A hub id, a local folder, 'small' or 'tiny'.")
+    model_name: str = Field(default=DEFAULT, description="A hub id, a folder, 'small' or 'tiny'.")
     revision: str | None = Field(default=None, description="The branch, tag or commit on the hub.")
     device: str = Field(default="auto", description="The device that runs the model.")
     dtype: str = Field(default="auto", description="The data type of the computation.")
