@@ -73,10 +73,10 @@ def read_config(folder: Path) -> dict[str, Any]:
             "config.json, tokenizer.json, model.safetensors or pytorch_model.bin, "
             "colbert_linear.pt and sparse_linear.pt."
         )
-    config = read_json(path, _CONFIG_BYTES)
-    whole = isinstance(config, dict)
-    found = config.get("model_type") if whole else type(config).__name__
-    expected = PACKED_TYPE if whole and KEY in config else PLAIN_TYPE
+    content = read_json(path, _CONFIG_BYTES)
+    config: dict[str, Any] = content if isinstance(content, dict) else {}
+    found = config.get("model_type") if config else type(content).__name__
+    expected = PACKED_TYPE if KEY in config else PLAIN_TYPE
     if found != expected:
         kind = "BGE-M3" if expected == PLAIN_TYPE else f'a model with the key "{KEY}"'
         raise CheckpointError(f"{path} describes {shortened(found)}; {kind} is {expected!r}.")
