@@ -66,7 +66,7 @@ bench: setup  ## Measure; minutes (BENCH=--quick: one to three)
 	$(BIN)/python benchmarks/search.py --most 10000 $(BENCH)
 	$(BIN)/python benchmarks/memory.py --passages 1000 $(BENCH)
 
-quality: setup  ## Renew the tables of benchmarks/quality-notes.md from the sets in DATA; long
+quality: setup  ## Renew the tables of docs/quality.md and of its notes from the sets in DATA; long
 	$(BIN)/python benchmarks/quality.py $(DATA)
 
 frameworks: setup  ## Test with the lowest and the newest LangChain and LlamaIndex; minutes

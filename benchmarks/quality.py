@@ -1,11 +1,12 @@
-"""Renew the tables of quality-notes.md: the quality of a model's channels and fusions.
+"""Renew the tables of docs/quality.md and quality-notes.md: the quality of the shipped models.
 
-    python benchmarks/quality.py DATA [--every 4] [--output benchmarks/quality-notes.md]
+    python benchmarks/quality.py DATA [--model small] [--beside tiny] [--every 4] [--pages FILE …]
 
 DATA is a folder with the sets `xquad`, `longdocs_react` and `tatoeba`, each in BEIR format. A
-missing set is skipped and its tables are removed. Each set is scored once, and all its tables
-except those of long documents come from these scores. Only the text between the page's markers is
-replaced. docs/quality.md quotes some of the figures; update it by hand.
+missing set is skipped and its tables are removed. All tables describe `--model`; the models of
+`--beside` have rows in the comparison only. Each set is scored once, and all its tables except
+those of long documents come from these scores. Only the text between the markers of a page is
+replaced, such as `<!-- quality: means -->` and `<!-- end -->`.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypedDict
 
 import numpy as np
+from comparison import DEFAULT, check_table, models_table, presets_table, views_table
+from longdocs import HEAD, LONG_SET, long_rows, summary
 from tuning import languages_table, markdown, tuning_table
 
 from m3rag import M3Model, __version__
@@ -37,49 +39,51 @@ from m3rag.evaluation import (
 )
 from m3rag.evaluation.matrices import RRF
 from m3rag.evaluation.report import Table
-from m3rag.evaluation.slices import LEVELS, POOLED, Context
+from m3rag.evaluation.slices import POOLED
 from m3rag.progress import Progress
-from m3rag.scoring import PRESETS, Weights
+from m3rag.scoring import Weights, named_weights
 
-PAGE = Path(__file__).parent / "quality-notes.md"
+HERE = Path(__file__).resolve().parent
+PAGES = (HERE.parent / "docs" / "quality.md", HERE / "quality-notes.md")
 SETS = ("xquad", "longdocs_react", "tatoeba")
-SUMS: Mapping[str, Weights] = {
-    **dict(zip(PRESETS, PRESETS, strict=True)),
-    "0.1/0.3/1": (0.1, 0.3, 1),
-}
-WITH_BM25: Sequence[Weights] = ((0.05, 0.5, 1, 0.013),)
 METRICS = {"recall@1": "R@1", "recall@10": "R@10", "ndcg@10": "nDCG@10"}
-TABLES = ("means", "pairs", "languages", "tuning", "long")
-LONG_SET = "longdocs_react"
-LONG_PAIRS = [
-    f"{query}-{document}" for document in ("en", "es") for query in ("en", "es", "zh", "ru", "tr")
-]
-
-
-class LongOptions(TypedDict, total=False):
-    """The arguments of `score` that differ between the ways to encode long documents."""
-
-    context: Context
-    mcls: int
-    max_tokens: int
-    overlap: int
-
-
-LONG_MODES: dict[str, LongOptions] = {
-    "passages": {},
-    "passages in context": {"context": "document"},
-    "2,048 tokens": {"max_tokens": 2048, "overlap": 0},
-    "2,048 tokens, MCLS": {"mcls": 256, "max_tokens": 2048, "overlap": 0},
-}
-
-_BLOCK = "(<!-- quality: {name} -->\n).*?(<!-- end -->)"
+COMPARED = ("models", "check", "views", "presets")
+TABLES = ("run", *COMPARED, "means", "pairs", "languages", "tuning", "long", "long-documents")
+_BLOCK = re.compile(r"(<!-- quality: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def main() -> None:
-    """Measure every set in the folder and rewrite the page."""
+    """Measure every set in the folder and rewrite the pages."""
+    args = _arguments()
+    pages = {page: page.read_text(encoding="utf-8") for page in args.pages}
+    for page, text in pages.items():  # a wrong marker fails before the work
+        filled(page, text, dict.fromkeys(TABLES, ""))
+    sets = [name for name in SETS if (args.data / name).is_dir()]
+    for absent in sorted(set(SETS) - set(sets)):
+        print(f"{args.data} has no set {absent}: skipped.", file=sys.stderr)
+    if not sets:
+        sys.exit(f"{args.data} has none of {', '.join(SETS)}. There is nothing to measure.")
+    models: dict[str, dict[str, Report]] = {}
+    with stage_bars() as bars:
+        with M3Model.load(args.model, dtype=args.dtype) as model:
+            tables, models[model.name] = model_tables(model, sets, args, bars)
+        for name in args.beside:
+            with M3Model.load(name, dtype=args.dtype) as other:
+                models[other.name] = {
+                    found: _compared(other, args.data / found, args.every, bars) for found in sets
+                }
+    tables["models"] = models_table(models) + "\n\n"
+    for page, text in pages.items():
+        page.write_text(filled(page, text, tables), encoding="utf-8")
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("data", type=Path, help="folder of the sets")
-    parser.add_argument("--model", default="tiny")
+    parser.add_argument("--model", default="small", help="the model of all tables")
+    parser.add_argument(
+        "--beside", nargs="*", default=["tiny"], help="models to compare it with; may be none"
+    )
     parser.add_argument(
         "--dtype", default="float32", help="float32 gives the same figures on every machine"
     )
@@ -87,28 +91,46 @@ def main() -> None:
     parser.add_argument(
         "--seeds", type=int, default=3, help="random draws for each number of questions"
     )
-    parser.add_argument("--output", type=Path, default=PAGE)
-    args = parser.parse_args()
-    text = args.output.read_text(encoding="utf-8")
-    filled(text, dict.fromkeys(("run", *TABLES), ""))  # fail before the work if a marker is missing
-    sets = [name for name in SETS if (args.data / name).is_dir()]
-    for absent in sorted(set(SETS) - set(sets)):
-        print(f"{args.data} has no set {absent}: skipped.", file=sys.stderr)
-    if not sets:
-        sys.exit(f"{args.data} has none of {', '.join(SETS)}. There is nothing to measure.")
-    runs, tables = [], dict.fromkeys(TABLES, "")
-    with M3Model.load(args.model, dtype=args.dtype) as model, stage_bars() as bars:
-        for name in sets:
-            data = read_set(args.data / name)
-            progress = partial(_report, bars, name)
-            scores = score(model, data, every=args.every, progress=progress)
-            runs.append(run_row(data, scores, args.every))
-            for kind, table in set_tables(scores, data, args.seeds, progress).items():
-                tables[kind] += f"**{name}**\n\n{table}\n\n"
-            if name == LONG_SET:
-                tables["long"] = f"{long_table(model, data, args.every, progress)}\n\n"
-        tables["run"] = run_table(model, runs)
-    args.output.write_text(filled(text, tables), encoding="utf-8")
+    parser.add_argument("--pages", nargs="+", type=Path, default=PAGES, help="files to rewrite")
+    return parser.parse_args()
+
+
+def model_tables(
+    model: M3Model, sets: Sequence[str], args: argparse.Namespace, bars: Progress
+) -> tuple[dict[str, str], dict[str, Report]]:
+    """Return all tables of a model by the names of their markers, and its report of each set."""
+    tables, runs, reports = dict.fromkeys(TABLES, ""), [], {}
+    for name in sets:
+        data = read_set(args.data / name)
+        progress = partial(_report, bars, f"{model.name}, {name}")
+        scores = score(model, data, every=args.every, progress=progress)
+        runs.append(run_row(data, scores, args.every))
+        reports[name] = measured(scores, progress)
+        found = set_tables(scores, data, reports[name], args.seeds, progress)
+        for kind, table in found.items():
+            tables[kind] += f"**{name}**\n\n{table}\n\n"
+        if name == LONG_SET:
+            rows = long_rows(model, data, args.every, progress)
+            tables["long"] = markdown(HEAD, rows) + "\n\n"
+            tables["long-documents"] = summary(rows) + "\n\n"
+    tables["run"] = run_table(model, runs)
+    tables["check"] = check_table(reports) + "\n\n"
+    tables["views"] = views_table(reports) + "\n\n"
+    tables["presets"] = presets_table(reports, named_weights(model.presets)) + "\n\n"
+    return tables, reports
+
+
+def measured(scores: Scores, progress: Progress | None = None) -> Report:
+    """Return the report of all channels, of all presets of the model and of rank fusion."""
+    fusions: list[Weights] = [*scores.presets, RRF]
+    return measure(scores, weights=fusions, metrics=list(METRICS), progress=progress)
+
+
+def _compared(model: M3Model, folder: Path, every: int, bars: Progress) -> Report:
+    """Return the report of the views and of the default fusion."""
+    progress = partial(_report, bars, f"{model.name}, {folder.name}")
+    scores = score(model, read_set(folder), channels=CHANNELS, every=every, progress=progress)
+    return measure(scores, weights=[DEFAULT], metrics=list(METRICS))
 
 
 def _report(progress: Progress, name: str, stage: str, done: int, total: int | None) -> None:
@@ -132,11 +154,13 @@ def run_table(model: M3Model, rows: Sequence[Sequence[str]]) -> str:
 
 
 def set_tables(
-    scores: Scores, data: RetrievalSet, seeds: int, progress: Progress | None = None
+    scores: Scores,
+    data: RetrievalSet,
+    report: Report,
+    seeds: int,
+    progress: Progress | None = None,
 ) -> dict[str, str]:
-    """Return all tables of a set by the names of their markers."""
-    fusions = [*SUMS.values(), RRF, *WITH_BM25]
-    report = measure(scores, weights=fusions, metrics=list(METRICS), progress=progress)
+    """Return the tables of a set by the names of their markers."""
     names = [name for name in report.channels if name not in scores.channels]
     best = max(names, key=lambda name: report.channels[name]["ndcg@10"])
     tables = {
@@ -146,45 +170,9 @@ def set_tables(
     }
     together = pooled(scores)
     if together is not None:
-        tables["languages"] = languages_table(together, data, SUMS)
+        sums = {name: own for name, own in scores.presets.items() if not own.get("bm25")}
+        tables["languages"] = languages_table(together, data, sums)
     return tables
-
-
-def long_table(
-    model: M3Model, data: RetrievalSet, every: int, progress: Progress | None = None
-) -> str:
-    """Return nDCG@10 of each way to encode long documents, by document and by passage.
-
-    Passages are ranked only where they have the usual length: longer ones are easier to hit.
-    """
-    rows = []
-    for level in LEVELS:
-        for mode, options in LONG_MODES.items():
-            if level == "passage" and "max_tokens" in options:
-                continue
-            scores = score(
-                model,
-                data,
-                channels=CHANNELS,
-                pairs=LONG_PAIRS,
-                level=level,
-                every=every,
-                progress=progress,
-                **options,
-            )
-            report = measure(
-                scores, weights=["cross-lingual", "long-document"], metrics=["ndcg@10"]
-            )
-            rows += [
-                [
-                    level,
-                    mode,
-                    name,
-                    *(f"{p[name]['ndcg@10']:.3f}" for p in (report.same, report.cross)),
-                ]
-                for name in report.channels
-            ]
-    return markdown(("level", "encoded as", "", "same", "cross"), rows)
 
 
 def means_table(report: Report) -> str:
@@ -259,16 +247,17 @@ def pooled(scores: Scores) -> Scores | None:
     return replace(scores, pooled=True, slices=[SliceScores(whole, matrices)])
 
 
-def filled(text: str, tables: Mapping[str, str]) -> str:
-    """Return the page with these tables between its markers; exit if a marker is not unique."""
-    for name, table in tables.items():
-        parts = re.split(_BLOCK.format(name=name), text, flags=re.DOTALL)
-        if len(parts) != 4:  # the text before, two markers, the text after
-            found = len(parts) // 3
-            sys.exit(f"The page has {found} places marked <!-- quality: {name} -->, not 1.")
-        before, start, end, after = parts
-        text = f"{before}{start}\n{table}{end}{after}"
-    return text
+def filled(page: Path, text: str, tables: Mapping[str, str]) -> str:
+    """Return the text of a page with these tables between its markers.
+
+    It ends the process if the page has no marker, an unknown one, or one twice.
+    """
+    names = [name for _, name, _ in _BLOCK.findall(text)]
+    wrong = [name for name in names if name not in tables or names.count(name) > 1]
+    if wrong or not names:
+        found = f"<!-- quality: {wrong[0]} -->" if wrong else "no <!-- quality: … -->"
+        sys.exit(f"{page} has {found}; it needs one or more of {', '.join(tables)}, each once.")
+    return _BLOCK.sub(lambda found: f"{found[1]}\n{tables[found[2]]}{found[3]}", text)
 
 
 if __name__ == "__main__":

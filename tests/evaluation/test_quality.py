@@ -5,15 +5,18 @@ import re
 import shutil
 import sys
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from m3rag.encoding import CHANNELS
 from m3rag.evaluation import RetrievalSet, measure, score
+from m3rag.model.lookup import BUNDLED
 from tests.docs.blocks import ROOT
 from tests.evaluation.conftest import FOLDER
 
-PAGE = ROOT / "benchmarks" / "quality-notes.md"
+PAGES = [ROOT / "benchmarks" / "quality-notes.md", ROOT / "docs" / "quality.md"]
 
 
 @pytest.fixture(scope="module")
@@ -21,13 +24,13 @@ def quality():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(ROOT / "benchmarks")
         yield importlib.import_module("quality")
-    for name in ("quality", "tuning"):
+    for name in ("quality", "comparison", "longdocs", "tuning"):
         del sys.modules[name]
 
 
 def plain(text):
     """Return the text without its tables."""
-    return re.sub(r"(<!-- quality: \w+ -->).*?(<!-- end -->)", r"\1\2", text, flags=re.DOTALL)
+    return re.sub(r"(<!-- quality: [\w-]+ -->).*?(<!-- end -->)", r"\1\2", text, flags=re.DOTALL)
 
 
 def test_pooled_scores_are_those_of_the_whole_corpus(quality, tiny, xquad, scores):
@@ -65,26 +68,74 @@ def test_share_of_the_query_language(quality, scores, xquad):
         assert share == Counter(languages[unit] for _, unit in best)[query.language] / 10
 
 
-def test_the_command_fills_the_page(quality, tmp_path, monkeypatch, capsys):
+def test_the_command_fills_the_pages(quality, tmp_path, monkeypatch, capsys):
     shutil.copytree(FOLDER, tmp_path / "data" / "xquad")
-    page = tmp_path / "page.md"
-    page.write_text(PAGE.read_text(encoding="utf-8"), encoding="utf-8")
-    arguments = [str(tmp_path / "data"), "--every", "2", "--seeds", "1", "--output", str(page)]
-    monkeypatch.setattr(sys, "argv", ["quality.py", *arguments])
+    pages = [tmp_path / "notes.md", tmp_path / "guide.md"]
+    for page, original in zip(pages, PAGES, strict=True):
+        page.write_text(original.read_text(encoding="utf-8"), encoding="utf-8")
+    models = ["--model", "tiny", "--beside", str(BUNDLED["tiny"])]
+    arguments = [str(tmp_path / "data"), *models, "--every", "2", "--seeds", "1", "--pages"]
+    monkeypatch.setattr(sys, "argv", ["quality.py", *arguments, *map(str, pages)])
     quality.main()
-    errors, first = capsys.readouterr().err, page.read_text(encoding="utf-8")
+    errors = capsys.readouterr().err
+    first, guide = (page.read_text(encoding="utf-8") for page in pages)
     assert "has no set tatoeba: skipped" in errors
-    assert plain(first) == plain(PAGE.read_text(encoding="utf-8"))
+    for text, original in zip((first, guide), PAGES, strict=True):
+        assert plain(text) == plain(original.read_text(encoding="utf-8"))
     assert "| xquad | 36 | 36 | 2 | 11 | 99 |" in first
     rows = re.findall(r"^\| ([\w/.-]+) \|(?: [01]\.\d{3} \|){6}$", first, re.MULTILINE)
-    assert rows == [
-        *("dense", "sparse", "colbert", "bm25", "default", "long-document", "cross-lingual"),
-        *("0.1/0.3/1", "rrf", "0.05/0.5/1/0.013"),
-    ]
+    presets = ("default", "long-document", "cross-lingual", "same-language")
+    assert rows == ["dense", "sparse", "colbert", "bm25", *presets, "rrf"]
     assert first.count("<td style=") == 9
     assert re.search(r"^\| 5 \| 0\.\d+ \| none \|", first, re.MULTILINE)
     quality.main()
-    assert page.read_text(encoding="utf-8") == first
+    assert [page.read_text(encoding="utf-8") for page in pages] == [first, guide]
+
+
+def test_models_are_compared_with_the_first_one(quality, report):
+    comparison = importlib.import_module("comparison")
+    text = comparison.models_table({"one": {"xquad": report}, "two": {"xquad": report}})
+    head, _, *rows = (line.strip("| ").split(" | ") for line in text.splitlines())
+    assert head == ["model", "", "xquad, same", "xquad, cross"]
+    assert [row[:2] for row in rows[:4]] == [["one", v] for v in (*CHANNELS, "default")]
+    assert [row[1:] for row in rows[4:8]] == [row[1:] for row in rows[:4]]
+    assert rows[8][0] == "bm25"
+    same, cross = report.same["dense"], report.cross["dense"]
+    assert rows[0][2:] == [f"{p['recall@1']:.3f} / {p['recall@10']:.3f}" for p in (same, cross)]
+
+
+def test_the_check_names_what_beats_the_fusion(quality, report):
+    comparison = importlib.import_module("comparison")
+    values = {name: dict(report.values[name]) for name in report.values}
+    better = {metric: np.ones_like(v) for metric, v in values["sparse"].items()}
+    worse = {metric: np.zeros_like(v) for metric, v in values["default"].items()}
+    for name, changed, verdict in (("sparse", better, "**no**"), ("default", worse, "**no**")):
+        changed_report = replace(report, values={**values, name: changed})
+        lines = comparison.check_table({"xquad": changed_report}).splitlines()[2:]
+        assert [line.strip("| ").split(" | ")[-1] for line in lines] == [verdict, verdict]
+    best = {metric: np.ones_like(v) for metric, v in values["default"].items()}
+    text = comparison.check_table({"xquad": replace(report, values={**values, "default": best})})
+    assert text.count("| yes |") == 2
+    assert "| xquad, cross | " in text
+
+
+def test_presets_are_shown_with_their_weights(quality, report):
+    comparison = importlib.import_module("comparison")
+    presets = {"default": {"dense": 0.2, "colbert": 1.0}}
+    first, second = comparison.presets_table({"xquad": report}, presets).splitlines()[2:]
+    values = " | ".join(f"{p['default']['ndcg@10']:.3f}" for p in (report.same, report.cross))
+    assert first == f'| `"default"` | 0.2/0/1/0 | {values} |'
+    assert second.startswith("| reciprocal rank fusion |  | ")
+
+
+def test_long_documents_are_summed_up_by_document(quality):
+    longdocs = importlib.import_module("longdocs")
+    rows = [
+        ["document", "passages", "dense", "0.1", "0.2"],
+        ["document", "passages", "long-document", "0.3", "0.4"],
+        ["passage", "passages", "long-document", "0.5", "0.6"],
+    ]
+    assert longdocs.summary(rows).splitlines()[2:] == ["| passages | 0.3 | 0.4 |"]
 
 
 def test_means_and_pairs_are_the_report_s(quality, report):
@@ -97,15 +148,23 @@ def test_means_and_pairs_are_the_report_s(quality, report):
     assert re.findall(r">([\d.]+)</td>", row) == values
 
 
-def test_a_page_without_its_markers_is_reported_before_the_work(quality, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("# Quality\n", "no <!-- quality: … -->"),
+        ("<!-- quality: speed -->\n<!-- end -->\n", "<!-- quality: speed -->"),
+        ("<!-- quality: run -->\n<!-- end -->\n" * 2, "<!-- quality: run -->"),
+    ],
+)
+def test_wrong_markers_are_reported_before_the_work(quality, tmp_path, monkeypatch, text, found):
     page = tmp_path / "page.md"
-    page.write_text("# Quality\n", encoding="utf-8")
-    monkeypatch.setattr(sys, "argv", ["quality.py", str(tmp_path), "--output", str(page)])
-    with pytest.raises(SystemExit, match="0 places marked <!-- quality: run -->"):
+    page.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["quality.py", str(tmp_path), "--pages", str(page)])
+    with pytest.raises(SystemExit, match=f"page.md has {found}; it needs one or more of run, "):
         quality.main()
 
 
 def test_a_folder_without_any_set_is_reported(quality, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["quality.py", str(tmp_path), "--output", str(PAGE)])
+    monkeypatch.setattr(sys, "argv", ["quality.py", str(tmp_path)])
     with pytest.raises(SystemExit, match="none of xquad"):
         quality.main()
