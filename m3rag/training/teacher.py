@@ -120,6 +120,7 @@ def write_teacher_vectors(
 ) -> int:
     """Write the vectors of all texts of training data to a file, for `train`.
 
+    Tasks whose `teacher_vectors_weight` is 0 are left out.
     All different texts are in memory, and their vectors in the file, 2 bytes per dimension.
 
     Args:
@@ -138,6 +139,8 @@ def write_teacher_vectors(
     """
     texts: dict[int, tuple[Role, str]] = {}
     for task in tasks_of(data):
+        if task.teacher_vectors_weight == 0:
+            continue
         both = symmetric if task.symmetric is None else task.symmetric
         for example in Examples(task.files):
             for role, text in _texts(example, symmetric=both):

@@ -39,6 +39,7 @@ def test_a_file_returns_what_the_teacher_returned(tmp_path):
     data = [
         Task(write(tmp_path / "pairs.jsonl", ROWS)),
         Task(write(tmp_path / "words.jsonl", WORDS), symmetric=True),
+        Task(write(tmp_path / "other.jsonl", WORDS), teacher_vectors_weight=0.0),
     ]
     to, reports = tmp_path / "vectors.safetensors", []
     count = write_teacher_vectors(teacher, data, to, progress=lambda *r: reports.append(r))
