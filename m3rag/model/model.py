@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,6 @@ from m3rag.model.network import M3Network
 from m3rag.model.request import EncodingRequest, warn_truncated
 from m3rag.model.worker import EncodingThread
 from m3rag.progress import Progress
-from m3rag.threads import in_parts
 
 UNNAMED = "unnamed"
 
@@ -133,9 +132,10 @@ class M3Model:
             model._source = folder.absolute()
             return model
 
-        # In a thread without an OpenMP team: in a forked process, the team may have died with the
-        # fork, and torch would wait for it forever; on a busy machine it takes four times as long.
-        return in_parts(lambda _: trimmed(build), [None])[0]
+        # A new thread has no OpenMP team yet. In a forked process, the team of the calling thread
+        # may have died with the fork, and torch would wait for it forever.
+        with ThreadPoolExecutor(1) as loader:
+            return loader.submit(trimmed, build).result()
 
     def encode(
         self,
