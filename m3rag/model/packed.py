@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from m3rag.errors import CheckpointError
-from m3rag.model.storage import BLOCK
+from m3rag.model.storage import BLOCK, block
 
 _ROWS = 8192  # of a table at a time; their float32 numbers take 12 MB at 384 dimensions
 _LARGEST = torch.finfo(torch.float16).max
@@ -88,21 +88,23 @@ def pack_table(table: Tensor) -> PackedTable:
     return PackedTable(codes, scales)
 
 
-def pack_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a matrix in 8 bits: codes, int8 `(rows, columns)`, and a float32 scale per row.
+def pack_matrix(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a matrix in 8 bits: int8 codes `(rows, columns)`, float32 scales `(rows, blocks)`.
 
-    Packing what was unpacked gives the same codes and scales: the largest number of a row comes
+    Packing what was unpacked gives the same codes and scales: the largest number of a block comes
     back exactly. With scales in float16 it would not.
     """
-    weight = weight.half().float()
-    scales = weight.abs().amax(1) / 127
+    blocks = weight.half().float().view(len(weight), -1, block(weight.shape[1]))
+    scales = blocks.abs().amax(-1) / 127
     inverse = torch.where(scales == 0, 0, 1 / scales)
-    return (weight * inverse[:, None]).round().clamp(-127, 127).to(torch.int8), scales
+    codes = (blocks * inverse[..., None]).round().clamp(-127, 127).to(torch.int8)
+    return codes.flatten(1), scales
 
 
-def unpack_rows(codes: Tensor, scales: Tensor) -> Tensor:
-    """Return the float16 matrix of int8 codes `(rows, columns)` and scales `(rows,)`."""
-    return (codes.float() * scales[:, None]).half()
+def unpack_matrix(codes: Tensor, scales: Tensor) -> Tensor:
+    """Return the float16 matrix of int8 codes `(rows, columns)` and scales `(rows, blocks)`."""
+    blocks = codes.view(*scales.shape, -1).float()
+    return (blocks * scales[..., None]).half().flatten(1)
 
 
 def check_scales(name: str, scales: Tensor, highest: int) -> None:

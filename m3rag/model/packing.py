@@ -10,7 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from m3rag.model.packed import PackedTable, check_scales, pack_rows, pack_table, unpack_rows
+from m3rag.model.packed import (
+    PackedTable,
+    check_scales,
+    pack_matrix,
+    pack_table,
+    unpack_matrix,
+)
 from m3rag.model.storage import (
     KEY,
     PACKED_TYPE,
@@ -76,7 +82,7 @@ def pack_layers(encoder: Encoder) -> tuple[dict[str, Tensor], dict[str, Tensor]]
         if name in (_CODES, _SCALES):
             words[name] = tensor
         elif is_matrix(name, tuple(tensor.shape)):
-            others[f"{module}.codes"], others[f"{module}.scales"] = pack_rows(tensor)
+            others[f"{module}.codes"], others[f"{module}.scales"] = pack_matrix(tensor)
         else:
             others[name] = tensor
     return words, others
@@ -96,7 +102,7 @@ def unpack_layers(folder: Path, tensors: Encoder) -> dict[str, Tensor]:
         if module == WORDS or kind not in ("codes", "scales"):
             found[name] = tensor
         elif kind == "codes":
-            found[f"{module}.weight"] = unpack_rows(tensor, tensors[f"{module}.scales"])
+            found[f"{module}.weight"] = unpack_matrix(tensor, tensors[f"{module}.scales"])
     return found
 
 

@@ -11,6 +11,7 @@ beginning is stored.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,8 +121,18 @@ def packed_tensors(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, TensorInf
             found[f"{module}.scales"] = TensorInfo("float16", (rows, width // BLOCK))
         elif is_matrix(name, shape):
             found[f"{module}.codes"] = TensorInfo("int8", shape)
-            found[f"{module}.scales"] = TensorInfo("float32", shape[:1])
+            scales = (shape[0], shape[1] // block(shape[1]))
+            found[f"{module}.scales"] = TensorInfo("float32", scales)
     return found
+
+
+def block(columns: int) -> int:
+    """Return how many numbers of a matrix's row share a scale: 64, or fewer if that divides no row.
+
+    With a scale per row, the error of "small" was larger than that of computing in bfloat16: its
+    dense scores were off by 0.0014 (standard deviation) instead of 0.0007.
+    """
+    return math.gcd(columns, 64)
 
 
 def is_matrix(name: str, shape: tuple[int, ...]) -> bool:

@@ -11,7 +11,7 @@ import torch
 from m3rag import M3Model
 from m3rag.errors import CheckpointError
 from m3rag.model import checkpoint as checkpoints
-from m3rag.model.packed import PackedTable, pack_rows, pack_table, unpack_rows
+from m3rag.model.packed import PackedTable, pack_matrix, pack_table, unpack_matrix
 from m3rag.model.packing import repeated_positions
 from m3rag.model.storage import Positions
 from m3rag.training.settings import TrainingSettings
@@ -87,17 +87,20 @@ def test_other_tables_are_rounded_to_16_levels():
     assert error.square().mean().sqrt() < 0.4 * step.mean()  # uniform over a step: 0.29
 
 
-def test_rows_of_8_bits_are_rounded_to_the_nearest_level():
-    weight = torch.randn(50, 40, generator=torch.Generator().manual_seed(2)).half()
+@pytest.mark.parametrize(("columns", "blocks"), [(192, 3), (40, 5), (7, 7)])
+def test_blocks_of_8_bits_are_rounded_to_the_nearest_level(columns, blocks):
+    weight = torch.randn(50, columns, generator=torch.Generator().manual_seed(2)).half()
     weight[3] = 0
     weight[4] *= 1e-4  # the scale would be subnormal in float16
-    codes, scales = pack_rows(weight)
-    assert codes.dtype == torch.int8
-    found = unpack_rows(codes, scales)
-    step = weight.float().abs().amax(1, keepdim=True) / 127
-    rounding = weight.float().abs() * 2**-11 + 2**-25  # of float16
-    assert ((found.float() - weight.float()).abs() <= step / 2 + rounding).all()
-    again, scales_again = pack_rows(found)
+    codes, scales = pack_matrix(weight)
+    assert (codes.dtype, codes.shape) == (torch.int8, (50, columns))
+    assert (scales.dtype, scales.shape) == (torch.float32, (50, blocks))
+    found = unpack_matrix(codes, scales)
+    split = weight.float().view(50, blocks, -1)
+    step = split.abs().amax(-1, keepdim=True) / 127
+    rounding = split.abs() * 2**-11 + 2**-25  # of float16
+    assert ((found.float().view_as(split) - split).abs() <= step / 2 + rounding).all()
+    again, scales_again = pack_matrix(found)
     assert torch.equal(again, codes)
     assert torch.equal(scales_again, scales)
 

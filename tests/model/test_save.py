@@ -169,5 +169,5 @@ def test_other_libraries_refuse_a_packed_folder(small, tmp_path):
         model.save(tmp_path / "packed", packed=True)
     folder = str(tmp_path / "packed")
     for load in (BGEM3FlagModel, SentenceTransformer):
-        with pytest.raises(ValueError, match="m3rag-packed|backend tokenizer"):
+        with pytest.raises(ValueError, match=r"m3rag-packed|backend tokenizer"):
             load(folder)
