@@ -38,8 +38,10 @@ _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}  # glibc before 2.41 has no wra
 _KEEP_POLICY = 8  # SCHED_FLAG_KEEP_POLICY
 
 
-def in_parts(work: Callable[[X], Y], parts: Iterable[X]) -> list[Y]:
+def in_parts(work: Callable[[X], Y], parts: Iterable[X], *, pool: str = "m3rag-alone") -> list[Y]:
     """Return `work(part)` for each part, in order, computed in a pool of threads.
+
+    Parts of different pools, each with a name, do not wait for each other.
 
     `work` must not call `in_parts` itself, and must do no harm if it runs twice for a part: if the
     pool takes no more work, because Python shuts down or the system has no thread left, this thread
@@ -50,8 +52,8 @@ def in_parts(work: Callable[[X], Y], parts: Iterable[X]) -> list[Y]:
         return []
     futures: list[Future[Y]] = []
     try:
-        pool = _pool(os.getpid())
-        futures += (pool.submit(work, part) for part in todo)
+        threads = _pool(os.getpid(), pool)
+        futures += (threads.submit(work, part) for part in todo)
     except RuntimeError:
         for future in futures:
             future.cancel()
@@ -155,12 +157,24 @@ def give_way() -> bool:
     return not failed
 
 
-@lru_cache(1)  # one pool per process: threads do not survive a fork
-def _pool(_pid: int) -> ThreadPoolExecutor:
+@lru_cache(2)  # the pools of one process: threads do not survive a fork
+def _pool(_pid: int, name: str) -> ThreadPoolExecutor:
+    """Return a new pool whose threads are ready: they change a default of torch while they start.
+
+    Raises:
+        RuntimeError: The system has no thread left, or Python is shutting down.
+    """
     import torch
 
     number = torch.get_num_threads()
-    return ThreadPoolExecutor(number, "m3rag-alone", partial(_use_one_thread, number))
+    pool = ThreadPoolExecutor(number, name, partial(_use_one_thread, number))
+    ready = threading.Barrier(number)
+    try:
+        wait([pool.submit(ready.wait) for _ in range(number)])  # one thread each
+    except RuntimeError:
+        ready.abort()
+        raise
+    return pool
 
 
 def _use_one_thread(default: int) -> None:

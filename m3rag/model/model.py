@@ -86,7 +86,7 @@ class M3Model:
         self.colbert_dim = len(checkpoint.heads["colbert_linear"]["weight"])
         network = M3Network.from_checkpoint(checkpoint, device=self.device, dtype=torch_dtype)
         network.pack()
-        budget = pass_tokens(self.device) if batch_tokens is None else int(batch_tokens)
+        budget = pass_tokens(self.device, self.dim) if batch_tokens is None else int(batch_tokens)
         self._worker = EncodingThread(network, self.tokenizer, budget=budget, memo_bytes=memo_bytes)
         self._finalizer = weakref.finalize(self, self._worker.stop)
         self._source: Checkpoint | Path = checkpoint  # the network's weights cannot be read back

@@ -10,7 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
+from operator import itemgetter
 from typing import cast
 
 import numpy as np
@@ -26,12 +28,13 @@ from m3rag.model.architecture import check_shapes, network_config
 from m3rag.model.checkpoint import Checkpoint
 from m3rag.model.embedding import PackedEmbedding
 from m3rag.model.kernels.attention import PACKED
-from m3rag.model.kernels.device import filler_tokens, packs_weights
+from m3rag.model.kernels.device import filler_tokens, packs_weights, share_count
 from m3rag.model.kernels.layer import PackedLayer
 from m3rag.model.kernels.onednn import PackedLinear
 from m3rag.model.packing import packed_words
 from m3rag.model.storage import Positions, stored_positions
 from m3rag.model.tokenizer import Tokens
+from m3rag.threads import in_parts
 
 _EARLY = 12  # a pass can be interrupted in the first 1/12 of its layers
 
@@ -127,6 +130,41 @@ class M3Network(nn.Module):
         Raises:
             PassInterruptedError: `interrupt` returned True.
         """
+        shares = self._shares(units)
+        if len(shares) == 1:
+            return self._views(units, colbert, interrupt)
+        parts = in_parts(partial(self._share, colbert=colbert), shares, pool="m3rag-encoding")
+        return Views(
+            np.concatenate([views.dense for views in parts]),
+            np.concatenate([views.weights for views in parts]),
+            np.concatenate([views.colbert for views in parts]) if colbert else None,
+        )
+
+    def _shares(self, units: Sequence[Sequence[Tokens]]) -> list[Sequence[Sequence[Tokens]]]:
+        """Return the units in shares of similar work, in order; each thread encodes one alone."""
+        if not isinstance(self.colbert_linear, PackedLinear):  # not on a CPU, or being trained
+            return [units]
+        width = self.sparse_linear.in_features
+        tokens = np.array([sum(len(tokens.ids) for tokens in unit) for unit in units])
+        count = share_count(int(tokens.sum()), int(tokens.max()), width)
+        work = tokens * (2 * width + tokens)  # attention grows with the square of the tokens
+        middles = np.cumsum(work) - work / 2
+        owners = (middles * count / work.sum()).astype(int).tolist()
+        return [
+            [u for u, _ in share]
+            for _, share in groupby(zip(units, owners, strict=True), itemgetter(1))
+        ]
+
+    def _share(self, units: Sequence[Sequence[Tokens]], *, colbert: bool) -> Views:
+        with torch.inference_mode():  # a setting of each thread
+            return self._views(units, colbert)
+
+    def _views(
+        self,
+        units: Sequence[Sequence[Tokens]],
+        colbert: bool,
+        interrupt: Callable[[], bool] | None = None,
+    ) -> Views:
         device, dtype = self.sparse_linear.weight.device, self.sparse_linear.weight.dtype
         texts = [tokens for unit in units for tokens in unit]
         lengths = np.array([len(tokens.ids) for tokens in texts])  # (n,)

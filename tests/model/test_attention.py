@@ -33,6 +33,36 @@ def test_bfloat16_attention_is_as_close_as_torchs(length: int) -> None:
     assert torch.allclose(actual, expected, atol=2e-2)
 
 
+@pytest.mark.skipif(not packable(torch.bfloat16), reason="needs bfloat16 products by oneDNN")
+@pytest.mark.parametrize("length", [64, 127, 208, 511])  # the memory has room for 4 heads of 511
+def test_attention_by_products_is_as_close_as_torchs(length: int) -> None:
+    torch.manual_seed(length)
+    q, k, v = torch.randn(length, 3, 5, 32).bfloat16().unbind(1)  # (n, h, k)
+    expected = F.scaled_dot_product_attention(*(x.transpose(0, 1).float() for x in (q, k, v)))
+    for mode in (torch.inference_mode, torch.no_grad):  # both use the same memory
+        actual = torch.empty_like(q)
+        with mode():
+            attention._attend_by_products(q, k, v, 32**-0.5, actual)
+        torch.testing.assert_close(actual.float(), expected.transpose(0, 1), atol=2e-2, rtol=0)
+
+
+@pytest.mark.parametrize("by_products", [False, True])
+def test_both_ways_of_attention_give_the_same_views(monkeypatch, by_products: bool) -> None:
+    monkeypatch.setattr(attention, "attention_by_products", lambda _: by_products)
+    torch.manual_seed(4)
+    runs = [(2, 40), (2, 70), (1, 100)]
+    q, k, v = torch.randn(320, 3, 4, 16).bfloat16().unbind(1)
+    with torch.inference_mode():
+        actual = attention.attend(q, k, v, runs=runs, scale=0.25).float()
+    start = 0
+    for length in (40, 40, 70, 70, 100):
+        text = slice(start, start + length)
+        rows = (x[text].transpose(0, 1).float() for x in (q, k, v))
+        expected = F.scaled_dot_product_attention(*rows, scale=0.25).transpose(0, 1)
+        torch.testing.assert_close(actual[text], expected, atol=2e-2, rtol=0)
+        start += length
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_no_text_attends_to_the_next_one(dtype: torch.dtype) -> None:
     torch.manual_seed(3)

@@ -36,6 +36,18 @@ def test_concatenated_products_with_gelu(rows):
     torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-5)
 
 
+@needs_packing
+@pytest.mark.parametrize("rows", [1, 16, 129])
+def test_products_plus_a_residual(rows):
+    torch.manual_seed(rows)
+    plain, x, residual = nn.Linear(96, 48), torch.randn(rows, 96), torch.randn(rows, 48)
+    before = residual.clone()
+    with torch.inference_mode():
+        actual = PackedLinear(plain)(x, residual)
+        torch.testing.assert_close(actual, plain(x) + residual, atol=1e-5, rtol=1e-5)
+    assert torch.equal(residual, before)
+
+
 def test_without_onednn_layers_are_not_packed(monkeypatch, tiny):
     monkeypatch.setattr(network, "packs_weights", lambda *_: False)
     with M3Model.load("tiny", dtype="float32") as plain:

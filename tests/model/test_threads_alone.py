@@ -39,6 +39,29 @@ def test_parts_keep_their_order_and_errors_are_raised():
         in_parts(lambda part: 1 // part, [1, 0])
 
 
+def test_pools_do_not_wait_for_each_other():
+    other_is_done = threading.Event()
+
+    def fill(_: int) -> bool:
+        return other_is_done.wait(60)
+
+    with ThreadPoolExecutor(1) as caller:
+        busy = caller.submit(in_parts, fill, range(4 * torch.get_num_threads()), pool="m3rag-test")
+        assert in_parts(abs, [-1, -2]) == [1, 2]
+        other_is_done.set()
+        assert all(busy.result())
+
+
+def test_threads_of_a_pool_are_ready_at_its_first_use():
+    pools = [f"m3rag-test-{i}" for i in range(3)]
+    for pool in pools:
+        in_parts(abs, [1], pool=pool)
+        with ThreadPoolExecutor(1) as new:
+            assert new.submit(torch.get_num_threads).result() == torch.get_num_threads()
+        running = [t for t in threading.enumerate() if t.name.startswith(pool)]
+        assert len(running) == torch.get_num_threads()
+
+
 def test_a_forked_process_has_its_own_threads():
     in_parts(abs, [1])
     child = multiprocessing.get_context("fork").Process(target=in_parts, args=(abs, [1]))

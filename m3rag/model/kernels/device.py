@@ -19,6 +19,12 @@ CPU_TOKENS = 1024
 AMX_TOKENS = 2048
 GPU_TOKENS = 32768
 
+# The operations of a narrow model are short, so its threads would often wait for each other. Each
+# thread therefore encodes a share of the texts alone (benchmarks/speed-notes.md).
+NARROW = 512  # dimensions of the widest encoder of which threads encode shares
+SHARE_TOKENS = 1024  # of each thread in a pass
+_LEAST_SHARE = 256  # tokens; below, threads are faster together
+
 _WITHOUT_BFLOAT16 = (
     *("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2"),
     *("AVX512_CORE", "AVX512_CORE_VNNI"),
@@ -90,11 +96,24 @@ def choose_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
     return chosen
 
 
-def pass_tokens(device: torch.device) -> int:
-    """Return the number of tokens per pass that is fastest on a device."""
+def pass_tokens(device: torch.device, width: int) -> int:
+    """Return the number of tokens per pass that is fastest for an encoder of `width` dimensions."""
     if device.type != "cpu":
         return GPU_TOKENS
-    return AMX_TOKENS if has_amx() else CPU_TOKENS
+    least = AMX_TOKENS if has_amx() else CPU_TOKENS
+    return max(least, SHARE_TOKENS * torch.get_num_threads()) if width <= NARROW else least
+
+
+def share_count(tokens: int, longest: int, width: int) -> int:
+    """Return how many threads encode a share of a pass on a CPU each; 1 if all encode it together.
+
+    Args:
+        tokens: The tokens of the pass.
+        longest: The tokens of its longest unit, which cannot be shared.
+        width: The width of the encoder.
+    """
+    count = min(torch.get_num_threads(), tokens // max(_LEAST_SHARE, longest))
+    return count if width <= NARROW and count > 1 else 1
 
 
 def filler_tokens(tokens: int, device: torch.device) -> int:
@@ -117,6 +136,16 @@ def attention_by_onednn(dtype: torch.dtype) -> bool:
     rate. With AMX, PyTorch's own is faster.
     """
     return packable(torch.float32) and packable(dtype) and not has_amx()
+
+
+@functools.cache
+def attention_by_products(dtype: torch.dtype) -> bool:
+    """Return whether attention over texts of a passage's length is faster in separate operations.
+
+    PyTorch's own attention multiplies small blocks of bfloat16 with MKL, which on AMD takes longer
+    than in float32.
+    """
+    return dtype == torch.bfloat16 and packable(dtype) and not has_amx()
 
 
 def packs_weights(device: torch.device, dtype: torch.dtype) -> bool:

@@ -16,9 +16,9 @@ from m3rag.model.kernels.onednn import PackedLinear
 class PackedLayer(nn.Module):
     """An `XLMRobertaLayer` for packed rows, with fewer operations.
 
-    Query, key and value are one product, the GELU is part of another, and sums are in place. With a
-    short query, the time goes into reading the weights from memory, and each further operation
-    makes all threads wait measurably longer (benchmarks/speed-notes.md).
+    Query, key and value are one product; the GELU and the sums are parts of others. With a short
+    query, the time goes into reading the weights from memory, and each further operation makes all
+    threads wait measurably longer (benchmarks/speed-notes.md).
     """
 
     def __init__(self, layer: XLMRobertaLayer) -> None:
@@ -37,8 +37,9 @@ class PackedLayer(nn.Module):
 
     def forward(self, hidden: Tensor, _mask: None, *, runs: Sequence[tuple[int, int]]) -> Tensor:
         """Map `(1, T, d)` to `(1, T, d)`; `runs` are as in `attend`."""
-        q, k, v = self.qkv(hidden[0]).unflatten(-1, (3, self.num_heads, -1)).unbind(1)  # (T, h, k)
-        attended = attend(q, k, v, runs=runs, scale=self.scale).flatten(1)[None]
-        hidden = self.attention_norm(self.attention_output(attended).add_(hidden))
-        wide = self.activation(self.up(hidden))
-        return cast("Tensor", self.norm(self.down(wide).add_(hidden)))
+        rows = hidden[0]
+        q, k, v = self.qkv(rows).unflatten(-1, (3, self.num_heads, -1)).unbind(1)  # (T, h, k)
+        attended = attend(q, k, v, runs=runs, scale=self.scale).flatten(1)
+        rows = self.attention_norm(self.attention_output(attended, rows))
+        wide = self.activation(self.up(rows))
+        return cast("Tensor", self.norm(self.down(wide, rows)))[None]

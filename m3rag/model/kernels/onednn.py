@@ -25,7 +25,7 @@ class PackedLinear(nn.Module):
     """Several `nn.Linear` with concatenated outputs, for inference.
 
     In float32, the last bits differ from those of `nn.Linear`. With `gelu`, the same operation also
-    applies the exact GELU, which saves a pass over memory.
+    applies the exact GELU, and it can add a residual; each saves a pass over memory.
     """
 
     def __init__(self, *linears: nn.Linear, gelu: bool = False) -> None:
@@ -35,8 +35,11 @@ class PackedLinear(nn.Module):
         self.bias = torch.cat([linear.bias.detach() for linear in linears])
         self.activation = ("gelu", "none") if gelu else ("none", "")  # name, algorithm
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map `(…, inputs)` to `(…, outputs)`."""
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """Map `(…, inputs)` to `(…, outputs)`; `residual` is added to them, without a GELU."""
+        if residual is not None:
+            add = torch.ops.mkldnn._linear_pointwise.binary
+            return cast("Tensor", add(x, residual, self.weight, self.bias, "add"))
         name, algorithm = self.activation
         y = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, name, [], algorithm)
         return cast("Tensor", y)
