@@ -3,6 +3,7 @@
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from m3rag import M3Index, M3Model, Passage
@@ -90,3 +91,11 @@ def test_the_default_fusion_is_as_good_as_every_view(small):
     for table in (report.same, report.cross, report.channels):
         for view in CHANNELS:
             assert table["default"]["ndcg@10"] >= table[view]["ndcg@10"] - 0.005, view
+
+
+def test_unrelated_passages_have_low_dense_scores(small):
+    corpus = read_set(Path(__file__).parent / "evaluation" / "data").corpus
+    dense = small.encode([document.text for document in corpus]).dense
+    subjects = np.array([document.id.rsplit("-", 1)[0] for document in corpus])
+    unrelated = subjects[:, None] != subjects[None, :]
+    assert np.median(np.abs((dense @ dense.T)[unrelated])) <= 0.15
