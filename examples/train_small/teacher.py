@@ -50,8 +50,9 @@ class E5:
     def _means(self, texts: Sequence[str]) -> NDArray[np.float32]:
         ids = [tokens.ids for tokens in self.tokenizer.cut(texts, LENGTH)]
         order = np.argsort([len(row) for row in ids], kind="stable").tolist()
-        found = np.empty((len(ids), self.network.encoder.config.hidden_size), np.float32)
-        budget = pass_tokens(self.device)
+        width = self.network.encoder.config.hidden_size
+        found = np.empty((len(ids), width), np.float32)
+        budget = pass_tokens(self.device, width)
         while order:
             part: list[int] = []
             size = 0
