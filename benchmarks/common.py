@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import platform
 import re
@@ -29,13 +30,13 @@ import numpy as np
 import torch
 from transformers import XLMRobertaConfig, XLMRobertaModel
 
+from m3rag import M3Model
 from m3rag.model import Tokenizer, checkpoint
 from m3rag.model.kernels.device import has_amx
 from m3rag.model.lookup import BUNDLED
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results.md"
-LESSONS = HERE.parent / "examples" / "lessons"
+RESULTS = Path(__file__).with_name("results.md")
+LESSONS = Path(__file__).parent.parent / "examples" / "lessons"
 WIDTH, VOCABULARY, POSITIONS = 1024, 250_002, 8194
 Tasks = Mapping[str, Callable[[], object]]
 Times = Mapping[str, Sequence[float]]  # seconds of each run, by task
@@ -45,7 +46,7 @@ def options(about: str, **extra: Any) -> argparse.Namespace:
     """Parse the arguments that all benchmarks share, and one `--name` for each of `extra`.
 
     Args:
-        about: The docstring of the benchmark; its first line becomes the description.
+        about: The docstring of the benchmark; its first line is the description.
         **extra: Defaults of further options, which also give their types.
     """
     parser = argparse.ArgumentParser(description=about.split("\n")[0])
@@ -97,6 +98,20 @@ def full_size(layers: int, tokenizer: Path | None, *, inner: int = 4096) -> Iter
             checkpoint.Checkpoint(config.to_dict(), vocabulary, encoder, heads), Path(folder)
         )
         yield Path(folder)
+
+
+@contextlib.contextmanager
+def chosen(args: argparse.Namespace) -> Iterator[tuple[Path, int, int]]:
+    """Yield a plain checkpoint of `--model` or BGE-M3's shape, its layers and its width."""
+    with contextlib.ExitStack() as stack:
+        if args.model:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()), "model")
+            with M3Model.load(args.model) as model:
+                model.save(folder)
+        else:
+            folder = stack.enter_context(full_size(args.layers, args.tokenizer))
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        yield folder, config["num_hidden_layers"], config["hidden_size"]
 
 
 def flag_model(folder: Path) -> Any:

@@ -1,13 +1,14 @@
 """Time encoding passages or long documents, all three outputs, alternating with FlagEmbedding.
 
-    python benchmarks/encode.py [--passages 64] [--batch 32] [--layers 24] [--long 0] [--save]
+    python benchmarks/encode.py [--model NAME] [--passages 64] [--batch 32] [--layers 24] [--save]
 
-FlagEmbedding's batch is half of the passages, so that it runs several batches, as on a large
-corpus; its default of 256 would make one padded batch. `--long 8` encodes eight documents of 2,000
-to 8,000 tokens instead; FlagEmbedding then takes minutes with all layers, so use fewer `--layers`.
-The rate of a matrix product is measured right after each encoding, over about a second. To simulate
-an older CPU, set ONEDNN_MAX_CPU_ISA, MKL_ENABLE_INSTRUCTIONS and ATEN_CPU_CAPABILITY
-(speed-notes.md).
+The model is any that `M3Model.load` takes; without `--model` it has BGE-M3's shape. The lengths are
+those of a corpus of passages; with `--length 200`, all have that many tokens. FlagEmbedding's batch
+is half of the passages, so that it runs several batches, as on a large corpus; its default of 256
+would make one padded batch. `--long 8` encodes eight documents of 2,000 to 8,000 tokens instead;
+FlagEmbedding then takes minutes with all layers, so use fewer `--layers`. The rate of a
+matrix product is measured right after each encoding, over about a second. To simulate an older CPU,
+set ONEDNN_MAX_CPU_ISA, MKL_ENABLE_INSTRUCTIONS and ATEN_CPU_CAPABILITY (speed-notes.md).
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ import torch
 from common import (
     WIDTH,
     Apart,
+    chosen,
     flag_encode,
     flag_model,
-    full_size,
     interleaved,
     milliseconds,
     options,
@@ -47,16 +48,19 @@ ROWS, PRODUCTS = 2048, 10  # 0.17 · 10¹² operations
 
 def main() -> None:
     """Run the benchmark and print its section."""
-    args = options(__doc__ or "", passages=64, batch=32, layers=24, long=0)
+    args = options(__doc__ or "", model="", passages=64, length=0, batch=32, layers=24, long=0)
     if args.quick:
         args.layers, args.passages, args.batch, args.runs = 1, 16, 8, 3
     dtypes = ["float32"] + ["bfloat16"] * packable(torch.bfloat16)
     lengths = passage_lengths(args.passages)
     subject, limit = f"{args.passages} passages of at most 512 tokens", 512
+    if args.length:
+        lengths, limit = [args.length] * args.passages, max(args.length, limit)
+        subject = f"{args.passages} passages of about {args.length} tokens"
     if args.long:
         lengths, limit = np.linspace(2000, 8000, args.long).astype(int).tolist(), 8192
         subject, args.batch = f"{args.long} documents of 2,000 to 8,000 tokens", args.long
-    with full_size(args.layers, args.tokenizer) as folder, contextlib.ExitStack() as sides:
+    with chosen(args) as (folder, layers, width), contextlib.ExitStack() as sides:
         tokenizer = Tokenizer(folder / "tokenizer.json")
         texts = texts_of(lengths, tokenizer)
         flag = sides.enter_context(Apart(flag_tasks, folder, texts, args.batch, limit))
@@ -72,7 +76,7 @@ def main() -> None:
         difference = float(np.abs(flag.result("first") - exact).max())
     lengths = [min(len(ids) + 2, limit) for ids in tokenizer.ids(texts)]
     rows, tokens = [], sum(lengths)
-    work = flops(lengths, args.layers)
+    work = flops(lengths, layers, width)
     for name in ["FlagEmbedding", *dtypes]:
         share = (
             product_rate_share(work, times[name], times[f"product {name}"])
@@ -84,21 +88,22 @@ def main() -> None:
             [name, milliseconds(times[name]), speed, ratio(times, "FlagEmbedding", name), share]
         )
     head = ("", "ms", "tokens/s", "speed-up over FlagEmbedding", "share of the matrix-product rate")
-    layers = f"{args.layers} layer{'s' * (args.layers > 1)}"
-    title = f"### {subject}: {tokens:,} tokens, {layers}"
+    network = f"{layers} layer{'s' * (layers > 1)}" + f" of {width}" * (width != WIDTH)
+    title = f"### {subject}: {tokens:,} tokens, {network}"
     text = f"{title}\n\n{markdown(head, rows)}\n\n"
     text += f"Largest difference from FlagEmbedding's dense values in float32: {difference:.1e}."
-    name = report("encode-long" if args.long else "encode", text, args)
+    name = "encode-long" if args.long else "encode"
+    name = report(f"{name}-{Path(args.model).name}" if args.model else name, text, args)
     if args.save:
         speeds = {n: tokens / statistics.median(times[n]) for n in ["FlagEmbedding", *dtypes]}
-        plot.bars(name, f"{subject}, {layers}", speeds, "tokens/s")
+        plot.bars(name, f"{subject}, {network}", speeds, "tokens/s")
 
 
-def flops(lengths: list[int], layers: int) -> float:
+def flops(lengths: list[int], layers: int, width: int) -> float:
     """Return the operations of attention and of the layers' and the ColBERT head's products."""
     tokens = sum(lengths)
-    products = 2 * tokens * (layers * 12 * WIDTH**2 + WIDTH**2)
-    return products + layers * sum(4 * n * n * WIDTH for n in lengths)
+    products = 2 * tokens * (layers * 12 * width**2 + width**2)
+    return products + layers * sum(4 * n * n * width for n in lengths)
 
 
 def flag_tasks(folder: Path, texts: list[str], batch: int, limit: int) -> dict[str, Any]:

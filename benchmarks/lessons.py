@@ -1,6 +1,6 @@
-"""Time indexing a folder of long documents with "tiny", and searching it.
+"""Time indexing a folder of long documents, and searching it.
 
-    python benchmarks/lessons.py [FOLDER] [--runs 3] [--quick]
+    python benchmarks/lessons.py [FOLDER] [--model tiny] [--runs 3] [--quick]
 
 Prints a Markdown table: what was indexed, the time of each run, the peak memory of this process and
 of the engine process, and the time of a search end to end (encode, retrieve, rescore every
@@ -37,13 +37,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", default=LESSONS)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="a single run to check that it works")
+    parser.add_argument("--model", default="tiny", help="a name or folder, as in M3Model.load")
     parser.add_argument("--dtype", default="auto")
     args = parser.parse_args()
     if args.quick:
         args.runs = 1
 
     seconds: list[float] = []
-    with M3Model.load("tiny", dtype=args.dtype, memo_bytes=0) as model:
+    with M3Model.load(args.model, dtype=args.dtype, memo_bytes=0) as model:
         for run in range(args.runs):
             with tempfile.TemporaryDirectory() as kb, M3Index.open(kb, model=model) as index:
                 start = time.perf_counter()

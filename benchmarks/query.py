@@ -1,6 +1,6 @@
 """Time encoding queries of 12 tokens, all three outputs, alternating with FlagEmbedding.
 
-    python benchmarks/query.py [--layers 24] [--save]
+    python benchmarks/query.py [--model NAME] [--layers 24] [--save]
 
 Measures one query; 8 queries one by one, from 8 threads and in asyncio; and 32 queries one by one
 and from 8 threads, where each thread encodes 4 of them in sequence.
@@ -20,10 +20,11 @@ import numpy as np
 import plot
 import torch
 from common import (
+    WIDTH,
     Apart,
+    chosen,
     flag_encode,
     flag_model,
-    full_size,
     interleaved,
     milliseconds,
     options,
@@ -42,11 +43,11 @@ MODES = ("one", "8 one by one", "8 threads", "8 in asyncio", "32 one by one", "3
 
 def main() -> None:
     """Run the benchmark and print its section."""
-    args = options(__doc__ or "", layers=24)
+    args = options(__doc__ or "", model="", layers=24)
     if args.quick:
         args.layers, args.runs = 2, 3
     dtypes = ["float32"] + ["bfloat16"] * packable(torch.bfloat16)
-    with full_size(args.layers, args.tokenizer) as folder, contextlib.ExitStack() as sides:
+    with chosen(args) as (folder, layers, width), contextlib.ExitStack() as sides:
         queries = texts_of([12] * 32, Tokenizer(folder / "tokenizer.json"))
         flag = sides.enter_context(Apart(flag_tasks, folder, queries[:1]))
         tasks: dict[str, Callable[[], object]] = dict(flag.tasks("FlagEmbedding, one"))
@@ -56,11 +57,13 @@ def main() -> None:
         interleaved(tasks, 1)
         times = interleaved(tasks, args.runs, warm=1)
     rows = [[name, milliseconds(times[name]), comparison(times, name)] for name in times]
-    title = f"### Queries of 12 tokens, {args.layers} layers"
-    name = report("query", f"{title}\n\n{markdown(('', 'ms', 'compared with'), rows)}", args)
+    network = f"{layers} layers" + f" of {width}" * (width != WIDTH)
+    title = f"### Queries of 12 tokens, {network}"
+    name = f"query-{Path(args.model).name}" if args.model else "query"
+    name = report(name, f"{title}\n\n{markdown(('', 'ms', 'compared with'), rows)}", args)
     if args.save:
         medians = {name: 1000 * float(np.median(t)) for name, t in times.items()}
-        plot.bars(name, f"Queries of 12 tokens, {args.layers} layers", medians, "ms")
+        plot.bars(name, f"Queries of 12 tokens, {network}", medians, "ms")
 
 
 def flag_tasks(folder: Path, queries: list[str]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from m3rag.model.kernels.onednn import product
 PACKED = "m3rag_packed"
 
 _LONG = 512  # tokens of a text from which oneDNN products outweigh the overhead of their calls
-_SHORT = 64  # tokens of a text below which torch's attention has the least overhead
+_SHORT = 96  # tokens of a text below which torch's attention has the least overhead
 _ROWS = 128  # queries at a time; their scores, 4 MB for 8,192 keys, stay in cache
 _SCORES = 2**20  # of texts between, at a time: 4 MB in float32
 _LANES = 16  # numbers per vector operation in the softmax of torch's CPU attention
