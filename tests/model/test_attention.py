@@ -57,8 +57,8 @@ def test_both_ways_of_attention_give_the_same_views(monkeypatch, by_products: bo
     start = 0
     for length in (40, 40, 70, 70, 100):
         text = slice(start, start + length)
-        rows = (x[text].transpose(0, 1).float() for x in (q, k, v))
-        expected = F.scaled_dot_product_attention(*rows, scale=0.25).transpose(0, 1)
+        query, key, value = (x[text].transpose(0, 1).float() for x in (q, k, v))
+        expected = F.scaled_dot_product_attention(query, key, value, scale=0.25).transpose(0, 1)
         torch.testing.assert_close(actual[text], expected, atol=2e-2, rtol=0)
         start += length
 
