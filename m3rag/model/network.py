@@ -8,6 +8,7 @@ dimensions.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -131,9 +132,12 @@ class M3Network(nn.Module):
             PassInterruptedError: `interrupt` returned True.
         """
         shares = self._shares(units)
-        if len(shares) == 1:
+        if not shares:
             return self._views(units, colbert, interrupt)
-        parts = in_parts(partial(self._share, colbert=colbert), shares, pool="m3rag-encoding")
+        encode = partial(self._share, colbert=colbert, interrupt=_for_all(interrupt))
+        parts = in_parts(encode, shares, pool="m3rag-encoding")
+        if len(parts) == 1:
+            return parts[0]
         return Views(
             np.concatenate([views.dense for views in parts]),
             np.concatenate([views.weights for views in parts]),
@@ -141,29 +145,33 @@ class M3Network(nn.Module):
         )
 
     def _shares(self, units: Sequence[Sequence[Tokens]]) -> list[Sequence[Sequence[Tokens]]]:
-        """Return the units in shares of similar work, in order; each thread encodes one alone."""
+        """Return the units in shares of similar work, in order; none to compute all together."""
         if not isinstance(self.colbert_linear, PackedLinear):  # not on a CPU, or being trained
-            return [units]
+            return []
         width = self.sparse_linear.in_features
         tokens = np.array([sum(len(tokens.ids) for tokens in unit) for unit in units])
         count = share_count(int(tokens.sum()), int(tokens.max()), width)
         work = tokens * (2 * width + tokens)  # attention grows with the square of the tokens
         middles = np.cumsum(work) - work / 2
         owners = (middles * count / work.sum()).astype(int).tolist()
-        return [
-            [u for u, _ in share]
-            for _, share in groupby(zip(units, owners, strict=True), itemgetter(1))
-        ]
+        shares = groupby(zip(units, owners, strict=True), itemgetter(1))
+        return [[unit for unit, _ in share] for _, share in shares] if count else []
 
-    def _share(self, units: Sequence[Sequence[Tokens]], *, colbert: bool) -> Views:
+    def _share(
+        self,
+        units: Sequence[Sequence[Tokens]],
+        *,
+        colbert: bool,
+        interrupt: Callable[[], bool] | None,
+    ) -> Views:
         with torch.inference_mode():  # a setting of each thread
-            return self._views(units, colbert)
+            return self._views(units, colbert, interrupt)
 
     def _views(
         self,
         units: Sequence[Sequence[Tokens]],
         colbert: bool,
-        interrupt: Callable[[], bool] | None = None,
+        interrupt: Callable[[], bool] | None,
     ) -> Views:
         device, dtype = self.sparse_linear.weight.device, self.sparse_linear.weight.dtype
         texts = [tokens for unit in units for tokens in unit]
@@ -226,6 +234,20 @@ class M3Network(nn.Module):
         before = np.repeat(count[first] - real[first], lengths)
         positions = np.where(real, count - before, 0) + self.pad
         return positions if self.repeated is None else self.repeated.rows(positions)
+
+
+def _for_all(interrupt: Callable[[], bool] | None) -> Callable[[], bool] | None:
+    """Return an `interrupt` for several threads: it stays True, so that all of them stop."""
+    if interrupt is None:
+        return None
+    interrupted = threading.Event()
+
+    def check() -> bool:
+        if interrupt():
+            interrupted.set()
+        return interrupted.is_set()
+
+    return check
 
 
 def _check_finite(*views: Tensor) -> None:

@@ -24,9 +24,9 @@ def share(monkeypatch, count):
 
 @needs_packing
 @pytest.mark.parametrize("colbert", [False, True])
-@pytest.mark.parametrize("count", [2, 3, 8])
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
 def test_the_same_views(monkeypatch, tiny, count, colbert):
-    share(monkeypatch, 1)
+    share(monkeypatch, 0)
     with M3Model.load("tiny", dtype="float32", memo_bytes=0, batch_tokens=4096) as model:
         together = model.encode(TEXTS, colbert=colbert)
         share(monkeypatch, count)
@@ -87,16 +87,27 @@ def test_shares_are_in_order_and_of_similar_work(monkeypatch, count):
     ("tokens", "longest", "width", "count"),
     [
         (2048, 300, 384, 4),
-        (2048, 300, 1024, 1),  # all threads share the weights of a wide model
+        (2048, 300, 1024, 0),  # all threads share the weights of a wide model
         (900, 300, 384, 3),
-        (300, 20, 384, 1),
-        (2048, 2000, 384, 1),  # one long text
+        (16, 16, 384, 1),  # a query
+        (104, 13, 384, 3),  # eight queries
+        (2048, 2000, 384, 0),  # one long text
         (8192, 4000, 384, 2),
     ],
 )
 def test_how_many_shares(monkeypatch, tokens, longest, width, count):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     assert device.share_count(tokens, longest, width) == count
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert device.share_count(tokens, longest, width) == 0
+
+
+def test_all_shares_stop_if_one_is_interrupted():
+    answers = iter([False, True, False, False])
+    interrupt = network._for_all(lambda: next(answers))
+    assert interrupt is not None
+    assert [interrupt() for _ in range(4)] == [False, True, True, True]
+    assert network._for_all(None) is None
 
 
 def test_a_pass_of_a_narrow_model_has_a_share_for_each_thread(monkeypatch):

@@ -5,6 +5,7 @@ import itertools
 import multiprocessing
 import random
 import threading
+import time
 import warnings
 from concurrent.futures import Future
 
@@ -153,5 +154,16 @@ def test_a_pass_restarts_at_most_twice(deep, monkeypatch):
 
 def test_closing_does_not_interrupt_a_pass(deep, monkeypatch):
     worker, should_restart = deep._worker, deep._worker._should_restart
-    monkeypatch.setattr(worker, "_should_restart", lambda: worker.stop() or should_restart())
+    closing = threading.Thread(target=worker.stop)
+
+    def close_and_check():
+        if closing.ident is None:
+            closing.start()
+        while not worker._closed:
+            time.sleep(0.001)
+        return should_restart()
+
+    monkeypatch.setattr(worker, "_should_restart", close_and_check)
     assert deep.encode(["soil"]).n_tokens[0] > 2
+    closing.join(30)
+    assert not worker._thread.is_alive()

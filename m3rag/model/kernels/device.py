@@ -23,7 +23,7 @@ GPU_TOKENS = 32768
 # thread therefore encodes a share of the texts alone (benchmarks/speed-notes.md).
 NARROW = 512  # dimensions of the widest encoder of which threads encode shares
 SHARE_TOKENS = 1024  # of each thread in a pass
-_LEAST_SHARE = 256  # tokens; below, threads are faster together
+_LEAST_SHARE = 32  # tokens; a thread takes no longer for them than two together
 
 _WITHOUT_BFLOAT16 = (
     *("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2"),
@@ -105,15 +105,23 @@ def pass_tokens(device: torch.device, width: int) -> int:
 
 
 def share_count(tokens: int, longest: int, width: int) -> int:
-    """Return how many threads encode a share of a pass on a CPU each; 1 if all encode it together.
+    """Return into how many shares to divide a pass on a CPU, each for a thread that works alone.
 
     Args:
         tokens: The tokens of the pass.
-        longest: The tokens of its longest unit, which cannot be shared.
+        longest: The tokens of its longest unit, which cannot be divided.
         width: The width of the encoder.
+
+    Returns:
+        The number of shares; 0 if all threads should compute the pass together.
     """
-    count = min(torch.get_num_threads(), tokens // max(_LEAST_SHARE, longest))
-    return count if width <= NARROW and count > 1 else 1
+    threads = torch.get_num_threads()
+    if width > NARROW or threads == 1:
+        return 0
+    if tokens < 2 * _LEAST_SHARE:
+        return 1
+    count = min(threads, tokens // max(_LEAST_SHARE, longest))
+    return count if count > 1 else 0
 
 
 def filler_tokens(tokens: int, device: torch.device) -> int:
