@@ -22,7 +22,7 @@ GPU_TOKENS = 32768
 # The operations of a narrow model are short, so its threads would often wait for each other. Each
 # thread therefore encodes a share of the texts alone (benchmarks/speed-notes.md).
 NARROW = 512  # dimensions of the widest encoder of which threads encode shares
-SHARE_TOKENS = 1024  # of each thread in a pass
+SHARE_TOKENS = 2048  # of each thread in a pass; with fewer, shares are less equal
 _LEAST_SHARE = 32  # tokens; a thread takes no longer for them than two together
 
 _WITHOUT_BFLOAT16 = (
