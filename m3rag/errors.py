@@ -3,6 +3,7 @@
     M3Error
     ├── CheckpointError      a folder is not a usable BGE-M3 checkpoint        (also ValueError)
     ├── InputError           what the caller passed cannot be used             (also ValueError)
+    │   └── ArgumentError    a class or function has no such argument          (also TypeError)
     ├── ForkError            a model was used in a forked process              (also RuntimeError)
     ├── DocumentError        a file cannot be read as a document               (also ValueError)
     ├── TrainingError        a training run cannot start or continue           (also RuntimeError)
@@ -29,6 +30,10 @@ class CheckpointError(M3Error, ValueError):
 
 class InputError(M3Error, ValueError):
     """An argument has the wrong type, is empty, or is out of range."""
+
+
+class ArgumentError(InputError, TypeError):
+    """A class or a function does not have an argument, or needs one that is missing."""
 
 
 class ForkError(M3Error, RuntimeError):

@@ -1,0 +1,18 @@
+"""What the classes of both frameworks share: checks of arguments, models and indexes."""
+
+from m3rag.frameworks.arguments import check_names, names_of, refusing
+from m3rag.frameworks.indexes import IndexLike, Opening, index_of, open_index
+from m3rag.frameworks.models import ModelLike, check_model, model_of
+
+__all__ = [
+    "IndexLike",
+    "ModelLike",
+    "Opening",
+    "check_model",
+    "check_names",
+    "index_of",
+    "model_of",
+    "names_of",
+    "open_index",
+    "refusing",
+]
