@@ -142,7 +142,13 @@ def _checked(passage: Passage, limits: Limits) -> dict[str, Any]:
         _check_fields(passage, limits)
         return _checked_metadata(passage.metadata, limits)
     except InputError as error:
-        raise InputError(f"Passage {shown(passage.id)} cannot be stored: {error}") from None
+        source = passage.document_id or _source(passage.metadata)
+        place = f" (from {shown(source)})" if isinstance(source, str) and source else ""
+        raise InputError(f"Passage {shown(passage.id)}{place} cannot be stored: {error}") from None
+
+
+def _source(metadata: object) -> object:
+    return metadata.get("source") if isinstance(metadata, Mapping) else None
 
 
 def _check_fields(passage: Passage, limits: Limits) -> None:

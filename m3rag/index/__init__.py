@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from m3rag.index.index import M3Index
     from m3rag.index.presets import Preset
     from m3rag.index.settings import SearchSettings
+    from m3rag.index.upsert import Upserted
     from m3rag.stores.base import Candidates, Points, QueryPlan, Store
     from m3rag.stores.filters import Filter, matches, parse_filter
 
@@ -27,6 +28,7 @@ __all__ = [
     "QueryPlan",
     "SearchSettings",
     "Store",
+    "Upserted",
     "explain",
     "matches",
     "parse_filter",
@@ -45,6 +47,7 @@ __getattr__ = lazy(
         "QueryPlan": "m3rag.stores.base",
         "SearchSettings": "m3rag.index.settings",
         "Store": "m3rag.stores.base",
+        "Upserted": "m3rag.index.upsert",
         "explain": "m3rag.explanation",
         "matches": "m3rag.stores.filters",
         "parse_filter": "m3rag.stores.filters",

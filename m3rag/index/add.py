@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from functools import partial
 from itertools import islice
 
@@ -31,21 +31,62 @@ def add_passages(
 ) -> list[str]:
     """Encode and write all passages, and return the id of each.
 
-    If it is interrupted, the batch that is being written is still written completely. A call that
-    goes on while Python shuts down takes no harm: it then writes in its own thread.
+    A sequence is checked before anything is written, any other iterable batch by batch.
 
     Raises:
-        InputError: `passages` is a single passage, or `batch` is not a positive integer.
+        InputError: `passages` is a single passage, an item cannot be stored, or `batch` is not a
+            positive integer.
+    """
+    check_count("batch", batch)
+    remaining = checked(passages, limits)
+    return write_passages(
+        remaining, encode=encode, write=write, batch=batch, report=reporting(progress, passages)
+    )
+
+
+def reporting(progress: Progress | None, passages: Iterable[object]) -> Callable[[int], None]:
+    """Return a function that adds up how many of the passages are durable, and reports the sum."""
+    total = len(passages) if isinstance(passages, Sized) else None
+    return counting(progress, STAGE, total)
+
+
+def checked(passages: Iterable[Passage | str], limits: Limits) -> Iterator[Passage]:
+    """Return checked copies of passages: of a sequence all at once, else each when it is needed.
+
+    Raises:
+        InputError: `passages` is a single passage, or an item cannot be stored; the message has its
+            position.
     """
     if isinstance(passages, str | Passage):
         raise InputError("`passages` is a single passage. Pass a list: index.add([passage]).")
     if isinstance(passages, Mapping) or not isinstance(passages, Iterable):
         raise InputError(f"`passages` must be a list of passages, got {shown(passages)}.")
-    check_count("batch", batch)
-    total = len(passages) if isinstance(passages, Sized) else None
-    report = counting(progress, STAGE, total)
+    found = _checked(passages, limits)
+    return iter(list(found)) if isinstance(passages, Sequence) else found
+
+
+def _checked(passages: Iterable[Passage | str], limits: Limits) -> Iterator[Passage]:
+    for i, passage in enumerate(passages):
+        try:
+            yield as_passage(passage, limits)
+        except InputError as error:
+            raise InputError(f"passages[{i}]: {error}") from None
+
+
+def write_passages(
+    remaining: Iterator[Passage],
+    *,
+    encode: Callable[[list[Passage]], Points],
+    write: Callable[[Points], None],
+    batch: int,
+    report: Callable[[int], None],
+) -> list[str]:
+    """Encode and write checked passages, and return the id of each.
+
+    If it is interrupted, the batch that is being written is still written completely. A call that
+    goes on while Python shuts down takes no harm: it then writes in its own thread.
+    """
     ids: list[str] = []
-    remaining = (as_passage(p, limits) for p in passages)
     writing: Task[None] | None = None
     size = 0
     try:

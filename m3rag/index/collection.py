@@ -10,9 +10,10 @@ from typing import Self
 from m3rag.documents import Passage
 from m3rag.encoder import Model
 from m3rag.errors import ClosedError, InputError
-from m3rag.index.add import add_passages, points_of
+from m3rag.index.add import add_passages, checked, points_of, reporting, write_passages
 from m3rag.index.manifest import Manifest
 from m3rag.index.opening import StoredIndex
+from m3rag.index.upsert import Upsert, Upserted
 from m3rag.limits import DEFAULT_LIMITS, Limits, check_count, shown
 from m3rag.progress import Progress
 from m3rag.scoring import Analyzer
@@ -66,7 +67,9 @@ class Collection:
         `progress` are stored.
 
         Args:
-            passages: Passages or strings; the id of a string is derived from its text.
+            passages: Passages or strings; the id of a string is derived from its text. The items of
+                a sequence, such as a list, are all checked before the first is stored; those of
+                another iterable batch by batch.
             progress: Called with (stage, done, total) once passages are durable; the stage is
                 "adding passages".
             batch: The number of passages to encode at a time.
@@ -103,6 +106,63 @@ class Collection:
         """Run `add` in a thread, which also calls `progress`."""
         add = partial(self.add, progress=progress, batch=batch, durable=durable)
         return await in_thread(add, passages)
+
+    def upsert_documents(
+        self,
+        passages: Iterable[Passage | str],
+        *,
+        documents: Iterable[str] = (),
+        progress: Progress | None = None,
+        batch: int = 64,
+        durable: bool = False,
+    ) -> Upserted:
+        """Bring documents up to date: store what is new, delete what is gone, skip the rest.
+
+        The passages are the new versions of the documents that they belong to, by `document_id`.
+        Passages equal to the stored ones (text, metadata, headings and position) are not encoded.
+        Stored passages of these documents that are not among the new ones are deleted, after all
+        new ones are stored. If the call is interrupted, nothing has been deleted; call it again. A
+        passage without `document_id` is a document of its own.
+
+        In an index with `context="document"`, a document with any change is encoded again as a
+        whole. Pass its passages next to each other.
+
+        Args:
+            passages: All passages of the documents, as a list or a stream; see `add`.
+            documents: Ids of documents that may have no passage left, so that theirs are deleted.
+            progress: Called with (stage, done, total) as for `add`; counts unchanged passages too.
+            batch: The number of passages to compare, and to encode, at a time.
+            durable: As for `add`.
+
+        Raises:
+            InputError: An item is neither a passage nor a string, or cannot be stored.
+            StorageError: The disk is full or the engine failed.
+            ClosedError: The index is closed.
+        """
+        self._check_open()
+        check_count("batch", batch)
+        together = self.manifest.context == "document"
+        report = reporting(progress, passages)
+        upsert = Upsert(self._store, together=together, batch=batch, report=report)
+        upsert.expect(_id_list(documents, "documents"))
+        remaining = upsert.changed(checked(passages, self.limits))
+        write = partial(self._store.add, durable=True) if durable else self._store.add
+        write_passages(remaining, encode=self._points, write=write, batch=batch, report=report)
+        upsert.finish()
+        return upsert.result
+
+    async def aupsert_documents(
+        self,
+        passages: Iterable[Passage | str],
+        *,
+        documents: Iterable[str] = (),
+        progress: Progress | None = None,
+        batch: int = 64,
+        durable: bool = False,
+    ) -> Upserted:
+        """Run `upsert_documents` in a thread, which also calls `progress`."""
+        upsert = partial(self.upsert_documents, documents=documents, progress=progress)
+        return await in_thread(upsert, passages, batch=batch, durable=durable)
 
     def delete(self, ids: Sequence[str] | None = None, *, filter: Where = None) -> int:
         """Delete passages by id, or all that match a filter; return how many were deleted.
@@ -211,7 +271,10 @@ class Collection:
             raise ClosedError("This index is closed. Open it again: M3Index.open(path).")
 
 
-def _id_list(ids: Sequence[str] | None) -> list[str]:
-    if ids is None or isinstance(ids, str) or not all(isinstance(i, str) for i in ids):
-        raise InputError(f'`ids` must be a list of strings such as ["a", "b"], got {shown(ids)}.')
-    return list(ids)
+def _id_list(ids: Iterable[str] | None, name: str = "ids") -> list[str]:
+    found = list(ids) if isinstance(ids, Iterable) and not isinstance(ids, str) else None
+    if found is None or not all(isinstance(i, str) for i in found):
+        raise InputError(
+            f'`{name}` must be a list of strings such as ["a", "b"], got {shown(ids)}.'
+        )
+    return found
