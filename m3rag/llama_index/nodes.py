@@ -60,11 +60,13 @@ def scored(hit: Hit) -> M3NodeWithScore:
     )
 
 
-def passage_of(node: BaseNode) -> Passage:
+def passage_of(node: BaseNode, *, text: str | None = None) -> Passage:
     """Return a node as a passage, from which `node_of` restores it without its embedding.
 
-    The passage has the text that LlamaIndex embeds: the node's metadata, except for
-    `excluded_embed_metadata_keys`, and then the node's text.
+    Args:
+        node: The node.
+        text: The text of the passage; by default the one that LlamaIndex embeds, which is the
+            node's metadata, except for `excluded_embed_metadata_keys`, and then the node's text.
 
     Raises:
         InputError: The node's metadata has the key that m3rag uses itself.
@@ -74,7 +76,7 @@ def passage_of(node: BaseNode) -> Passage:
             f"Node {node.node_id!r} has the metadata key {REST!r}, which m3rag uses itself. Rename "
             "the key."
         )
-    text = node.get_content(MetadataMode.EMBED)
+    text = node.get_content(MetadataMode.EMBED) if text is None else text
     rest = node.model_dump(
         mode="json", exclude={"id_", "metadata", "embedding"}, exclude_defaults=True
     )

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 from llama_index.core.bridge.pydantic import PrivateAttr
-from llama_index.core.schema import BaseNode, MetadataMode
+from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import (
-    BasePydanticVectorStore,
     MetadataFilters,
     VectorStoreQuery,
     VectorStoreQueryResult,
@@ -21,16 +19,17 @@ from m3rag.index import M3Index
 from m3rag.index.manifest import ColbertMode
 from m3rag.llama_index.component import ModelLike, open_index
 from m3rag.llama_index.embeddings import M3Embedding
+from m3rag.llama_index.given_vectors import checked_passages
 from m3rag.llama_index.metadata_filters import Where, all_of, where_of
 from m3rag.llama_index.nodes import node_of, passage_of
 from m3rag.llama_index.querying import OPTIONS, hits_of
+from m3rag.llama_index.store_embedding import M3QueryEmbedding, StoresNodes
 from m3rag.threads import in_thread
 
-_SAME = 0.98  # cosine; the same model in 16 and 32 bits differs by less
 _EVERYTHING = {"$not": {"id": ""}}
 
 
-class M3VectorStore(BasePydanticVectorStore):
+class M3VectorStore(StoresNodes):
     """A vector store over an `M3Index`, for `VectorStoreIndex` and `IngestionPipeline`.
 
     Example:
@@ -108,9 +107,9 @@ class M3VectorStore(BasePydanticVectorStore):
 
     @property
     def embed_model(self) -> M3Embedding:
-        """The `embed_model` for LlamaIndex, which embeds queries and leaves nodes to the store.
+        """The `embed_model` for LlamaIndex: an `M3Embedding` that leaves nodes to the store.
 
-        An `M3Embedding` also works, but encodes each node a second time.
+        A plain `M3Embedding` also works, but encodes each node a second time.
         """
         return M3QueryEmbedding(model=self._index.model)
 
@@ -118,10 +117,11 @@ class M3VectorStore(BasePydanticVectorStore):
         """Encode and store nodes; a node replaces a stored one with the same id.
 
         Raises:
-            InputError: The nodes were embedded by another model, so queries would not match them.
+            InputError: A node was embedded by another model, so queries would not match it.
         """
-        self._check_embedding(next((node for node in nodes if node.embedding), None))
-        return self._index.add(passage_of(node) for node in nodes)
+        if any(node.embedding for node in nodes):
+            return self._index.add(checked_passages(self._index, nodes))
+        return self._index.add([passage_of(node) for node in nodes])
 
     def delete(self, ref_doc_id: str, **kwargs: Any) -> None:
         """Delete all nodes of a source document."""
@@ -205,37 +205,6 @@ class M3VectorStore(BasePydanticVectorStore):
     async def aquery(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
         """Run `query` in a thread."""
         return await in_thread(self.query, query, **kwargs)
-
-    def _check_embedding(self, node: BaseNode | None) -> None:
-        """Check that the embedding of a node comes from the model of the index."""
-        if node is None or not node.embedding:
-            return
-        expected = self._index.model.encode([node.get_content(MetadataMode.EMBED)]).dense[0]
-        given = np.asarray(node.embedding, np.float32)
-        if given.shape != expected.shape or given @ expected < _SAME * float(np.linalg.norm(given)):
-            raise InputError(
-                f"Node {node.node_id!r} was embedded by a model other than {self._index.model!r} "
-                f"(dimensions: {len(given)} and {len(expected)}). Use "
-                "embed_model=store.embed_model."
-            )
-
-
-class M3QueryEmbedding(M3Embedding):
-    """An embedding model for queries only, as `M3VectorStore` encodes nodes itself."""
-
-    def __init__(self, *, model: ModelLike = None, **settings: Any) -> None:
-        super().__init__(model=model, **settings)
-
-    @classmethod
-    def class_name(cls) -> str:
-        """Return the name under which LlamaIndex saves the component."""
-        return "M3QueryEmbedding"
-
-    def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return [[] for _ in texts]
-
-    async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return [[] for _ in texts]
 
 
 def _where(node_ids: list[str] | None, filters: MetadataFilters | None) -> Where | None:

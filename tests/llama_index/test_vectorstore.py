@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from llama_index.core import MockEmbedding, StorageContext, VectorStoreIndex
+from llama_index.core import StorageContext, VectorStoreIndex
 from llama_index.core.schema import Document, QueryBundle, TextNode
 from llama_index.core.vector_stores.types import (
     BasePydanticVectorStore,
@@ -242,13 +242,6 @@ def test_an_m3_embedding_as_embed_model(fresh, nodes):
     context = StorageContext.from_defaults(vector_store=store)
     index = VectorStoreIndex(nodes, storage_context=context, embed_model=M3Embedding(model=fresh))
     assert index.as_retriever().retrieve("soil moisture sensor")[0].node_id == "sensor"
-
-
-def test_embeddings_of_another_model_are_refused(own):
-    index = VectorStoreIndex.from_vector_store(own, embed_model=MockEmbedding(embed_dim=256))
-    with pytest.raises(InputError, match="Node 'new' was embedded by a model other than"):
-        index.insert_nodes([TextNode(id_="new", text="Tulips bloom in spring.")])
-    assert {n.node_id for n in own.get_nodes()} == IDS
 
 
 @pytest.mark.parametrize("text", QUERIES)
