@@ -3,6 +3,7 @@
 from m3rag.frameworks.arguments import check_names, names_of, refusing
 from m3rag.frameworks.indexes import IndexLike, Opening, index_of, open_index
 from m3rag.frameworks.models import ModelLike, check_model, model_of
+from m3rag.frameworks.values import own_errors
 
 __all__ = [
     "IndexLike",
@@ -14,5 +15,6 @@ __all__ = [
     "model_of",
     "names_of",
     "open_index",
+    "own_errors",
     "refusing",
 ]

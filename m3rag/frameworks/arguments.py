@@ -38,6 +38,7 @@ _SAME = (
     {"query_instruction", "query_prompt", "query_prefix", "instruction"},
     {"text_instruction", "document_instruction", "embed_instruction", "text_prefix"},
     {"progress", "show_progress", "show_progress_bar"},
+    {"batch_size", "embed_batch_size"},
 )  # fmt: skip
 """Names of the same thing in m3rag and in the classes that its users come from."""
 
