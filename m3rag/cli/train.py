@@ -35,7 +35,7 @@ class _PlainHelp(TyperGroup):
 
 app = typer.Typer(
     cls=_PlainHelp,
-    epilog="Try it offline: m3rag train --data pairs.jsonl --to my-m3 --freeze embeddings. "
+    epilog="Try it offline: m3rag train --data pairs.jsonl --to my-m3. "
     'Each line of pairs.jsonl is {"query": "…", "pos": ["…"]}. Hard negatives: '
     "m3rag train mine --help",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -43,7 +44,8 @@ def train(
         data: Files of examples; see `m3rag.training.example`. Or tasks, each with files, a share of
             the steps and settings of its own.
         to: The folder for the model; its subfolder `training` holds the logs and the state.
-        model: The model to start from: a hub id, a folder, or "tiny".
+        model: The model to start from: a hub id, a folder, "small" or "tiny". The word table of a
+            packed model, such as "small", does not learn; that of its `m3rag export` does.
         settings: How to train; the default settings fine-tune BGE-M3.
         teacher_vectors: Another embedding model to learn from, or a file of its vectors that
             `write_teacher_vectors` wrote. A model is called in another thread.
@@ -66,11 +68,8 @@ def train(
     held_out = None if evaluation is None else read_set(evaluation)
     mix = Mix(tasks_of(data), settings)
     start = tied(checkpoints.read(locate(model)))
-    if packed_words(start.encoder) is not None and "embeddings" not in settings.freeze:
-        raise InputError(
-            f"The word table of {model} is packed in 4 bits and cannot be trained. Add "
-            '"embeddings" to `freeze` (--freeze embeddings), or train a copy from m3rag export.'
-        )
+    if packed_words(start.encoder) is not None:  # 4-bit codes have no gradients
+        settings = replace(settings, freeze=(*settings.freeze, "embeddings"))
     if settings.freeze_layers > (layers := start.config["num_hidden_layers"]):
         raise InputError(
             f"`freeze_layers` must be at most {layers} for this model, got "
