@@ -46,6 +46,7 @@ def open_index(
     path: str | Path | Location | None = None,
     *,
     model: ModelLike = None,
+    new_colbert: ColbertMode | None = None,
     **opening: Unpack[Opening],
 ) -> M3Index:
     """Open an index with its own model, or create one; see `M3Index.open`.
@@ -54,6 +55,8 @@ def open_index(
         path: The folder; None for an index in memory.
         model: A model, or the name of the process's shared model. Without one, an existing index
             gets the process's shared model of its own name, and a new one BAAI/bge-m3.
+        new_colbert: The ColBERT mode of a new index; an existing one keeps its own. `colbert`
+            requires a mode of both.
         opening: Arguments of `M3Index.open`.
 
     Raises:
@@ -66,7 +69,10 @@ def open_index(
     if not (path is None or isinstance(path, str | Path) or _is_location(path)):
         raise InputError(f"`path` must be the folder of an index, got {shown(path)}.")
     location = locate(path)
-    if model is None and location.exists():
+    exists = location.exists()
+    if new_colbert is not None and not exists and opening.get("colbert") is None:
+        opening["colbert"] = new_colbert
+    if model is None and exists:
         model = read_manifest(location).model
     elif model is None and not opening.get("create", True):
         return M3Index.open(location, **opening)  # says that there is none

@@ -8,6 +8,7 @@ from typing import Any
 from m3rag.encoder import Model
 from m3rag.errors import InputError
 from m3rag.limits import shown
+from m3rag.model.arguments import check_limit
 from m3rag.model.lookup import ModelSpec
 
 ModelLike = Model | ModelSpec | str | Path | None
@@ -42,6 +43,17 @@ def check_model(model: object) -> None:
         '`model` must be a model, or a name such as "small" or "BAAI/bge-m3", got '
         f"{shown(model)}.{advice}"
     )
+
+
+def checked_length(max_length: int | None) -> int | None:
+    """Return the most tokens of a text after checking them.
+
+    Raises:
+        InputError: It is no integer, or too small.
+    """
+    if max_length is not None:
+        check_limit(max_length)
+    return max_length
 
 
 def _is_model(value: object) -> bool:

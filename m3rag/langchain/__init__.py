@@ -6,6 +6,7 @@
 from m3rag.extras import require
 
 require("langchain_core", "langchain")
+require("langchain_text_splitters", "langchain")
 
 from m3rag.langchain.embeddings import M3Embeddings
 from m3rag.langchain.rerank import M3Reranker

@@ -1,4 +1,4 @@
-"""Convert LangChain documents to passages and back, and add scores to documents.
+"""Convert LangChain documents to passages and back.
 
 Document                        Passage
 id                              id; without one, a digest of text and metadata
@@ -13,16 +13,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
 from langchain_core.documents import Document
 
-from m3rag.documents import Passage, check_passage
+from m3rag.documents import Passage, as_passage
 from m3rag.errors import InputError
-from m3rag.index import Hit
-from m3rag.scoring import SCORED
+from m3rag.limits import shown
 
 _FIELDS = {"document_id": str, "start": int, "end": int}
 
@@ -36,8 +35,8 @@ def to_passage(document: Document, id: str | None = None) -> Passage:
     if not isinstance(document, Document):
         raise InputError(f"A document must be a LangChain Document, got {type(document).__name__}.")
     name = id or document.id or digest(document)
-    check_passage(Passage(name, document.page_content, document.metadata))
-    metadata = json.loads(json.dumps(document.metadata))
+    checked = as_passage(Passage(name, document.page_content, document.metadata))
+    metadata: dict[str, Any] = dict(checked.metadata)
     fields = {key: metadata.pop(key) for key in [*metadata] if _is_field(key, metadata[key])}
     fields["headings"] = tuple(fields.get("headings", ()))
     return Passage(name, document.page_content, metadata, **fields)
@@ -53,40 +52,85 @@ def to_document(passage: Passage) -> Document:
     return Document(id=passage.id, page_content=passage.text, metadata=metadata)
 
 
-def scored_document(hit: Hit) -> Document:
-    """Return the document of a hit with its scores ("relevance_score", "dense_score" and so on)."""
-    channels = {channel: getattr(hit, channel) for channel in SCORED}
-    return with_scores(to_document(hit.passage), hit.score, channels)
+def passages_of(
+    documents: Iterable[Document], ids: Sequence[str | None] | None = None
+) -> list[Passage]:
+    """Return documents as passages, all of them checked before any of them is stored.
+
+    Args:
+        documents: The documents.
+        ids: Ids that replace those of the documents; None keeps that of the document.
+
+    Raises:
+        InputError: `documents` is a single document or text, one of them cannot be stored (the
+            message says at which position it is, with its id and its source), or the number of
+            ids is not the number of documents.
+    """
+    if isinstance(documents, str | Document) or not isinstance(documents, Iterable):
+        raise InputError(f"`documents` must be a list of Documents, got {shown(documents)}.")
+    documents = list(documents)
+    if ids is not None:
+        ids = list(ids)
+        if len(ids) != len(documents):
+            raise InputError(
+                f"Got {len(documents)} documents and {len(ids)} ids. Pass one for each document."
+            )
+    return [
+        _passage(document, ids[at] if ids else None, at, len(documents))
+        for at, document in enumerate(documents)
+    ]
 
 
-def with_scores(document: Document, score: float, channels: dict[str, float | None]) -> Document:
-    """Return a copy of a document with scores in its metadata."""
-    scores = {f"{c}_score": float(s) for c, s in channels.items() if s is not None}
-    metadata = {**document.metadata, "relevance_score": float(score), **scores}
-    return document.model_copy(update={"metadata": metadata})
+def _passage(document: Document, id: str | None, at: int, of: int) -> Passage:
+    try:
+        return to_passage(document, id)
+    except InputError as error:
+        if not isinstance(document, Document):
+            raise InputError(f"Document {at:,} of {of:,}: {error}") from None
+        source = document.metadata.get("source")
+        known = [f"id {shown(document.id)}"] if document.id else []
+        known += [f"source {shown(source)}"] if source is not None else []
+        named = f" ({', '.join(known)})" if known else ""
+        reason = str(error).partition(" cannot be stored: ")[2] or str(error)
+        raise InputError(
+            f"Document {at:,} of {of:,}{named} cannot be stored: {reason} Nothing was stored."
+        ) from None
 
 
 def documents_of(
-    texts: Iterable[str], metadatas: Sequence[dict[str, Any]] | None, ids: Sequence[str] | None
+    texts: Iterable[str],
+    metadatas: Iterable[Mapping[str, Any]] | None,
+    ids: Iterable[str | None] | None,
 ) -> list[Document]:
-    """Return a document for each text.
+    """Return a document for each text; iterators of any kind are read once.
 
     Raises:
-        InputError: The number of metadatas or ids is not the number of texts.
+        InputError: `texts` is a single text, a text is no string, or the number of metadatas or
+            ids is not the number of texts.
     """
+    if isinstance(texts, str) or not isinstance(texts, Iterable):
+        raise InputError(f"`texts` must be a list of strings, got {shown(texts)}.")
     texts = list(texts)
-    for name, given in (("metadatas", metadatas), ("ids", ids)):
-        if given is not None and len(given) != len(texts):
+    given: dict[str, Iterable[Any] | None] = {"metadatas": metadatas, "ids": ids}
+    lists = {name: list(values) for name, values in given.items() if values is not None}
+    for name, values in lists.items():
+        if len(values) != len(texts):
             raise InputError(
-                f"Got {len(texts)} texts and {len(given)} {name}. Pass one for each text."
+                f"Got {len(texts)} texts and {len(values)} {name}. Pass one for each text."
             )
+    for at, text in enumerate(texts):
+        if not isinstance(text, str):
+            advice = ""
+            if isinstance(text, Document):
+                advice = " Documents go to add_documents and from_documents."
+            raise InputError(f"Text {at:,} must be a string, got {shown(text)}.{advice}")
     return [
         Document(
-            id=ids[i] if ids else None,
+            id=lists["ids"][at] if "ids" in lists else None,
             page_content=text,
-            metadata=metadatas[i] if metadatas else {},
+            metadata=dict(lists["metadatas"][at] or {}) if "metadatas" in lists else {},
         )
-        for i, text in enumerate(texts)
+        for at, text in enumerate(texts)
     ]
 
 
@@ -101,4 +145,6 @@ def _is_field(key: str, value: object) -> bool:
     """Return whether a metadata entry has the name and the type of a field of `Passage`."""
     if key == "headings":
         return isinstance(value, list) and value != [] and all(isinstance(v, str) for v in value)
+    if isinstance(value, int) and not 0 <= value < 1 << 63:  # no place in a document
+        return False
     return key in _FIELDS and type(value) is _FIELDS[key]

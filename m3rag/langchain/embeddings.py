@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from langchain_core.embeddings import Embeddings
 
-from m3rag.encoder import Model
-from m3rag.model.shared import model_of
+from m3rag.frameworks import ModelLike, model_of, refusing
+from m3rag.frameworks.models import checked_length
 
 
 class M3Embeddings(Embeddings):
@@ -24,13 +22,16 @@ class M3Embeddings(Embeddings):
     Args:
         model: A model, or the name of the process's shared model; BAAI/bge-m3 by default.
         max_length: The most tokens of a text to encode; the model's limit by default.
+
+    Raises:
+        ArgumentError: An argument does not exist.
+        InputError: The model or `max_length` is not valid.
     """
 
-    def __init__(
-        self, model: Model | str | Path | None = None, *, max_length: int | None = None
-    ) -> None:
+    @refusing
+    def __init__(self, model: ModelLike = None, *, max_length: int | None = None) -> None:
         self.model = model_of(model)
-        self.max_length = max_length
+        self.max_length = checked_length(max_length)
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Return a unit vector for each text."""

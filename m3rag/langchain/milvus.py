@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from m3rag.extras import require
 
 require("langchain_milvus", "milvus")
 
 from langchain_milvus.utils.sparse import BaseSparseEmbedding
 
-from m3rag.encoder import Model
-from m3rag.model.shared import model_of
+from m3rag.frameworks import ModelLike, model_of, refusing
+from m3rag.frameworks.models import checked_length
 
 
 class M3SparseEmbedding(BaseSparseEmbedding):
@@ -28,13 +26,16 @@ class M3SparseEmbedding(BaseSparseEmbedding):
     Args:
         model: A model, or the name of the process's shared model; BAAI/bge-m3 by default.
         max_length: The most tokens of a text to encode; the model's limit by default.
+
+    Raises:
+        ArgumentError: An argument does not exist.
+        InputError: The model or `max_length` is not valid.
     """
 
-    def __init__(
-        self, model: Model | str | Path | None = None, *, max_length: int | None = None
-    ) -> None:
+    @refusing
+    def __init__(self, model: ModelLike = None, *, max_length: int | None = None) -> None:
         self.model = model_of(model)
-        self.max_length = max_length
+        self.max_length = checked_length(max_length)
 
     def embed_documents(self, texts: list[str]) -> list[dict[int, float]]:
         """Return the term weights of each text, `{token id: weight}`."""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from m3rag.extras import require
 
 require("langchain_qdrant", "qdrant")
 
 from langchain_qdrant import SparseEmbeddings, SparseVector
 
-from m3rag.encoder import Model
 from m3rag.encoding import Encoding
-from m3rag.model.shared import model_of
+from m3rag.frameworks import ModelLike, model_of, refusing
+from m3rag.frameworks.models import checked_length
 
 
 class M3SparseEmbeddings(SparseEmbeddings):
@@ -29,13 +27,16 @@ class M3SparseEmbeddings(SparseEmbeddings):
     Args:
         model: A model, or the name of the process's shared model; BAAI/bge-m3 by default.
         max_length: The most tokens of a text to encode; the model's limit by default.
+
+    Raises:
+        ArgumentError: An argument does not exist.
+        InputError: The model or `max_length` is not valid.
     """
 
-    def __init__(
-        self, model: Model | str | Path | None = None, *, max_length: int | None = None
-    ) -> None:
+    @refusing
+    def __init__(self, model: ModelLike = None, *, max_length: int | None = None) -> None:
         self.model = model_of(model)
-        self.max_length = max_length
+        self.max_length = checked_length(max_length)
 
     def embed_documents(self, texts: list[str]) -> list[SparseVector]:
         """Return the token ids and weights of each text."""

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import ConfigDict, Field
 
-from m3rag.index import M3Index
-from m3rag.langchain.documents import with_scores
-from m3rag.model.shared import model_of
+from m3rag.errors import InputError
+from m3rag.frameworks import IndexLike, ModelLike, index_of, model_of, own_errors
+from m3rag.index.index import M3Index
+from m3rag.langchain.component import check_fields
+from m3rag.langchain.index_retriever import blank
+from m3rag.langchain.scores import Scores, check_scores, with_scores
+from m3rag.limits import shown
 from m3rag.scoring import Weights, score_texts
+from m3rag.scoring.texts import text_weights
 
 
 class M3Reranker(BaseDocumentCompressor):
@@ -23,8 +28,8 @@ class M3Reranker(BaseDocumentCompressor):
                   the weights
 
     Returns copies of the documents with "relevance_score" and the score of each channel, such as
-    "colbert_score", in their metadata. Documents with equal scores keep their order. The
-    asynchronous method runs in a thread.
+    "colbert_score", in their metadata. Documents with equal scores keep their order. With an empty
+    query, it returns the first documents as they are. The asynchronous method runs in a thread.
 
     Example:
         >>> documents = [Document("A cactus needs sun."), Document("Ferns like shade.")]
@@ -35,28 +40,65 @@ class M3Reranker(BaseDocumentCompressor):
     Attributes:
         model: A model, or the name of the process's shared model; by default the model of the
             index, or BAAI/bge-m3 without an index.
-        index: An index whose stored vectors score the documents that it contains with the same id
-            and text; only the others are encoded.
+        index: An index, or what has one, whose stored vectors score the documents that it contains
+            with the same id and text; only the others are encoded.
         mode: "colbert" or "all".
         top_n: The number of documents to return; all by default.
         weights: The weights for the mode "all", as for `M3EnsembleRetriever`, without bm25.
+        min_score: Leave out documents with a lower score.
+        scores: True puts scores into the metadata, a string before the key of each of them, and
+            False leaves the documents as they are.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+    model_config = ConfigDict(
+        arbitrary_types_allowed=True, extra="forbid", validate_assignment=True
+    )
 
     model: Any = Field(default=None, repr=False)
     index: M3Index | None = Field(default=None, repr=False)
     mode: Literal["colbert", "all"] = "colbert"
     top_n: int | None = Field(default=None, ge=1)
-    weights: str | Sequence[float] | Mapping[str, float] = "default"
+    weights: Any = "default"
+    min_score: float | None = None
+    scores: Any = True
 
-    def model_post_init(self, context: Any, /) -> None:
-        """Load the model if it is given by name or not at all."""
-        super().model_post_init(context)
-        if self.model is None and self.index is not None:
-            self.model = self.index.model
-        else:
-            self.model = model_of(self.model)
+    def __init__(
+        self, *, model: ModelLike = None, index: IndexLike | None = None, **settings: Any
+    ) -> None:
+        check_fields(type(self), settings)
+        found = None if index is None else index_of(index)
+        used = found.model if found is not None and model is None else model_of(model)
+        with own_errors(type(self).__name__):
+            super().__init__(model=used, index=found, **settings)  # type: ignore[call-arg]
+        self._check()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        check_fields(type(self), [name])
+        before = getattr(self, name)
+        if name == "index" and value is not None:
+            value = index_of(value)
+        with own_errors(type(self).__name__):
+            super().__setattr__(name, model_of(value) if name == "model" else value)
+        try:
+            self._check()
+        except BaseException:
+            super().__setattr__(name, before)
+            raise
+
+    def _check(self) -> None:
+        check_scores(self.scores)
+        if self.index is not None:
+            self.index.manifest.check_model(self.model, "The index")
+        if self.mode == "colbert" and self.weights != "default":
+            raise InputError(
+                f'`weights` need mode="all": the mode "colbert" has no weights, got '
+                f"{shown(self.weights)}."
+            )
+        text_weights(self._weights(), self.model.presets)
+
+    def _weights(self) -> Weights:
+        weights: Weights = {"colbert": 1.0} if self.mode == "colbert" else self.weights
+        return weights
 
     def compress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
@@ -64,20 +106,27 @@ class M3Reranker(BaseDocumentCompressor):
         """Return the best `top_n` documents, best first.
 
         Raises:
-            InputError: The query is empty, no channel has a weight, or bm25 has one.
+            InputError: The query is no string.
             ModelMismatchError: Another model built the index.
         """
-        if not documents:
-            return []
-        weights: Weights = {"colbert": 1.0} if self.mode == "colbert" else self.weights
+        if not documents or blank(query):
+            return list(documents)[: self.top_n]
         texts = [document.page_content for document in documents]
         if self.index is None:
-            fused, channels = score_texts(self.model, query, texts, weights)
+            fused, channels = score_texts(self.model, query, texts, self._weights())
         else:
             ids = [document.id or document.metadata.get("_id") for document in documents]
-            fused, channels = self.index.rescore(query, texts, weights, ids=ids, model=self.model)
-        best = (-fused).argsort(kind="stable")[: self.top_n]
-        return [
-            with_scores(documents[i], fused[i], {c: column[i] for c, column in channels.items()})
-            for i in best.tolist()
-        ]
+            fused, channels = self.index.rescore(
+                query, texts, self._weights(), ids=ids, model=self.model
+            )
+        best = (-fused).argsort(kind="stable")[: self.top_n].tolist()
+        if self.min_score is not None:
+            best = [i for i in best if fused[i] >= self.min_score]
+        return [self._scored(documents[i], fused[i], channels, i) for i in best]
+
+    def _scored(self, document: Document, score: float, channels: Any, at: int) -> Document:
+        scores: Scores = self.scores
+        if scores is False:
+            return document
+        columns = {channel: column[at] for channel, column in channels.items()}
+        return with_scores(document, score, columns, "" if scores is True else scores)

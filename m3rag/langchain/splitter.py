@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from langchain_core.documents import BaseDocumentTransformer, Document
+from langchain_core.documents import Document
+from langchain_text_splitters import TextSplitter
 
 from m3rag import documents as core
 from m3rag.documents.formats import markdown
+from m3rag.frameworks import ModelLike, model_of, refusing
 from m3rag.langchain.documents import digest, documents_of, to_document
-from m3rag.model import M3Model
-from m3rag.model.shared import model_of
 
 
-class M3TextSplitter(BaseDocumentTransformer):
+class M3TextSplitter(TextSplitter):
     r"""A splitter that cuts documents at headings, paragraphs and sentences; see `m3rag.split`.
 
     Each passage keeps the metadata of its document and adds "document_id", "start" and "end", so
     that `document.page_content[start:end] == passage.page_content`, and "headings", the titles
-    above it (if there are any). Its id is the id of the document, "#" and a number.
+    above it (if there are any). Its id is the id of the document, "#" and a number. The passages of
+    a passage refer to the document that it comes from.
+
+    It is a LangChain `TextSplitter`, so it fits wherever LangChain takes one, for example as
+    `child_splitter` of `ParentDocumentRetriever`.
 
     Example:
         >>> splitter = M3TextSplitter("tiny", chunk_size=32, chunk_overlap=0)
@@ -34,27 +38,47 @@ class M3TextSplitter(BaseDocumentTransformer):
         chunk_overlap: The most tokens at the end of a passage that the next one repeats, in whole
             sentences; less than half of `chunk_size`.
         markdown: Whether to recognize Markdown headings.
+        add_start_index: Whether to add LangChain's "start_index", which equals "start".
+
+    Raises:
+        ArgumentError: An argument does not exist.
+        InputError: `chunk_size` or `chunk_overlap` is out of range.
     """
 
+    @refusing
     def __init__(
         self,
-        model: M3Model | str | Path | None = None,
+        model: ModelLike = None,
         *,
         chunk_size: int = 512,
         chunk_overlap: int = 64,
         markdown: bool = True,
+        add_start_index: bool = False,
     ) -> None:
-        self.tokenizer = model_of(model).tokenizer
+        self.model = model_of(model)
+        self.tokenizer = self.model.tokenizer
+        nothing = core.Document("nothing", "")  # checks the limits
+        core.split(nothing, self.tokenizer, max_tokens=chunk_size, overlap=chunk_overlap)
+        super().__init__(
+            chunk_size=chunk_size,
+            chunk_overlap=chunk_overlap,
+            length_function=self.length,
+            add_start_index=add_start_index,
+        )
         self.chunk_size = chunk_size
         self.chunk_overlap = chunk_overlap
         self.markdown = markdown
+
+    def length(self, text: str) -> int:
+        """Return the tokens of a text, `<s>` and `</s>` included."""
+        return len(self.tokenizer.ids([text])[0]) + 2
 
     def split_text(self, text: str) -> list[str]:
         """Return the texts of the passages of a text."""
         return [passage.page_content for passage in self.split_documents([Document(text)])]
 
     def create_documents(
-        self, texts: Sequence[str], metadatas: Sequence[dict[str, Any]] | None = None
+        self, texts: Sequence[str], metadatas: Sequence[Mapping[str, Any]] | None = None
     ) -> list[Document]:
         """Return the passages of texts with optional metadata for each text."""
         return self.split_documents(documents_of(texts, metadatas, None))
@@ -63,7 +87,7 @@ class M3TextSplitter(BaseDocumentTransformer):
         """Return the passages of all documents, in order; a document without text has none.
 
         Raises:
-            InputError: `chunk_size` or `chunk_overlap` is out of range, or a text is not Unicode.
+            InputError: A text is not Unicode.
         """
         return [passage for document in documents for passage in self._passages(document)]
 
@@ -81,4 +105,24 @@ class M3TextSplitter(BaseDocumentTransformer):
         passages = core.split(
             whole, self.tokenizer, max_tokens=self.chunk_size, overlap=self.chunk_overlap
         )
-        return [to_document(passage) for passage in passages]
+        found = [to_document(_in_document(passage, document.metadata)) for passage in passages]
+        if self._add_start_index:
+            for passage in found:
+                passage.metadata["start_index"] = passage.metadata["start"]
+        return found
+
+
+def _in_document(passage: core.Passage, parent: Mapping[str, Any]) -> core.Passage:
+    """Return a passage with its place in the document, if what was split is itself a passage."""
+    name, start = parent.get("document_id"), parent.get("start")
+    if not isinstance(name, str) or type(start) is not int or start < 0:
+        return passage
+    above = [title for title in parent.get("headings") or () if isinstance(title, str)]
+    below = [title for title in passage.headings if title not in above]
+    return replace(
+        passage,
+        document_id=name,
+        start=start + (passage.start or 0),
+        end=start + (passage.end or 0),
+        headings=(*above, *below),
+    )

@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
-from langchain_core.vectorstores import VectorStore
+from langchain_core.vectorstores import VectorStore, VectorStoreRetriever
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
 
-from m3rag.encoder import Model
-from m3rag.errors import InputError
-from m3rag.index import M3Index
-from m3rag.langchain.documents import documents_of, to_document, to_passage
+from m3rag.frameworks import IndexLike, ModelLike, check_names, names_of, own_errors
+from m3rag.index.hit import Hit
+from m3rag.index.settings import DEFAULTS, SearchSettings
+from m3rag.langchain.collection import SOURCE, DocumentCollection, upsert
+from m3rag.langchain.component import OPENING, component_index
+from m3rag.langchain.documents import documents_of, to_document
 from m3rag.langchain.embeddings import M3Embeddings
-from m3rag.model.shared import model_of
+from m3rag.langchain.filters import Where, where_of
+from m3rag.langchain.index_retriever import blank
+from m3rag.langchain.relevance import relevance
+from m3rag.langchain.store_arguments import SETTINGS, check_retriever, new_colbert, with_model
+from m3rag.limits import shown
+from m3rag.progress import Progress
 from m3rag.scoring import Weights
 
-Where = Mapping[str, Any] | Callable[[Document], bool] | None
-
 _DENSE = {"dense": 1.0}
+_OWN = ("model", "path", "weights", "base_filter", "relevance_score_fn")
 
 
-class M3VectorStore(VectorStore):
+class M3VectorStore(DocumentCollection, VectorStore):
     """A LangChain vector store over an `M3Index`.
 
     By default it searches by dense vectors, with scores from -1 to 1; other `weights` make it a
     hybrid store. Documents are returned as they were added. A document replaces a stored one with
     the same id. A filter is a dict (see `m3rag.stores.filters`) or a function of a document, which
-    is called for every stored document.
+    is called for every stored document. An empty query finds nothing.
 
     Example:
         >>> store = M3VectorStore.from_texts(["Ferns like shade.", "Cacti like sun."], model="tiny")
@@ -39,55 +44,97 @@ class M3VectorStore(VectorStore):
         'Ferns like shade.'
 
     Args:
-        index: The index that stores the documents; by default `path` and `model` open one.
-        model: A model, or the name of the process's shared model; BAAI/bge-m3 by default.
+        index: The index that stores the documents, or what has one: a store, a retriever, or the
+            folder of an existing index. By default, `path` and `model` open or create one.
+        model: A model, or the name of the process's shared model. Without one, an existing folder
+            gets its own, and a new index BAAI/bge-m3.
         path: The folder of the index; None for an index in memory.
-        weights: The weights of `similarity_search`, as for `M3EnsembleRetriever`.
+        weights: The weights of `similarity_search`, as for `M3EnsembleRetriever`. A new index
+            stores ColBERT vectors only if "colbert" has a weight.
+        base_filter: A filter that every search, read and deletion obeys; that of a call only
+            narrows it.
+        relevance_score_fn: Turns a score into a relevance from 0 to 1, instead of
+            `m3rag.langchain.relevance.relevance`.
+        opening: The settings of `M3Index.open`: `colbert`, `context`, `analyzer`, `bm25`, `limits`
+            and `create`.
 
     Raises:
-        InputError: `index` is given together with `model` or `path`.
+        InputError: `index` is given together with something to open one, or a setting is not valid.
     """
 
     def __init__(
         self,
-        index: M3Index | None = None,
+        index: IndexLike | None = None,
         *,
-        model: Model | str | Path | None = None,
-        path: str | Path | None = None,
+        model: ModelLike = None,
+        path: object = None,
         weights: Weights = _DENSE,
+        base_filter: Where = None,
+        relevance_score_fn: Callable[[float], float] | None = None,
+        **opening: Any,
     ) -> None:
-        if index is not None and (model is not None or path is not None):
-            raise InputError(
-                "`index` already has a model and a path. Leave `model` and `path` out."
-            )
-        self.index = M3Index.open(path, model=model_of(model)) if index is None else index
+        check_names("M3VectorStore", opening, ("index", *_OWN, *OPENING))
+        new = new_colbert(weights)
+        settings: Any = opening
+        self.index, opened = component_index(
+            "M3VectorStore", index, path, model, settings, new_colbert=new, needed=False
+        )
         self.weights = weights
+        self.base_filter = base_filter
+        self.relevance_score_fn = relevance_score_fn
+        try:
+            where = None if callable(base_filter) else base_filter
+            self.index.check(1, settings=SearchSettings(weights=weights, filter=where))
+        except BaseException:
+            if opened:
+                self.index.close()
+            raise
 
     @classmethod
     def from_documents(
         cls,
-        documents: list[Document],
+        documents: Iterable[Document],
         embedding: Embeddings | None = None,
         *,
-        ids: list[str] | None = None,
+        ids: Sequence[str | None] | None = None,
+        source_id_key: str | None = SOURCE,
+        progress: Progress | None = None,
         **settings: Any,
     ) -> Self:
-        """Return a store with documents; `settings` are arguments of the constructor."""
-        store = cls(**_settings(embedding, settings))
-        store.add_documents(documents, ids=ids)
+        """Return a store with documents, in memory or in a folder that may have some already.
+
+        Documents that the folder has are not encoded again, and passages that the new version of a
+        document no longer has are deleted; see `upsert_documents`.
+
+        Args:
+            documents: The documents.
+            embedding: `M3Embeddings`, whose model the store uses; or pass `model`.
+            ids: Ids that replace those of the documents.
+            source_id_key: See `upsert_documents`.
+            progress: Called with ("adding passages", done, total).
+            settings: Arguments of the constructor.
+        """
+        known = ("embedding", "ids", "source_id_key", "progress", *_OWN, *OPENING)
+        check_names("M3VectorStore.from_documents", settings, known)
+        store = cls(**with_model(embedding, settings))
+        try:
+            upsert(store.index, documents, ids, source_id_key, progress=progress)
+        except BaseException:
+            store.close()
+            raise
         return store
 
     @classmethod
     def from_texts(
         cls,
-        texts: list[str],
+        texts: Iterable[str],
         embedding: Embeddings | None = None,
-        metadatas: list[dict[str, Any]] | None = None,
+        metadatas: Iterable[Mapping[str, Any]] | None = None,
         *,
-        ids: list[str] | None = None,
+        ids: Iterable[str | None] | None = None,
         **settings: Any,
     ) -> Self:
-        """Return a store with texts; `settings` are arguments of the constructor."""
+        """Return a store with texts; see `from_documents`."""
         return cls.from_documents(documents_of(texts, metadatas, ids), embedding, **settings)
 
     @property
@@ -95,95 +142,69 @@ class M3VectorStore(VectorStore):
         """The embeddings that give the dense vectors of the store."""
         return M3Embeddings(self.index.model)
 
-    def add_documents(
+    def add_texts(
         self,
-        documents: Sequence[Document],
+        texts: Iterable[str],
+        metadatas: Iterable[Mapping[str, Any]] | None = None,
         *,
-        ids: Sequence[str | None] | None = None,
-        batch_size: int | None = None,
+        ids: Iterable[str | None] | None = None,
         **settings: Any,
     ) -> list[str]:
-        """Encode and store documents; return the id of each.
-
-        Args:
-            documents: The documents; one without an id gets an id derived from its text and
-                metadata.
-            ids: Ids that replace those of the documents.
-            batch_size: Ignored. LangChain's indexing API passes it, but the model packs texts into
-                forward passes by their tokens.
-            settings: Arguments of `M3Index.add`.
-
-        Raises:
-            InputError: Metadata is not JSON, or the number of ids is not the number of documents.
-        """
-        if ids is not None and len(ids) != len(documents):
-            raise InputError(
-                f"Got {len(documents)} documents and {len(ids)} ids. Pass one for each document."
-            )
-        names = ids or [None] * len(documents)
-        return self.index.add(map(to_passage, documents, names), **settings)
-
-    def delete(
-        self,
-        ids: list[str] | None = None,
-        *,
-        filter: Where = None,
-        **kwargs: Any,
-    ) -> bool:
-        """Delete documents by ids or filter, or all without either; unknown ids are ignored."""
-        if ids is None and filter is None:
-            ids = [passage.id for passage in self.index.passages()]
-        self.index.delete(ids, filter=self._where(filter), **kwargs)
-        return True
+        """Encode and store texts; return the id of each. See `add_documents`."""
+        check_names("M3VectorStore.add_texts", settings, names_of(self.add_documents))
+        return self.add_documents(documents_of(texts, metadatas, ids), **settings)
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
         """Return the documents with these ids, in order, without those that do not exist."""
-        return [to_document(p) for p in self.index.get(list(ids)) if p is not None]
+        found = [passage for passage in self.index.get(list(ids)) if passage is not None]
+        if self.base_filter is None:
+            return [to_document(passage) for passage in found]
+        where = where_of(self.index, self.base_filter, {"id": [p.id for p in found]})
+        allowed = {passage.id for passage in self.index.passages(where)}
+        return [to_document(passage) for passage in found if passage.id in allowed]
 
     def similarity_search(
-        self,
-        query: str,
-        k: int = 4,
-        *,
-        filter: Where = None,
-        **settings: Any,
+        self, query: str, k: int = 4, filter: Where = None, **settings: Any
     ) -> list[Document]:
-        """Return the best documents; `settings` are arguments of `M3Index.search`."""
-        found = self.similarity_search_with_score(query, k, filter=filter, **settings)
+        """Return the best documents; `settings` are fields of `SearchSettings`."""
+        found = self.similarity_search_with_score(query, k, filter, **settings)
         return [document for document, _ in found]
 
     def similarity_search_with_score(
+        self, query: str, k: int = 4, filter: Where = None, **settings: Any
+    ) -> list[tuple[Document, float]]:
+        """Return the best documents with their scores; higher is better."""
+        return [(to_document(h.passage), h.score) for h in self._hits(query, k, filter, settings)]
+
+    def similarity_search_by_vector(
+        self, embedding: list[float], k: int = 4, filter: Where = None, **settings: Any
+    ) -> list[Document]:
+        """Return the documents whose dense vectors are nearest to `embedding`."""
+        found = self.similarity_search_with_score_by_vector(embedding, k, filter, **settings)
+        return [document for document, _ in found]
+
+    def similarity_search_with_score_by_vector(
+        self, embedding: list[float], k: int = 4, filter: Where = None, **settings: Any
+    ) -> list[tuple[Document, float]]:
+        """Return the documents whose dense vectors are nearest to `embedding`, with the cosines."""
+        hits = self._near(embedding, k, filter, settings)
+        return [(to_document(hit.passage), hit.score) for hit in hits]
+
+    def max_marginal_relevance_search(
         self,
         query: str,
         k: int = 4,
-        *,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
         filter: Where = None,
         **settings: Any,
-    ) -> list[tuple[Document, float]]:
-        """Return the best documents with their scores; higher is better."""
-        settings = {"weights": self.weights, **settings}
-        hits = self.index.search(query, k, filter=self._where(filter), **settings)
-        return [(to_document(hit.passage), hit.score) for hit in hits]
-
-    def similarity_search_by_vector(
-        self,
-        embedding: list[float],
-        k: int = 4,
-        *,
-        filter: Where = None,
-        **kwargs: Any,
-    ) -> list[Document]:
-        """Return the documents whose dense vectors are nearest to `embedding`."""
-        hits = self.index.search_by_vector(embedding, k, filter=self._where(filter), **kwargs)
-        return [to_document(hit.passage) for hit in hits]
-
-    def max_marginal_relevance_search(
-        self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
     ) -> list[Document]:
         """Return documents near to the query and far from each other, by dense vectors."""
+        if blank(query):
+            return []
         vector = self.embeddings.embed_query(query)
         return self.max_marginal_relevance_search_by_vector(
-            vector, k, fetch_k, lambda_mult, **kwargs
+            vector, k, fetch_k, lambda_mult, filter, **settings
         )
 
     def max_marginal_relevance_search_by_vector(
@@ -192,42 +213,75 @@ class M3VectorStore(VectorStore):
         k: int = 4,
         fetch_k: int = 20,
         lambda_mult: float = 0.5,
-        *,
         filter: Where = None,
-        **kwargs: Any,
+        **settings: Any,
     ) -> list[Document]:
         """Return `k` of the nearest `fetch_k` documents, each the best by this formula.
 
         lambda_mult * similarity to the query
         - (1 - lambda_mult) * highest similarity to a document chosen before
         """
-        where = self._where(filter)
-        hits = self.index.search_by_vector(embedding, max(k, fetch_k), filter=where, **kwargs)
+        hits = self._near(embedding, max(k, fetch_k), filter, settings)
         stored = self.index.dense_vectors([hit.passage.id for hit in hits])
         near = [(hit, v) for hit, v in zip(hits, stored, strict=True) if v is not None]
         query = np.asarray(embedding, np.float32)
         chosen = maximal_marginal_relevance(query, [v.tolist() for _, v in near], lambda_mult, k)
         return [to_document(near[i][0].passage) for i in chosen]
 
-    def _select_relevance_score_fn(self) -> Callable[[float], float]:
-        """Return a function that maps scores to 0 to 1: `(1 + score) / 2`, clipped."""
-        # Sparse and BM25 scores have no upper limit.
-        return lambda score: min(1.0, max(0.0, (1.0 + score) / 2.0))
+    def as_retriever(self, **settings: Any) -> VectorStoreRetriever:
+        """Return LangChain's retriever over the store.
 
-    def _where(self, where: Where) -> Mapping[str, Any] | None:
-        """Return a filter for the index; a function becomes the ids of documents that pass it."""
-        if not callable(where):
-            return where
-        return {"id": [p.id for p in self.index.passages() if where(to_document(p))]}
+        Args:
+            settings: `search_type`, `search_kwargs`, `tags`, `metadata` and `name`, as for every
+                vector store of LangChain.
 
+        Raises:
+            ArgumentError: An argument, or a key of `search_kwargs`, does not exist.
+            InputError: An argument has a value that it cannot have.
+        """
+        check_retriever(settings)
+        with own_errors("M3VectorStore.as_retriever"):
+            return super().as_retriever(**settings)
 
-def _settings(embedding: Embeddings | None, settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of the constructor, with the model of the embeddings."""
-    if embedding is None:
-        return settings
-    if not isinstance(embedding, M3Embeddings):
-        raise InputError(
-            "M3VectorStore encodes with an M3 model. Pass M3Embeddings(model) or model=…, not "
-            f"{type(embedding).__name__}."
+    def _hits(self, query: str, k: int, where: Where, settings: dict[str, Any]) -> list[Hit]:
+        """Return the hits of a query; none for an empty one."""
+        search = self._settings(settings, where)
+        if blank(query):
+            return []
+        return self.index.search(query, k, settings=search)
+
+    def _near(
+        self, vector: Sequence[float], k: int, where: Where, settings: dict[str, Any]
+    ) -> list[Hit]:
+        check_names("A search by vector", settings, ("k", "filter"))
+        return self.index.search_by_vector(
+            vector, k, filter=where_of(self.index, self.base_filter, where)
         )
-    return {"model": embedding.model, **settings}
+
+    def _settings(self, settings: dict[str, Any], where: Where) -> SearchSettings:
+        check_names("A search of M3VectorStore", settings, ("k", *SETTINGS))
+        options: Any = {"weights": self.weights, **settings}
+        narrow = where_of(self.index, self.base_filter, where)
+        return DEFAULTS.changed(**options).changed(filter=narrow)
+
+    def _similarity_search_with_relevance_scores(
+        self, query: str, k: int = 4, **settings: Any
+    ) -> list[tuple[Document, float]]:
+        where = settings.pop("filter", None)
+        hits = self._hits(query, k, where, settings)
+        score = self.relevance_score_fn or self._relevance(settings)
+        return [(to_document(hit.passage), score(hit.score)) for hit in hits]
+
+    def _select_relevance_score_fn(self) -> Callable[[float], float]:
+        return self.relevance_score_fn or self._relevance({})
+
+    def _relevance(self, settings: dict[str, Any]) -> Callable[[float], float]:
+        """Return the function from a score to a relevance for a search with some settings."""
+        search = self._settings(settings, None)
+        plan = self.index.check(1, settings=search.changed(filter=None)).plan
+        preset = self.index.presets.get(search.weights) if isinstance(search.weights, str) else None
+        calibrated = preset.min_score if preset is not None else None
+        return lambda score: relevance(score, plan, calibrated)
+
+    def __repr__(self) -> str:
+        return f"M3VectorStore({self.index!r}, weights={shown(self.weights)})"

@@ -50,7 +50,13 @@ def test_m3rag_imports_no_framework_and_m3rag_langchain_only_its_own():
     core, own = done.stdout.splitlines()
     assert core == ""
     assert "langchain_core" in own.split()
-    assert set(own.split()) <= {"langchain_core", "langchain_protocol", "langsmith"}
+    known = {"langchain_core", "langchain_protocol", "langchain_text_splitters", "langsmith"}
+    assert set(own.split()) <= known
+
+
+def test_the_import_loads_no_torch():
+    done = run("import m3rag.langchain, sys; print({'torch', 'transformers'} & sys.modules.keys())")
+    assert done.stdout.strip() == "set()"
 
 
 def test_a_missing_extra_names_the_pip_command():

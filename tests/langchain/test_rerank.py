@@ -1,11 +1,11 @@
 """The reranker, with and without an index."""
 
 import json
+import re
 
 import pytest
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.runnables import RunnableLambda, RunnableParallel, RunnablePassthrough
-from pydantic import ValidationError
 
 from m3rag import M3Index, M3Model, compute_score
 from m3rag.errors import InputError, ModelMismatchError
@@ -65,8 +65,7 @@ def test_equal_scores_keep_their_order(tiny):
 
 
 def test_an_empty_query(documents, tiny):
-    with pytest.raises(InputError, match="query is empty"):
-        M3Reranker(model=tiny).compress_documents(documents, " ")
+    assert M3Reranker(model=tiny, top_n=2).compress_documents(documents, " ") == documents[:2]
 
 
 @pytest.mark.parametrize("weights", [(0, 0, 0), (1, 0, 0, 1)])
@@ -75,10 +74,48 @@ def test_invalid_weights(documents, tiny, weights):
         M3Reranker(model=tiny, mode="all", weights=weights).compress_documents(documents, QUERY)
 
 
-@pytest.mark.parametrize("settings", [{"mode": "dense"}, {"top_n": 0}, {"k": 3}])
-def test_invalid_settings(tiny, settings):
-    with pytest.raises(ValidationError):
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"mode": "dense"}, "M3Reranker: `mode`: input should be 'colbert' or 'all', got 'dense'"),
+        ({"top_n": 0}, "`top_n`: input should be greater than or equal to 1, got 0"),
+        ({"topn": 3}, "no argument `topn`. Did you mean `top_n`?"),
+        ({"weights": (1, 0, 0)}, '`weights` need mode="all"'),
+        ({"mode": "all", "weights": "nope"}, "Unknown weights 'nope'"),
+        ({"index": 7}, "`index` must be an M3Index, an M3VectorStore or a retriever"),
+        ({"scores": 1}, "`scores` must be True, False or the beginning"),
+    ],
+)
+def test_invalid_settings_are_refused_at_construction(tiny, settings, message):
+    with pytest.raises(InputError, match=re.escape(message)):
         M3Reranker(model=tiny, **settings)
+
+
+def test_settings_are_checked_when_they_are_assigned(tiny):
+    reranker = M3Reranker(model=tiny, mode="all")
+    for name, value in [("weights", "nope"), ("top_n", 0), ("topn", 1), ("index", 7)]:
+        with pytest.raises(InputError):
+            setattr(reranker, name, value)
+    reranker.weights = (1, 1, 1)
+    assert (reranker.weights, reranker.top_n, reranker.index) == ((1, 1, 1), None, None)
+
+
+def test_a_minimum_score_and_where_scores_go(documents, tiny):
+    found = M3Reranker(model=tiny).compress_documents(documents, QUERY)
+    scores = [document.metadata["relevance_score"] for document in found]
+    few = M3Reranker(model=tiny, min_score=scores[1]).compress_documents(documents, QUERY)
+    assert few == found[:2]
+    plain = M3Reranker(model=tiny, scores=False).compress_documents(documents, QUERY)
+    assert sorted(ids(plain)) == sorted(ids(documents))
+    assert all(document in documents for document in plain)
+    (named, *_) = M3Reranker(model=tiny, scores="m3_").compress_documents(documents, QUERY)
+    assert named.metadata["m3_relevance_score"] == scores[0]
+    assert "relevance_score" not in named.metadata
+
+
+def test_whatever_has_an_index(documents, tiny):
+    retriever = M3EnsembleRetriever.from_documents(documents, model=tiny)
+    assert M3Reranker(index=retriever).index is retriever.index
 
 
 async def test_async_equals_sync_and_does_not_block_the_loop(documents, fresh, monkeypatch):
@@ -148,9 +185,8 @@ def test_an_index_of_another_model_is_refused(documents, tiny, monkeypatch):
     index = M3EnsembleRetriever.from_documents(documents, model=tiny).index
     with M3Model.load("tiny", dtype="float32") as other:
         monkeypatch.setattr(other, "fingerprint", "another")
-        reranker = M3Reranker(model=other, index=index)
         with pytest.raises(ModelMismatchError, match="The index was built by"):
-            reranker.compress_documents(documents, QUERY)
+            M3Reranker(model=other, index=index)
 
 
 async def test_in_a_contextual_compression_retriever(retriever):

@@ -43,15 +43,23 @@ async def test_batch_equals_invoke_for_each(ensemble):
 
 
 async def test_an_error_in_a_batch_affects_only_its_query(ensemble):
-    queries = [QUERY, " "]
+    queries = [QUERY, "half a character: \ud800"]
     for found in (
         ensemble.batch(queries, return_exceptions=True),
         await ensemble.abatch(queries, return_exceptions=True),
     ):
         assert found[0] == ensemble.invoke(QUERY)
         assert isinstance(found[1], InputError)
-    with pytest.raises(InputError, match="empty"):
+    with pytest.raises(InputError, match="surrogate"):
         ensemble.batch(queries)
+
+
+@pytest.mark.parametrize("query", ["", "  \n"])
+async def test_an_empty_query_finds_nothing(ensemble, query):
+    """Agents send empty queries; an error would end their run."""
+    assert ensemble.invoke(query) == await ensemble.ainvoke(query) == []
+    expected = [ensemble.invoke(QUERY), []]
+    assert ensemble.batch([QUERY, query]) == await ensemble.abatch([QUERY, query]) == expected
 
 
 class Recorder(BaseCallbackHandler):
@@ -83,8 +91,8 @@ async def test_callbacks_see_every_query(ensemble):
 def test_callbacks_see_an_error(ensemble):
     recorder = Recorder()
     with pytest.raises(InputError):
-        ensemble.invoke("", {"callbacks": [recorder]})
-    assert recorder.events == [("start", ""), ("error", InputError)]
+        ensemble.invoke("\ud800", {"callbacks": [recorder]})
+    assert recorder.events == [("start", "\ud800"), ("error", InputError)]
 
 
 async def test_a_batch_needs_one_pass(fresh):

@@ -1,11 +1,12 @@
 """The two retrievers: documents, scores, ids and settings."""
 
+import re
+
 import pytest
 from langchain_core.documents import Document
-from pydantic import ValidationError
 
 from m3rag import M3Index, Passage
-from m3rag.errors import InputError
+from m3rag.errors import ArgumentError, InputError
 from m3rag.langchain import M3EnsembleRetriever, M3SparseRetriever
 from tests.langchain.conftest import DOCUMENTS, QUERY, ids
 
@@ -194,17 +195,18 @@ def test_negative_scores_keep_their_order(tiny, monkeypatch):
     ],
 )
 def test_invalid_settings_are_refused_at_construction(shared_index, settings, message):
-    with pytest.raises(ValidationError, match=message):
+    with pytest.raises(InputError, match=message):
         M3EnsembleRetriever(index=shared_index, **settings)
 
 
 def test_an_unknown_field_is_refused(shared_index):
-    with pytest.raises(ValidationError, match="top_k"):
+    message = "M3EnsembleRetriever has no argument `top_k`. Did you mean `k`?"
+    with pytest.raises(ArgumentError, match=re.escape(message)):
         M3EnsembleRetriever(index=shared_index, top_k=3)
 
 
 def test_an_unknown_argument_of_a_call_is_refused(ensemble):
-    with pytest.raises(TypeError, match="top_k"):
+    with pytest.raises(ArgumentError, match=r"no argument `top_k`\. Did you mean `k`"):
         ensemble.invoke(QUERY, top_k=3)
 
 

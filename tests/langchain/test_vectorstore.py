@@ -68,7 +68,7 @@ def test_relevance_is_between_0_and_1(store):
             store.similarity_search_with_relevance_scores,
         )
     )
-    assert relevance == pytest.approx((1 + cosine) / 2)
+    assert relevance == pytest.approx(max(0, cosine))
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_mmr_encodes_only_the_query(fresh):
 
 @pytest.mark.parametrize("kind", ["similarity", "mmr", "similarity_score_threshold"])
 async def test_as_retriever(store, kind):
-    settings = {"k": 2} | ({"score_threshold": 0.1} if "threshold" in kind else {})
+    settings = {"k": 2} | ({"score_threshold": 0.01} if "threshold" in kind else {})
     retriever = store.as_retriever(search_type=kind, search_kwargs=settings)
     found = retriever.invoke(QUERY)
     assert len(found) == 2
@@ -176,7 +176,9 @@ def test_another_embedding_is_refused():
 
 
 def test_an_index_excludes_model_and_path(tiny, empty):
-    with pytest.raises(InputError, match="Leave `model` and `path` out"):
+    with pytest.raises(
+        InputError, match="`index` already has a model, a path and settings. Leave `model` out"
+    ):
         M3VectorStore(empty, model=tiny)
 
 
@@ -214,7 +216,11 @@ def test_delete(tiny, documents):
     assert ids(store.similarity_search(QUERY)) == ["植物"]
     with pytest.raises(InputError, match="either ids or a non-empty filter"):
         store.delete(["植物"], filter={"lang": "zh"})
-    store.delete()
+    with pytest.raises(InputError, match="To delete all documents, pass delete_all=True"):
+        store.delete()
+    store.delete([])
+    assert ids(store.similarity_search(QUERY)) == ["植物"]
+    store.delete(delete_all=True)
     assert store.similarity_search(QUERY) == []
 
 

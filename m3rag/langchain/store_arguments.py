@@ -1,0 +1,61 @@
+"""The arguments of the vector store that need more than a look at their names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from langchain_core.embeddings import Embeddings
+
+from m3rag.errors import ArgumentError, InputError
+from m3rag.frameworks import check_names
+from m3rag.index.manifest import ColbertMode
+from m3rag.index.settings import SearchSettings
+from m3rag.langchain.embeddings import M3Embeddings
+from m3rag.limits import shown
+from m3rag.scoring import Weights
+
+SETTINGS = tuple(field.name for field in fields(SearchSettings))
+"""The names of the settings of a search."""
+
+_RETRIEVER = ("search_type", "search_kwargs", "tags", "metadata", "name")
+_SEARCH = ("k", *SETTINGS, "score_threshold", "fetch_k", "lambda_mult")
+
+
+def check_retriever(settings: Mapping[str, Any]) -> None:
+    """Check the arguments of `as_retriever`, some of which LangChain ignores if they are wrong.
+
+    Raises:
+        ArgumentError: An argument, or a key of `search_kwargs`, does not exist.
+    """
+    what = "M3VectorStore.as_retriever"
+    for name, value in settings.items():
+        if name not in _RETRIEVER and name in _SEARCH:
+            raise ArgumentError(
+                f"{what} takes `{name}` in search_kwargs: search_kwargs={{{name!r}: "
+                f"{shown(value)}}}."
+            )
+    check_names(what, settings, _RETRIEVER)
+    check_names(f"search_kwargs of {what}", settings.get("search_kwargs") or {}, _SEARCH)
+
+
+def new_colbert(weights: Weights) -> ColbertMode:
+    """Return the ColBERT mode of a new index: what a search with these weights needs."""
+    if isinstance(weights, str):
+        return "stored"
+    if isinstance(weights, Mapping):
+        return "stored" if weights.get("colbert") else "off"
+    return "stored" if isinstance(weights, Sequence) and any(weights[2:3]) else "off"
+
+
+def with_model(embedding: Embeddings | None, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of the constructor, with the model of the embeddings."""
+    if embedding is None:
+        return settings
+    if not isinstance(embedding, M3Embeddings):
+        raise InputError(
+            "M3VectorStore encodes with an M3 model. Pass M3Embeddings(model) or model=…, not "
+            f"{type(embedding).__name__}."
+        )
+    return {"model": embedding.model, **settings}
