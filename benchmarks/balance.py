@@ -39,7 +39,7 @@ def main() -> None:
     languages = {document.id: document.language for document in data.corpus}
     rows = []
     with M3Model.load(args.model) as model, M3Index.open(model=model) as index:
-        splitter = Splitter(model.tokenizer)
+        splitter = Splitter(model.tokenizer, model.passage_tokens)
         [corpus] = cut(data, pairs="pooled", level="document", splitter=splitter)
         index.add(
             replace(passage, metadata={"lang": languages[passage.document_id or ""]})

@@ -84,6 +84,11 @@ class Model(Encoder, Protocol):
         ...
 
     @property
+    def passage_tokens(self) -> int:
+        """The length of passages, in tokens, that suits the model."""
+        ...
+
+    @property
     def presets(self) -> Mapping[str, Mapping[str, float]]:
         """The model's own fusion weights by name; they override `m3rag.scoring.PRESETS`."""
         ...

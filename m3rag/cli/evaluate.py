@@ -78,9 +78,12 @@ class _Options:
             "best three (sum)."
         },
     )
-    max_tokens: int = field(
-        default=512,
-        metadata={"help": "Maximum passage length in model tokens."},
+    max_tokens: int | None = field(
+        default=None,
+        metadata={
+            "help": "Maximum passage length in model tokens. Defaults to the length that suits the "
+            "model: 512 for BGE-M3."
+        },
     )
     channels: str = field(
         default="dense,sparse,colbert,bm25",

@@ -37,14 +37,18 @@ class _Options:
             'offline). Defaults to the model of the knowledge base, or to "small" for a new one.'
         },
     )
-    max_tokens: int = field(
-        default=512,
-        metadata={"help": "Maximum passage length in model tokens; at least 16."},
-    )
-    overlap: int = field(
-        default=64,
+    max_tokens: int | None = field(
+        default=None,
         metadata={
-            "help": "Tokens that adjacent passages may share; less than half of --max-tokens."
+            "help": "Maximum passage length in model tokens; at least 16. Defaults to the length "
+            "that suits the model: 512 for BGE-M3."
+        },
+    )
+    overlap: int | None = field(
+        default=None,
+        metadata={
+            "help": "Tokens that adjacent passages may share; less than half of --max-tokens. "
+            "Defaults to an eighth of it."
         },
     )
     colbert: ColbertMode | None = field(

@@ -34,7 +34,11 @@ class SpanTokenizer(Protocol):
 
 
 def split(
-    document: Document, tokenizer: SpanTokenizer, *, max_tokens: int = 512, overlap: int = 64
+    document: Document,
+    tokenizer: SpanTokenizer,
+    *,
+    max_tokens: int = 512,
+    overlap: int | None = None,
 ) -> list[Passage]:
     """Split a document into passages of at most `max_tokens` tokens.
 
@@ -48,9 +52,9 @@ def split(
         document: The document to split.
         tokenizer: The model's tokenizer, or any object that reports the spans of its tokens.
         max_tokens: The largest size of a passage in tokens, including `<s>` and `</s>`; at least
-            16.
+            16. `model.passage_tokens` is the size that suits a model.
         overlap: How many tokens from the end of a passage the next passage of the same section may
-            repeat, in whole sentences; less than half of `max_tokens`.
+            repeat, in whole sentences; less than half of `max_tokens`. An eighth of it by default.
 
     Returns:
         Passages in the order of the text, with ascending starts. All text that is not white space
@@ -60,6 +64,8 @@ def split(
         InputError: A limit is out of range, the text is not valid Unicode, or a single character
             is longer than `max_tokens`.
     """
+    if overlap is None:
+        overlap = max_tokens // 8
     _check(document, max_tokens, overlap)
     if not document.text.strip():
         return []

@@ -33,8 +33,8 @@ def evaluate(
     level: Level = "document",
     metrics: Sequence[str] = METRICS,
     every: int = 1,
-    max_tokens: int = 512,
-    overlap: int = 64,
+    max_tokens: int | None = None,
+    overlap: int | None = None,
     context: Context = "passage",
     mcls: int | None = None,
     aggregate: Aggregate = "max",
@@ -52,7 +52,7 @@ def evaluate(
         level: "document" or "passage"; see `score`.
         metrics: Names such as "ndcg@10".
         every: Use only every N-th question.
-        max_tokens: The longest passage, as in `m3rag.split`.
+        max_tokens: The longest passage, as in `m3rag.split`; `model.passage_tokens` by default.
         overlap: As in `m3rag.split`.
         context: "passage" or "document"; see `score`.
         mcls: Tokens between two `<s>`; see `score`.

@@ -40,8 +40,8 @@ def score(
     pairs: Pairs = "all",
     level: Level = "document",
     every: int = 1,
-    max_tokens: int = 512,
-    overlap: int = 64,
+    max_tokens: int | None = None,
+    overlap: int | None = None,
     context: Context = "passage",
     mcls: int | None = None,
     aggregate: Aggregate = "max",
@@ -57,7 +57,7 @@ def score(
             `["es-en"]`, query language first, select slices and queries.
         level: "document" ranks documents by their passages, "passage" ranks the passages.
         every: Use only every N-th question.
-        max_tokens: The longest passage, as in `m3rag.split`.
+        max_tokens: The longest passage, as in `m3rag.split`; `model.passage_tokens` by default.
         overlap: As in `m3rag.split`.
         context: "passage" encodes each passage alone, "document" those of a document together. See
             `M3Model.encode`.
@@ -75,7 +75,8 @@ def score(
     _check_channels(channels)
     _check_choice("context", context, get_args(Context))
     _check_choice("aggregate", aggregate, AGGREGATES)
-    splitter = Splitter(model.tokenizer, max_tokens, overlap)
+    longest = model.passage_tokens if max_tokens is None else max_tokens
+    splitter = Splitter(model.tokenizer, longest, overlap)
     slices = cut(data.sample(every), pairs=pairs, level=level, splitter=splitter)
     views = [channel for channel in CHANNELS if channel in channels]
     encoder = _SetEncoder(model, views, mcls, together=context == "document")

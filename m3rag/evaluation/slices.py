@@ -35,8 +35,8 @@ class Splitter:
     """
 
     tokenizer: SpanTokenizer
-    max_tokens: int = 512
-    overlap: int = 64
+    max_tokens: int
+    overlap: int | None = None
 
     def __call__(self, document: CorpusDocument) -> list[Passage]:
         """Return the passages of a document; a document without text is one empty passage."""

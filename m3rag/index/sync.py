@@ -72,8 +72,8 @@ def sync(
     folder: str | Path,
     tokenizer: SpanTokenizer,
     *,
-    max_tokens: int = 512,
-    overlap: int = 64,
+    max_tokens: int | None = None,
+    overlap: int | None = None,
     follow_links: bool = False,
     limits: Limits = DEFAULT_LIMITS,
     progress: Progress | None = None,
@@ -87,7 +87,8 @@ def sync(
         index: The index to update.
         folder: The folder of documents, including its subfolders.
         tokenizer: The model's tokenizer.
-        max_tokens: See `m3rag.split`; a different value indexes all documents again.
+        max_tokens: See `m3rag.split`; the length that suits the model by default. A different
+            value indexes all documents again.
         overlap: See `m3rag.split`; a different value indexes all documents again.
         follow_links: Whether to follow symbolic links to folders, and to files outside the folder.
         limits: How large a document may be, and how long reading it may take.
@@ -99,6 +100,8 @@ def sync(
         InputError: `max_tokens` or `overlap` is out of range, the folder's name is not Unicode, or
             the index holds a different folder of the same name.
     """
+    max_tokens = index.model.passage_tokens if max_tokens is None else max_tokens
+    overlap = max_tokens // 8 if overlap is None else overlap
     # Report limits that are out of range once, not for every document.
     split(Document("", ""), tokenizer, max_tokens=max_tokens, overlap=overlap)
     folder = _named_folder(folder)

@@ -17,6 +17,10 @@ from m3rag.model.storage import KEY, PACKED_TYPE, PLAIN_TYPE, check_storage, sto
 MIN_LENGTH = 3
 """The fewest tokens that a text can have: `<s>`, one token, `</s>`."""
 
+PASSAGE_TOKENS = "passage_tokens"
+"""The key for the length of passages that suits a model; other libraries ignore it."""
+SHORTEST, USUAL = 16, 512  # lengths of a passage: the least that can be set, and the default
+
 _CONFIG_BYTES = 1 << 20
 _REQUIRED = ("hidden_size", "max_position_embeddings", "pad_token_id")
 
@@ -170,6 +174,10 @@ def _check_values(path: Path, config: Mapping[str, Any]) -> None:
     act = config["hidden_act"]
     if not isinstance(act, str) or act not in _ACTIVATIONS:
         raise _wrong(path, "hidden_act", act, "BGE-M3 has 'gelu'")
+    passage, most = config.get(PASSAGE_TOKENS), positions - pad - 1
+    if passage is not None and (type(passage) is not int or not SHORTEST <= passage <= most):
+        problem = f"it must be an integer from {SHORTEST} to {most:,}"
+        raise _wrong(path, PASSAGE_TOKENS, passage, problem)
     _check_number(path, config, "layer_norm_eps", below=0.1)
     for key in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
         _check_number(path, config, key, below=1.0, zero=True)

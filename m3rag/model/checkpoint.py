@@ -4,8 +4,9 @@ The layout is that of BAAI/bge-m3: `config.json`, `tokenizer.json`, the encoder 
 `model.safetensors` or `pytorch_model.bin` (one file, or shards with an index), and the two heads
 `colbert_linear.pt` and `sparse_linear.pt`. A part that is missing, damaged or of the wrong shape is
 an error; FlagEmbedding would continue with a random head (FlagEmbedding#453). m3rag adds one
-optional file, `presets.json`: fusion weights that suit this model, if it is not BGE-M3. It also
-reads and writes packed folders, a third as large (`m3rag.model.storage`).
+optional file, `presets.json`: fusion weights that suit this model, if it is not BGE-M3; and one
+optional key of `config.json`, "passage_tokens": the length of passages that suits it. It also reads
+and writes packed folders, a third as large (`m3rag.model.storage`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,13 @@ import torch
 from torch import Tensor
 
 from m3rag.errors import CheckpointError
-from m3rag.model.architecture import check_shapes, encoder_shapes, read_config
+from m3rag.model.architecture import (
+    PASSAGE_TOKENS,
+    USUAL,
+    check_shapes,
+    encoder_shapes,
+    read_config,
+)
 from m3rag.model.packing import (
     pack_layers,
     pack_tables,
@@ -65,6 +72,11 @@ class Checkpoint:
     def max_length(self) -> int:
         """The most tokens of a text; positions start after the padding index (8194 -> 8192)."""
         return int(self.config["max_position_embeddings"]) - int(self.config["pad_token_id"]) - 1
+
+    @property
+    def passage_tokens(self) -> int:
+        """The length of passages that suits the model: its own value, or 512."""
+        return int(self.config.get(PASSAGE_TOKENS) or min(USUAL, self.max_length))
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Yield each tensor with its full name."""

@@ -82,6 +82,7 @@ class M3Model:
         if max_length is not None:
             check_limit(max_length, self._max_limit)
         self.max_length = self._max_limit if max_length is None else int(max_length)
+        self.passage_tokens = min(checkpoint.passage_tokens, self.max_length)
         self.dim = int(checkpoint.config["hidden_size"])
         self.colbert_dim = len(checkpoint.heads["colbert_linear"]["weight"])
         network = M3Network.from_checkpoint(checkpoint, device=self.device, dtype=torch_dtype)

@@ -38,6 +38,15 @@ def test_new_documents_are_added_under_the_folders_name(index, folder):
     assert fern.headings == ("Ferns",)
 
 
+def test_passages_have_the_length_that_suits_the_model(index, folder):
+    index.model.passage_tokens = 64
+    sync(index, folder, index.model.tokenizer)
+    lengths = [len(ids) for ids in index.model.token_ids([p.text for p in index.passages()])]
+    assert 40 < max(lengths) <= 62
+    changes = sync(index, folder, index.model.tokenizer, max_tokens=64, overlap=8)
+    assert len(changes.unchanged) == 2, "the same length and an eighth of it"
+
+
 def test_unchanged_documents_are_not_encoded_again(index, folder):
     run(index, folder)
     before = index.model.encoded

@@ -55,6 +55,9 @@ def test_the_small_model_loads(folder):
         ("layer_norm_eps", None, "layer_norm_eps = None"),
         ("is_decoder", True, "does not support"),
         ("quantization_config", {}, "does not support"),
+        ("passage_tokens", 8, "passage_tokens = 8: it must be an integer from 16 to 64"),
+        ("passage_tokens", 200, "it must be an integer from 16 to 64"),
+        ("passage_tokens", "32", "passage_tokens = '32'"),
     ],
 )
 def test_odd_values_of_the_config(folder, key, value, message):
@@ -67,6 +70,15 @@ def test_numbers_that_json_does_not_have(folder, value):
     text = (folder / "config.json").read_text().replace("1e-05", value)
     (folder / "config.json").write_text(text)
     load_error(folder, "layer_norm_eps = (nan|inf|-inf): it must be a number above 0")
+
+
+def test_the_length_of_passages_that_suits_a_model(folder):
+    assert checkpoint.read(folder).passage_tokens == 64, "512, but the model takes only 64"
+    hostile.setting("passage_tokens", 32)(folder)
+    with M3Model.load(folder, dtype="float32") as model:
+        assert model.passage_tokens == 32
+    with M3Model.load(folder, dtype="float32", max_length=20) as model:
+        assert model.passage_tokens == 20
 
 
 def test_labels_do_not_take_memory(folder):
