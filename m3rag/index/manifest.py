@@ -15,7 +15,7 @@ from m3rag.stores.records import pack, parse, verified
 
 Mode = TypeVar("Mode", bound=str)
 
-FORMAT = 2
+FORMAT = 3
 _OLDEST = 1  # upgraded when it is opened
 _NAME_CHARACTERS = 1_000
 _WIDTH = 1 << 16
@@ -156,7 +156,7 @@ def read_manifest(location: Location) -> Manifest:
                 "Upgrade m3rag: pip install -U m3rag."
             )
         values, checked = verified(values)
-        if not checked and version == FORMAT:
+        if not checked and isinstance(version, int) and version > _OLDEST:
             raise ValueError("it has no checksum")
         return _parsed(values, location.engine)
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -113,7 +114,7 @@ def _opened(location: Location, manifest: Manifest) -> StoredIndex:
     store = location.open_store(_widths(manifest))
     try:
         presets = read_presets(location)
-        if manifest.format < FORMAT:
+        if manifest.format < FORMAT and _writable(location):
             manifest = replace(manifest, format=FORMAT)
             write_manifest(location, manifest)
             if presets:
@@ -122,6 +123,11 @@ def _opened(location: Location, manifest: Manifest) -> StoredIndex:
     except BaseException:
         store.close()
         raise
+
+
+def _writable(location: Location) -> bool:
+    """Return whether the records can be written; a folder may be read-only."""
+    return location.path is None or os.access(location.path, os.W_OK)
 
 
 def _created(location: Location, manifest: Manifest) -> StoredIndex:

@@ -10,8 +10,10 @@ from typing import Any
 
 Value = str | int | float | bool
 
-OWN_FIELDS = ("id", "document_id")
+OWN = "$"  # begins the names of fields that are those of the passage, and of no metadata
+OWN_FIELDS = ("id", "document_id", "$id", "$document_id")
 BOUNDS = ("gt", "gte", "lt", "lte")
+PATTERNS = ("prefix", "text", "like", "ilike")
 
 LISTS = (list, tuple, set, frozenset)
 
@@ -44,13 +46,48 @@ class In:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The field, or an element of it, is a number within all bounds that are not None."""
+    """The field, or an element of it, is within all bounds that are not None.
+
+    The bounds are numbers, or dates and times in ISO 8601; see `m3rag.stores.instants`.
+    """
 
     field: str
-    gt: float | None = None
-    gte: float | None = None
-    lt: float | None = None
-    lte: float | None = None
+    gt: float | str | None = None
+    gte: float | str | None = None
+    lt: float | str | None = None
+    lte: float | str | None = None
+
+    @property
+    def bounds(self) -> dict[str, float | str]:
+        """The bounds that are not None, by name."""
+        every = {bound: getattr(self, bound) for bound in BOUNDS}
+        return {bound: value for bound, value in every.items() if value is not None}
+
+    @property
+    def of_dates(self) -> bool:
+        """Whether the bounds are dates."""
+        return any(isinstance(value, str) for value in self.bounds.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """The field has a value other than None, an empty list or an empty dict."""
+
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """The field, or an element of it, is a string that matches; see `m3rag.stores.patterns`.
+
+    Attributes:
+        kind: "prefix", "text", "like" or "ilike".
+        text: What the string begins with, the words in it, or the pattern.
+    """
+
+    field: str
+    kind: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +111,9 @@ class Not:
     part: Filter
 
 
-Filter = Equals | In | Range | And | Or | Not
+Leaf = Equals | In | Range | Exists | Pattern
+"""A condition on a field."""
+Filter = Leaf | And | Or | Not
 Where = Mapping[str, Any] | Filter | None
 """A filter as users write it."""
 

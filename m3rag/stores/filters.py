@@ -3,43 +3,58 @@
 Users write a filter as a dict of JSON values:
 
     {"lang": "es"}                             equal to the value
-    {"lang": ["es", "de"]}                     equal to one of the values
-    {"year": {"gte": 2000, "lt": 2010}}        in a range: gt, gte, lt, lte; numbers only
+    {"lang": ["es", "de"]}                     equal to one of the values; [] matches nothing
+    {"year": {"gte": 2000, "lt": 2010}}        in a range: gt, gte, lt, lte, between
+    {"date": {"gte": "2026-03-01"}}            the same for dates and times in ISO 8601
+    {"author.name": "Ann"}                     a key inside a dict
+    {"tags": {"exists": True}}                 has a value; with False, has none
+    {"path": {"prefix": "docs/"}}              a string that begins so
+    {"title": {"text": "soil"}}                a string with this word, or with these words in order
+    {"title": {"like": "%soil%"}}              SQL's LIKE; ilike ignores the case
+    {"lang": {"ne": "es"}}, {"nin": [...]}     not equal to it, or to none of them; also eq and in
     {"lang": "es", "year": {"gte": 2000}}      all of the conditions
     {"$and": [...]}, {"$or": [...]}, {"$not": {...}}
 
-A field is a key of the passage's metadata; "id" and "document_id" are those of the passage. A list
-in the metadata matches if one of its elements does. A passage without the field does not match, so
-`$not` of that condition does. Numbers compare as 64-bit floats, and never with true or false; so
-integers beyond 2**53 that round to the same float are equal.
+Operators may have a "$" in front, as in other stores: {"year": {"$gte": 2000}}.
+
+`m3rag.stores.filter_fields` says what a field is. A list in the metadata matches if one of its
+elements does. A passage without the field does not match, so `$not`, ne and nin of that condition
+do. Numbers compare as 64-bit floats, and never with true or false; so integers beyond 2**53 that
+round to the same float are equal. Strings are equal if all their characters are.
 
 `Limits` bounds the depth and the size of a filter. No filter can end in a RecursionError.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from m3rag.errors import InputError
-from m3rag.limits import DEFAULT_LIMITS, Limits, shown
-from m3rag.stores.filter_checks import check_condition, check_field, check_shape, check_tree
+from m3rag.limits import DEFAULT_LIMITS, Limits
+from m3rag.stores.filter_checks import check_shape, check_tree
+from m3rag.stores.filter_fields import Found, values
+from m3rag.stores.filter_parsing import parse
 from m3rag.stores.filter_tree import (
     BOUNDS,
-    LISTS,
     OWN_FIELDS,
     And,
     Equals,
+    Exists,
     Filter,
     In,
+    Leaf,
     Not,
     Or,
+    Pattern,
     Range,
     Value,
     Where,
     equality_key,
     number_of,
 )
+from m3rag.stores.instants import instant, interval
+from m3rag.stores.patterns import matcher
 
 if TYPE_CHECKING:  # the engine process parses filters without importing documents
     from m3rag.documents import Passage
@@ -49,10 +64,13 @@ __all__ = [
     "OWN_FIELDS",
     "And",
     "Equals",
+    "Exists",
     "Filter",
     "In",
+    "Leaf",
     "Not",
     "Or",
+    "Pattern",
     "Range",
     "Value",
     "Where",
@@ -60,6 +78,17 @@ __all__ = [
     "matches",
     "parse_filter",
 ]
+
+
+CHECKED = Limits(
+    filter_depth=1 << 20,
+    filter_conditions=1 << 30,
+    filter_values=1 << 40,
+    key_characters=1 << 40,
+    id_characters=1 << 40,
+    query_characters=1 << 40,
+)
+"""The limits for a filter that was checked before, and comes back as JSON."""
 
 
 def parse_filter(
@@ -80,7 +109,9 @@ def parse_filter(
     if isinstance(spec, Filter):
         check_tree(spec, limits)
         return spec
-    return _parse(spec, limits)
+    tree = parse(spec, limits)
+    check_shape(tree, limits)  # several operators of one field are an $and of their own
+    return tree
 
 
 def filter_to_dict(tree: Filter) -> dict[str, Any]:
@@ -118,11 +149,14 @@ def _as_dict(tree: Filter) -> dict[str, Any]:
     match tree:
         case Equals(field, value):
             return {field: value}
-        case In(field, values):
-            return {field: list(values)}
+        case In(field, choices):
+            return {field: list(choices)}
         case Range(field):
-            bounds = {b: getattr(tree, b) for b in BOUNDS}
-            return {field: {b: value for b, value in bounds.items() if value is not None}}
+            return {field: tree.bounds}
+        case Exists(field):
+            return {field: {"exists": True}}
+        case Pattern(field, kind, text):
+            return {field: {kind: text}}
         case And(parts):
             return {"$and": [_as_dict(part) for part in parts]}
         case Or(parts):
@@ -134,11 +168,16 @@ def _as_dict(tree: Filter) -> dict[str, Any]:
 def _matches(tree: Filter, passage: Passage) -> bool:
     match tree:
         case Equals(field, value):
-            return any(equality_key(v) == equality_key(value) for v in _values(passage, field))
+            return any(equality_key(v) == equality_key(value) for v in _present(passage, field))
         case In(field):
-            return any(equality_key(v) in tree.keys for v in _values(passage, field))
+            return any(equality_key(v) in tree.keys for v in _present(passage, field))
         case Range(field):
-            return any(_within(tree, v) for v in _values(passage, field))
+            return any(_within(tree, v) for v in values(passage, field))
+        case Exists(field):
+            return any(True for _ in values(passage, field))
+        case Pattern(field, kind, text):
+            found = matcher(kind, text)
+            return any(isinstance(v, str) and found(v) for v in values(passage, field))
         case And(parts):
             return all(_matches(part, passage) for part in parts)
         case Or(parts):
@@ -147,72 +186,19 @@ def _matches(tree: Filter, passage: Passage) -> bool:
             return not _matches(part, passage)
 
 
-def _parse(spec: object, limits: Limits) -> Filter | None:
-    if isinstance(spec, Filter):
-        check_tree(spec, limits)
-        return spec
-    if not isinstance(spec, Mapping):
-        raise InputError(f"A filter must be a dict, such as {{'lang': 'es'}}, got {shown(spec)}.")
-    parts = tuple(_entry(key, value, limits) for key, value in spec.items())
-    return And(parts) if len(parts) > 1 else parts[0] if parts else None
+def _present(passage: Passage, field: str) -> list[Value]:
+    return [value for value in values(passage, field) if value is not None]
 
 
-def _entry(key: object, value: object, limits: Limits) -> Filter:
-    if not isinstance(key, str):
-        raise InputError(f"A filter's field must be a string, got {shown(key)}.")
-    if key in ("$and", "$or"):
-        if not isinstance(value, list | tuple) or not value:
-            raise InputError(f"{key} takes a list of one or more filters, got {shown(value)}.")
-        parts = tuple(_part(key, v, limits) for v in value)
-        return And(parts) if key == "$and" else Or(parts)
-    if key == "$not":
-        return Not(_part(key, value, limits))
-    return _condition(check_field(key, limits), value, limits)
-
-
-def _part(operator: str, value: object, limits: Limits) -> Filter:
-    part = None if value is None else _parse(value, limits)
-    if part is None:
-        raise InputError(f"{operator} takes filters with a condition, got {shown(value)}.")
-    return part
-
-
-def _condition(field: str, value: object, limits: Limits) -> Filter:
-    check_condition(field, value, limits)
-    if isinstance(value, Mapping):
-        return Range(field, **{bound: float(number) for bound, number in value.items()})
-    if isinstance(value, LISTS):
-        return In(field, tuple(map(_plain, value)))
-    return Equals(field, _plain(value))
-
-
-def _plain(value: object) -> Value:
-    """Return a checked value without its subclass, such as that of an enum or of numpy."""
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, bool):
-        return value
-    assert isinstance(value, int | float)
-    return int(value) if isinstance(value, int) else float(value)
-
-
-def _values(passage: Passage, field: str) -> Sequence[object]:
-    if field in OWN_FIELDS:
-        found: object = getattr(passage, field)
-    else:
-        found = passage.metadata.get(field)
-    if isinstance(found, list | tuple):
-        return found
-    return () if found is None else (found,)
-
-
-def _within(bounds: Range, found: object) -> bool:
-    if isinstance(found, bool) or not isinstance(found, int | float):
+def _within(tree: Range, found: Found) -> bool:
+    if isinstance(found, str):
+        moment = instant(found) if tree.of_dates else None
+        if moment is None:
+            return False
+        first, last = interval(tree.bounds)
+        return first <= moment <= last
+    if isinstance(found, bool) or found is None or tree.of_dates:
         return False
     number = number_of(found)
-    return (
-        (bounds.gt is None or number > bounds.gt)
-        and (bounds.gte is None or number >= bounds.gte)
-        and (bounds.lt is None or number < bounds.lt)
-        and (bounds.lte is None or number <= bounds.lte)
-    )
+    tests = {"gt": float.__gt__, "gte": float.__ge__, "lt": float.__lt__, "lte": float.__le__}
+    return all(tests[bound](number, float(limit)) for bound, limit in tree.bounds.items())

@@ -2,6 +2,7 @@
 
 import collections
 import datetime
+import decimal
 import enum
 import json
 import sys
@@ -48,8 +49,8 @@ def kind_of(value):
     return type(value).__name__
 
 
-class Colour(enum.IntEnum):
-    RED = 1
+class Shape(enum.Enum):
+    SQUARE = object()
 
 
 @pytest.mark.parametrize("kind", ["list", "dict", "tuple"])
@@ -86,12 +87,13 @@ def test_the_deepest_metadata(kind):
         ({"n": 10**309}, "digits, but numbers must be finite"),
         ({"n": -(10**4_000)}, "about 4,001 digits"),
         ({"n": 10**5_000}, "about 5,001 digits"),
-        ({"n": np.float64(1)}, r"metadata\['n'\] is of type numpy.float64"),
-        ({"n": {"m": np.int64(1)}}, r"metadata\['n'\]\['m'\] is of type numpy.int64"),
+        ({"n": np.float64("nan")}, r"metadata\['n'\] is nan"),
+        ({"n": {"m": np.complex64(1)}}, r"metadata\['n'\]\['m'\] is of type numpy.complex64"),
         ({"n": np.zeros(3)}, "numpy.ndarray"),
-        ({"n": np.str_("a")}, "numpy.str_"),
-        ({"n": Colour.RED}, "Colour"),
-        ({"n": datetime.datetime(2026, 1, 1)}, "datetime.datetime"),
+        ({"n": np.datetime64("NaT")}, "numpy.datetime64"),
+        ({"n": Shape.SQUARE}, "type object"),
+        ({"n": datetime.timedelta(1)}, "datetime.timedelta"),
+        ({"n": decimal.Decimal("1.5")}, "decimal.Decimal"),
         ({"n": b"bytes"}, "type bytes"),
         ({"n": {1, 2}}, "type set"),
         ({"n": 1j}, "type complex"),

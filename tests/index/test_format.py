@@ -3,8 +3,11 @@
 `data/make_format_1.py` says which version made them and how.
 """
 
+import contextlib
 import hashlib
 import json
+import os
+import sqlite3
 import tarfile
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import pytest
 
 from m3rag import M3Index, Passage
 from m3rag.index.folder import sync
+from m3rag.index.maintenance import check
 from m3rag.index.presets import Preset
 from m3rag.stores.edge import legacy
 
@@ -63,6 +67,67 @@ def plants(unpacked, monkeypatch):
     return folder
 
 
+@pytest.fixture
+def format_2(tmp_path):
+    """An index of format 2, which `make_format_2.py` made."""
+    with tarfile.open(DATA / "format-2.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path / "kb"
+
+
+FORMAT_2_FINDS = [
+    ({"author.name": "Ann"}, {"fern"}),
+    ({"when": {"gte": "2026-01-01"}}, {"fern"}),
+    ({"start": 0}, {"fern"}),
+    ({"title": {"text": "water"}}, {"long"}),
+    ({"title": {"exists": False}}, {"fern", "helecho"}),
+    ({"year": {"gte": 2020}}, {"helecho"}),
+    ({"tags": "b", "ok": True}, {"long"}),
+]
+
+
+def test_format_2_gets_the_fields_of_format_3(format_2, tiny):
+    assert check(format_2).problems == ()
+    assert json.loads((format_2 / "m3rag.json").read_text())["format"] == 2
+    for _ in range(2):
+        with M3Index.open(format_2, model=tiny) as index:
+            assert [p.id for p in index.passages()] == ["fern", "helecho", "long"]
+            assert [*index.presets] == ["own"]
+            for where, found in FORMAT_2_FINDS:
+                assert {p.id for p in index.passages(where)} == found
+                assert {h.passage.id for h in index.search("plant", filter=where)} == found
+        assert json.loads((format_2 / "m3rag.json").read_text())["format"] == 3
+        assert check(format_2).problems == ()
+
+
+def test_format_2_in_a_read_only_folder(format_2, tiny, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    before = {path.name: path.read_bytes() for path in format_2.iterdir()}
+    with M3Index.open(format_2, model=tiny) as index:
+        for where, found in FORMAT_2_FINDS:
+            assert {p.id for p in index.passages(where)} == found
+            assert {h.passage.id for h in index.search("plant", filter=where)} == found
+    assert {name: (format_2 / name).read_bytes() for name in before} == before
+
+
+def test_the_engine_of_an_older_format_is_made_again(tmp_path, tiny):
+    """Its files have the values that older filters used, although they are complete."""
+    folder = tmp_path / "kb"
+    with M3Index.open(folder, model=tiny) as index:
+        index.add([Passage("a", "x", {"n": 1}), Passage("b", "x", {"n": 1})])
+        engine = index.stored.store._engine._folder
+    with contextlib.closing(sqlite3.connect(folder / "passages.db")) as database:
+        database.execute("DELETE FROM record WHERE name = 'fields'")
+        database.commit()
+    with M3Index.open(folder, model=tiny) as index:
+        assert index.stored.store._engine._folder != engine
+        assert len(index.search("x", filter={"n": 1})) == 2
+    with M3Index.open(folder, model=tiny) as index:
+        kept = index.stored.store._engine._folder
+    with M3Index.open(folder, model=tiny) as index:
+        assert index.stored.store._engine._folder == kept
+
+
 def run(index, folder):
     settings = {name: MADE[name] for name in ("max_tokens", "overlap")}
     return sync(index, folder, index.model.tokenizer, **settings)
@@ -92,7 +157,7 @@ def test_it_has_what_it_had_and_finds_what_it_found(kind, unpacked, tiny):
 def test_it_has_the_new_format_afterwards(kind, unpacked, tiny):
     folder = unpacked / kind
     M3Index.open(folder, model=tiny).close()
-    assert json.loads((folder / "m3rag.json").read_text())["format"] == 2
+    assert json.loads((folder / "m3rag.json").read_text())["format"] == 3
     assert (folder / "passages.db").is_file()
     assert not (folder / "edge").exists()
     with M3Index.open(folder, model=tiny) as index:

@@ -22,7 +22,23 @@ from m3rag.stores.filters import And, Equals, In, Not, Or, Range, matches, parse
 from m3rag.stores.filters import filter_to_dict as to_dict
 from tests.trials.record import SEED, record
 
-FIELDS = ["a", "b", "n", "a.b", "", " ", "id", "document_id", "日本", "x\ny", "a[0]", "tag", "\0"]
+FIELDS = [
+    "a",
+    "b",
+    "n",
+    "a.b",
+    "",
+    " ",
+    "_p",
+    "start",
+    "id",
+    "document_id",
+    "日本",
+    "x\ny",
+    "a[0]",
+    "tag",
+    "\0",
+]
 TEXTS = ["", "es", "ES", "de", "1", "true", "\0true", "\0false", "null", "日本", "🌱", "e\u0301"]
 INTEGERS = [0, 1, -1, 2, 3, 2**53, 2**53 + 1, -(2**53), 2**63, 2**64 + 1, -(2**70), 10**300]
 FLOATS = [0.0, -0.0, 0.5, 1.0, 3.0, 1e308, -1e308, 5e-324, 1e16, 2.5, 0.1 + 0.2, 9007199254740992.0]
@@ -59,6 +75,12 @@ def passages(rng, n):
     return found
 
 
+def path(rng):
+    """Return the name of a field, some of them inside dicts."""
+    parts = [rng.choice(FIELDS) for _ in range(rng.choice([1, 1, 1, 2, 2, 3]))]
+    return rng.choice(["$id", "$document_id"]) if rng.random() < 0.05 else ".".join(parts)
+
+
 def valid(rng, depth=0):
     """Return a filter that is right."""
     spec: dict[str, Any] = {}
@@ -70,12 +92,17 @@ def valid(rng, depth=0):
         elif depth < 4 and kind < 0.4:
             spec["$not"] = valid(rng, depth + 1)
         elif kind < 0.6:
-            spec[rng.choice(FIELDS)] = scalar(rng)
+            spec[path(rng)] = scalar(rng)
         elif kind < 0.8:
-            spec[rng.choice(FIELDS)] = [scalar(rng) for _ in range(rng.randint(0, 4))]
+            spec[path(rng)] = [scalar(rng) for _ in range(rng.randint(0, 4))]
+        elif kind < 0.9:
+            operator = rng.choice(["exists", "ne", "nin", "prefix", "eq"])
+            values = {"exists": rng.random() < 0.5, "prefix": rng.choice(TEXTS)[:1]}
+            values["nin"] = [scalar(rng) for _ in range(rng.randint(0, 2))]
+            spec[path(rng)] = {rng.choice(["", "$"]) + operator: values.get(operator, scalar(rng))}
         else:
             bounds = rng.sample(BOUNDS, rng.randint(1, 3))
-            spec[rng.choice(FIELDS)] = {bound: number(rng) for bound in bounds}
+            spec[path(rng)] = {bound: number(rng) for bound in bounds}
     return spec
 
 
@@ -91,15 +118,42 @@ def _entry(key, wanted, passage):
         return bool([part for part in wanted if expected(part, passage)])
     if key == "$not":
         return not expected(wanted, passage)
-    if key in ("id", "document_id"):
-        found = {"id": passage.id, "document_id": passage.document_id}[key]
-    else:
-        found = passage.metadata.get(key)
-    elements = found if isinstance(found, list) else [found]
+    elements = _elements(key, passage)
     if isinstance(wanted, dict):
+        [name] = {operator.removeprefix("$") for operator in wanted} - {*BOUNDS} or {"range"}
+        given = next(iter(wanted.values()))
+        if name == "exists":
+            return given == any(e not in (None, [], {}) for e in elements)
+        if name == "prefix":
+            return any(isinstance(e, str) and e[: len(given)] == given for e in elements)
+        if name in ("eq", "ne", "nin"):
+            choices = given if name == "nin" else [given]
+            return (name == "eq") == any(_same(e, choice) for e in elements for choice in choices)
         return any(_number(e) and _inside(float(e), wanted) for e in elements)
     choices = wanted if isinstance(wanted, list) else [wanted]
     return any(_same(e, choice) for e in elements for choice in choices)
+
+
+def _elements(key, passage):
+    """Return the values of a field: the passage's own, and those at all paths of its name."""
+    own = {"id": passage.id, "document_id": passage.document_id, "start": passage.start}
+    if key.startswith("$"):
+        return [own[key[1:]]]
+    found = [own[key]] if key in own else []
+    for name, value in _paths(passage.metadata, "", ""):
+        if name == key:
+            found += value if isinstance(value, list) else [value]
+    return found
+
+
+def _paths(metadata, before, top):
+    for key, value in metadata.items():
+        name = f"{before}{key}"
+        yield name, value
+        if not (top or name).startswith("_"):
+            for part in value if isinstance(value, list) else [value]:
+                if isinstance(part, dict):
+                    yield from _paths(part, f"{name}.", top or key or "-")
 
 
 def _number(value):

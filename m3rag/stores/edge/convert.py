@@ -11,7 +11,9 @@ import numpy as np
 import qdrant_edge as qe
 from numpy.typing import NDArray
 
-from m3rag.stores.filters import And, Equals, Filter, In, Not, Or, Range
+from m3rag.stores.filter_fields import Found
+from m3rag.stores.filters import And, Equals, Exists, Filter, In, Leaf, Not, Or, Pattern, Range
+from m3rag.stores.instants import instant, interval
 
 EVERYTHING = qe.Filter()
 
@@ -48,17 +50,21 @@ def points(
     """Yield engine points; `m3rag.stores.edge.engine` sets the order of the arrays.
 
     Args:
-        fields: The document id and the metadata of each point, as `conditions.fields` returns it.
+        fields: The document id and the values of each point, as `filter_fields.fields` returns
+            them.
         arrays: The keys and the vectors.
     """
     keys, dense = arrays[0].tolist(), arrays[1]
     sparse, bm25 = _sparse_rows(*arrays[2:5]), _sparse_rows(*arrays[5:8])
-    for i, (key, (document_id, metadata), terms, tokens) in enumerate(
+    for i, (key, (document_id, named), terms, tokens) in enumerate(
         zip(keys, fields, sparse, bm25, strict=True)
     ):
         vectors = {"dense": floats(dense[i]), "sparse": terms, "bm25": tokens}
-        values = {name: [filterable(v) for v in found] for name, found in metadata.items()}
-        yield qe.Point(key, vectors, {"document_id": document_id, "metadata": values})
+        values = {name: [filterable(v) for v in found] for name, found in named.items()}
+        dates = {name: moments for name, found in named.items() if (moments := _moments(found))}
+        document = None if document_id is None else filterable(document_id)
+        payload = {"document_id": document, "metadata": values, "dates": dates}
+        yield qe.Point(key, vectors, payload)
 
 
 def floats(numbers: NDArray[Any]) -> Any:
@@ -77,11 +83,20 @@ def sparse_vector(weights: Mapping[str, float]) -> Any:
     return qe.SparseVector([int(token) for token in weights], list(weights.values()))
 
 
-def filterable(value: str | float | bool) -> str | float:
+def filterable(value: Found) -> str | float:
     """Return a value in the form for filters: the engine's bindings take True for 1."""
+    if value is None:
+        return "\0exists"
     if isinstance(value, bool):
         return "\0true" if value else "\0false"
-    return value if isinstance(value, str) else float(value)
+    if isinstance(value, str):
+        return f"\0{value}" if value.startswith("\0") else value
+    return float(value)
+
+
+def _moments(values: Sequence[Found]) -> list[float]:
+    found = [instant(value) for value in values if isinstance(value, str)]
+    return [float(moment) for moment in found if moment is not None]
 
 
 def only(keys: Iterable[int]) -> Any:
@@ -96,31 +111,47 @@ def engine_filter(tree: Filter | None) -> Any:
 
 def _condition(tree: Filter) -> Any:
     match tree:
-        case In("id", values):  # the store has replaced the ids by keys
+        case In("$id", values):  # the store has put the keys of passages there
             return qe.HasIdCondition({v for v in values if isinstance(v, int)})
-        case Equals(field, str() | bool() as value):
-            return qe.FieldCondition(_path(field), match=qe.MatchValue(str(filterable(value))))
-        case Equals(field, value):  # the engine's equality takes only integers, and 3 is not 3.0
-            return qe.FieldCondition(
-                _path(field), range=qe.RangeFloat(gte=float(value), lte=float(value))
-            )
-        case In(field, values) if all(isinstance(v, str) for v in values):
-            return qe.FieldCondition(_path(field), match=qe.MatchAny([str(v) for v in values]))
-        case In(field, values):
-            return qe.Filter(should=[_condition(Equals(field, v)) for v in values])
-        case Range(field, gt, gte, lt, lte):
-            bounds = qe.RangeFloat(gt=gt, gte=gte, lt=lt, lte=lte)
-            return qe.FieldCondition(_path(field), range=bounds)
         case And(parts):
             return qe.Filter(must=[_condition(part) for part in parts])
         case Or(parts):
             return qe.Filter(should=[_condition(part) for part in parts])
         case Not(part):
             return qe.Filter(must_not=[_condition(part)])
+        case _ if tree.field == "$document_id":
+            return _test(tree, "document_id")
+        case _ if tree.field == "document_id":  # the passage's own, or that of the metadata
+            return qe.Filter(should=[_test(tree, "document_id"), _named_test(tree)])
+    return _named_test(tree)
 
 
-def _path(field: str) -> str:
-    return field if field == "document_id" else f'metadata."{field}"'
+def _named_test(tree: Leaf) -> Any:
+    of_dates = isinstance(tree, Range) and tree.of_dates
+    return _test(tree, f'{"dates" if of_dates else "metadata"}."{tree.field}"')
+
+
+def _test(tree: Leaf, path: str) -> Any:
+    """Return the test of the values at a path of the payload."""
+    match tree:
+        case Equals(_, str() | bool() as value):
+            return qe.FieldCondition(path, match=qe.MatchValue(str(filterable(value))))
+        case Equals(_, value):  # the engine's equality takes only integers, and 3 is not 3.0
+            return qe.FieldCondition(path, range=qe.RangeFloat(gte=float(value), lte=float(value)))
+        case In(_, values) if all(isinstance(v, str) for v in values):
+            return qe.FieldCondition(path, match=qe.MatchAny([str(filterable(v)) for v in values]))
+        case In(field, values):
+            return qe.Filter(should=[_test(Equals(field, v), path) for v in values])
+        case Exists():
+            return qe.Filter(must_not=[qe.IsEmptyCondition(path)])
+        case Range() if tree.of_dates:
+            first, last = interval(tree.bounds)
+            return qe.FieldCondition(path, range=qe.RangeFloat(gte=float(first), lte=float(last)))
+        case Range():
+            bounds = {bound: float(value) for bound, value in tree.bounds.items()}
+            return qe.FieldCondition(path, range=qe.RangeFloat(**bounds))
+        case Pattern():
+            raise AssertionError("The store must replace patterns by keys.")
 
 
 def _sparse_rows(

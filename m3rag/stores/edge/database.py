@@ -18,12 +18,13 @@ from typing import Any
 
 from m3rag.errors import FormatError, M3Error, StorageError
 from m3rag.stores.base import Points
-from m3rag.stores.edge import connection
+from m3rag.stores.edge import changes, connection, fields
 from m3rag.stores.edge.acknowledged import Record
-from m3rag.stores.edge.conditions import field_rows, one_of
-from m3rag.stores.edge.counters import State, count, read_identity, read_state
+from m3rag.stores.edge.conditions import Condition, condition, one_of, register
+from m3rag.stores.edge.counters import State, read_identity, read_state
 from m3rag.stores.edge.rows import Row, rows_of
 from m3rag.stores.edge.schema import COLUMNS, NAME
+from m3rag.stores.filters import Filter
 
 _LOG_BYTES = 4 << 20  # of the log, from which it is written into the database
 _CHUNK = 256  # rows that are read at a time
@@ -39,6 +40,9 @@ class Database:
         read_only: Whether nothing in the folder may change.
         quiet: Whether nothing is acknowledged: the database is only verified.
         name: The name of the file.
+
+    Attributes:
+        has_fields: Whether filters can use the table `field`; not in an index of an older format.
 
     Raises:
         FormatError: The file is damaged, or has vectors of other widths.
@@ -65,6 +69,9 @@ class Database:
             try:
                 self._check_widths(widths)
                 self.identity = read_identity(self._connections.reader)
+                self.has_fields = fields.is_current(self._connections.reader)
+                for each in (self._connections.reader, self._connections.writer):
+                    register(each)
                 silent = read_only or quiet or name != NAME
                 self._record = None if silent else Record(folder, self.identity)
             except BaseException:
@@ -86,9 +93,9 @@ class Database:
         """
         with self._write("add", durable=durable) as (writer, state):
             rows = list(rows_of(points, state.next_key))
-            replaced = self._remove(writer, *one_of("id", [row.id for row in rows]))
+            replaced = changes.remove(writer, *one_of("id", [row.id for row in rows]))
             for row in rows:
-                self._insert(writer, row)
+                self._unwritten += changes.insert(writer, row)
             writer.execute("UPDATE state SET next_key = ?", [state.next_key + len(rows)])
         return rows, replaced
 
@@ -96,7 +103,7 @@ class Database:
         """Insert rows with their own keys, which must be new."""
         with self._write("add") as (writer, state):
             for row in rows:
-                self._insert(writer, row)
+                self._unwritten += changes.insert(writer, row)
             next_key = max([state.next_key, *(row.key + 1 for row in rows)])
             writer.execute("UPDATE state SET next_key = ?", [next_key])
 
@@ -105,7 +112,7 @@ class Database:
         with self._write("delete") as (writer, _):
             if limit >= 0:
                 test = f"key IN (SELECT key FROM passage WHERE {test} LIMIT {limit})"
-            return self._remove(writer, test, parameters)
+            return changes.remove(writer, test, parameters)
 
     def remember(self, name: str, content: bytes) -> None:
         """Keep a copy of a record of the index, such as its manifest."""
@@ -118,6 +125,16 @@ class Database:
         """Return the copy of a record; None if there is none."""
         found = self.query("SELECT content FROM record WHERE name = ?", [name])
         return bytes(found[0][0]) if found else None
+
+    def condition(self, where: Filter | None) -> Condition:
+        """Return the condition on the table `passage` that a filter describes."""
+        return condition(where, indexed=self.has_fields)
+
+    def make_fields(self) -> None:
+        """Make the table `field` again, so that filters can use it."""
+        with self._write("upgrade") as (writer, _):
+            fields.remake(writer)
+        self.has_fields = True
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """Return the rows of a query."""
@@ -229,37 +246,6 @@ class Database:
 
     def _errors(self, doing: str) -> contextlib.AbstractContextManager[None]:
         return connection.errors(self.path, doing)
-
-    def _insert(self, writer: sqlite3.Connection, row: Row) -> None:
-        *columns, vectors = row
-        writer.execute(
-            "INSERT INTO passage VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [*columns, row.checksum]
-        )
-        if vectors is not None:
-            checksum = row.colbert_checksum
-            writer.execute("INSERT INTO colbert VALUES (?, ?, ?)", [row.key, vectors, checksum])
-        fields = [(*field, row.key) for field in field_rows(row.passage.metadata)]
-        writer.executemany("INSERT INTO field VALUES (?, ?, ?)", fields)
-        count(writer, 1, row.checksum + row.colbert_checksum)
-        self._unwritten += len(row.content) + len(row.dense) + len(vectors or b"")
-
-    def _remove(
-        self, writer: sqlite3.Connection, test: str, parameters: Sequence[Any]
-    ) -> list[int]:
-        """Delete the passages that meet a condition, and return their keys."""
-        found = writer.execute(
-            "SELECT key, passage.checksum + coalesce(colbert.checksum, 0) "
-            f"FROM passage LEFT JOIN colbert USING (key) WHERE {test}",
-            parameters,
-        ).fetchall()
-        keys = [key for key, _ in found]
-        for table in ("field", "colbert", "passage") if keys else ():
-            writer.execute(
-                f"DELETE FROM {table} WHERE key IN (SELECT value FROM json_each(?))",
-                [json.dumps(keys)],
-            )
-        count(writer, -len(keys), -sum(checksum for _, checksum in found))
-        return keys
 
     def _check_widths(self, widths: tuple[int, int | None]) -> None:
         found = read_state(self._connections.reader).widths

@@ -23,9 +23,9 @@ from m3rag.errors import M3Error, StorageError
 from m3rag.stores.base import Floats
 from m3rag.stores.edge import seal
 from m3rag.stores.edge.client import EngineError, EngineProcess
-from m3rag.stores.edge.conditions import fields
 from m3rag.stores.edge.database import Database
 from m3rag.stores.edge.rows import Row, dense_of, sparse_of
+from m3rag.stores.filter_fields import fields
 
 _RESERVE_BYTES = 48 << 20  # that its log and its segments take at least
 _GROWTH = 3  # bytes on the disk for each byte of a vector: log, segment, merge
@@ -158,7 +158,7 @@ class Engine:
     def _send(self, rows: Sequence[Row]) -> None:
         for start in range(0, len(rows), _MESSAGE_ROWS):
             part = rows[start : start + _MESSAGE_ROWS]
-            found = [(row.document_id, fields(row.passage.metadata)) for row in part]
+            found = [(row.document_id, fields(row.passage)) for row in part]
             self._call({"op": "add", "fields": found}, _arrays(part))
 
     def _call(self, body: dict[str, Any], arrays: Sequence[NDArray[Any]] = ()) -> None:

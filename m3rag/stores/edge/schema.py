@@ -9,7 +9,7 @@ import secrets
 from pathlib import Path
 
 from m3rag.files import flush_folder
-from m3rag.stores.edge import connection
+from m3rag.stores.edge import connection, fields
 from m3rag.stores.edge.counters import IDENTITY
 
 NAME = "passages.db"
@@ -50,6 +50,7 @@ def create(folder: Path, widths: tuple[int, int | None], *, name: str = NAME) ->
             made.execute("INSERT INTO state VALUES (0, 0, 0, 1, ?)", [json.dumps(widths)])
             identity = secrets.token_hex(8).encode()
             made.execute("INSERT INTO record VALUES (?, ?)", [IDENTITY, identity])
+            made.execute("INSERT INTO record VALUES (?, ?)", [fields.RECORD, fields.VERSION])
             made.execute("COMMIT")
             connection.write_log(made)
         os.replace(new, path)

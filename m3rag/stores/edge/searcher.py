@@ -16,11 +16,11 @@ from m3rag.scoring.inverted import InvertedLists
 from m3rag.stores import exact
 from m3rag.stores.base import Candidates, Floats, QueryPlan
 from m3rag.stores.edge import colbert
-from m3rag.stores.edge.conditions import condition, one_of
+from m3rag.stores.edge.conditions import is_native
 from m3rag.stores.edge.database import Database
 from m3rag.stores.edge.engine import Engine
 from m3rag.stores.edge.rows import SparseRow, dense_of, sparse_of
-from m3rag.stores.filters import And, Equals, Filter, In, Not, Or, filter_to_dict
+from m3rag.stores.filters import And, Filter, In, Not, Or, filter_to_dict
 
 _SCANNED = 64  # passages whose ColBERT vectors are read at a time
 _ATTEMPTS = 3  # of a search whose candidates are replaced meanwhile
@@ -113,25 +113,22 @@ class Searcher:
         }
 
     def _with_keys(self, tree: Filter) -> Filter:
-        """Return a filter with the keys of passages in place of their ids."""
+        """Return a filter in which the keys of passages stand for what only SQL can test."""
         match tree:
-            case Equals("id", value):
-                return In("id", self._keys([value]))
-            case In("id", values):
-                return In("id", self._keys(values))
             case And(parts):
                 return And(tuple(self._with_keys(part) for part in parts))
             case Or(parts):
                 return Or(tuple(self._with_keys(part) for part in parts))
             case Not(part):
                 return Not(self._with_keys(part))
-        return tree
+        if is_native(tree):
+            return tree
+        return In("$id", tuple(self._matching(tree)))
 
-    def _keys(self, ids: Sequence[object]) -> tuple[int, ...]:
-        found = self._query(
-            "SELECT key FROM passage WHERE", *one_of("id", [i for i in ids if isinstance(i, str)])
-        )
-        return tuple(key for (key,) in found)
+    def _matching(self, where: Filter | None) -> list[int]:
+        """Return the keys of the passages that match."""
+        test, parameters = self._database.condition(where)
+        return [key for (key,) in self._query("SELECT key FROM passage WHERE", test, parameters)]
 
     def _exact(self, plan: QueryPlan) -> Candidates:
         """Search without the engine: all vectors but those of ColBERT are read into memory."""
@@ -140,8 +137,8 @@ class Searcher:
             if self._table is None or self._table[0] != change:
                 self._table = (change, *_table(self._database))
             _, keys, table = self._table
-            found = self._query("SELECT key FROM passage WHERE", *condition(plan.where))
-            allowed = np.searchsorted(keys, sorted(key for (key,) in found)).astype(np.int64)
+            found = self._matching(plan.where)
+            allowed = np.searchsorted(keys, sorted(found)).astype(np.int64)
 
             def score(rows: exact.Rows) -> Floats:
                 return self._colbert_scores(plan, keys[rows].tolist(), {})
@@ -150,10 +147,10 @@ class Searcher:
 
     def _best_colbert(self, plan: QueryPlan) -> dict[int, float]:
         """Return the keys with the best ColBERT scores of all that the filter matches."""
-        found = self._query("SELECT key FROM passage WHERE", *condition(plan.where))
+        found = self._matching(plan.where)
         best: dict[int, float] = {}
         for start in range(0, len(found), _SCANNED):
-            keys = [key for (key,) in found[start : start + _SCANNED]]
+            keys = found[start : start + _SCANNED]
             scores = self._colbert_scores(plan, keys, {}).tolist()
             best |= {key: s for key, s in zip(keys, scores, strict=True) if not math.isnan(s)}
             if len(best) > plan.candidates:

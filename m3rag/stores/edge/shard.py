@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from m3rag.stores.edge import convert
 from m3rag.stores.edge.wire import Message
-from m3rag.stores.filters import parse_filter
+from m3rag.stores.filters import CHECKED, parse_filter
 
 _FLUSH_BYTES = 64 << 20  # limits the log to replay after a crash: a second or two
 # A quantized dense search scores at least _RESCORED of its best passages exactly, and at least
@@ -94,7 +94,7 @@ class Shard:
         self, plan: dict[str, Any], queries: dict[str, Any]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the keys of a plan's candidates, and their scores `(channels, n)`."""
-        where = convert.engine_filter(parse_filter(plan["where"]))
+        where = convert.engine_filter(parse_filter(plan["where"], CHECKED))
         known: dict[str, dict[int, float]] = {channel: {} for channel in plan["score"]}
         union: dict[int, None] = dict.fromkeys(plan["keys"])
         for channel in plan["retrieve"]:

@@ -71,6 +71,8 @@ def open_folder(folder: Path, widths: Widths, *, create: bool) -> Opened:
         opened = Database(folder, widths, read_only=read_only)
         try:
             verified = _check(folder, opened, known, found := read_seal(folder))
+            if not (opened.has_fields or read_only):  # of an older format
+                opened.make_fields()
             return Opened(lock, opened, found, verified)
         except BaseException:
             opened.close()

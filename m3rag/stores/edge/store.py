@@ -23,7 +23,7 @@ from m3rag.errors import ClosedError, FormatError, M3Error, StorageError
 from m3rag.stores.base import Candidates, Floats, Points, QueryPlan
 from m3rag.stores.edge import startup
 from m3rag.stores.edge.client import EngineProcess
-from m3rag.stores.edge.conditions import condition, one_of
+from m3rag.stores.edge.conditions import one_of
 from m3rag.stores.edge.engine import Engine
 from m3rag.stores.edge.reserve import Reserve
 from m3rag.stores.edge.rows import dense_of, passage_of, weights_of
@@ -109,7 +109,7 @@ class EdgeStore:
     def delete_where(self, where: Filter) -> int:
         """Delete the passages that match, and return their number."""
         with self._change():
-            return self._delete(*condition(where))
+            return self._delete(*self.database.condition(where))
 
     def get(self, ids: Sequence[str]) -> list[Passage | None]:
         """Return the passages in the order of `ids`; None for an id that does not exist."""
@@ -129,7 +129,7 @@ class EdgeStore:
     def count(self, where: Filter | None = None) -> int:
         """Return the number of passages, or of those that match."""
         self._check_open()
-        test, parameters = condition(where)
+        test, parameters = self.database.condition(where)
         sql = f"SELECT count(*) FROM passage WHERE {test}"
         return int(self.database.query(sql, parameters)[0][0])
 
@@ -138,7 +138,7 @@ class EdgeStore:
     ) -> tuple[list[Passage], str | None]:
         """Return a page of the passages that match, in the order of their ids."""
         self._check_open()
-        test, parameters = condition(where)
+        test, parameters = self.database.condition(where)
         sql = f"SELECT id, content FROM passage WHERE id > ? AND {test} ORDER BY id LIMIT ?"
         found = self.database.query(sql, [after or "", *parameters, limit + 1])
         if any(

@@ -179,9 +179,13 @@ def _intact_row(database: Database, key: int) -> Row | None:
         checksum == row.checksum
         and (colbert_checksum or 0) == row.colbert_checksum
         and (row.colbert is not None) == (database.colbert_dim is not None)
-        and Counter(map(tuple, fields)) == Counter(field_rows(row.passage.metadata))
+        and (not database.has_fields or Counter(map(tuple, fields)) == _fields(row))
     )
     return row if right else None
+
+
+def _fields(row: Row) -> Counter[tuple[str, object]]:
+    return Counter(field_rows(row.passage))
 
 
 def _keys(database: Database) -> Iterator[int]:
