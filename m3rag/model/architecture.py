@@ -17,9 +17,8 @@ from m3rag.model.storage import KEY, PACKED_TYPE, PLAIN_TYPE, check_storage, sto
 MIN_LENGTH = 3
 """The fewest tokens that a text can have: `<s>`, one token, `</s>`."""
 
-PASSAGE_TOKENS = "passage_tokens"
-"""The key for the length of passages that suits a model; other libraries ignore it."""
-SHORTEST, USUAL = 16, 512  # lengths of a passage: the least that can be set, and the default
+_PASSAGE_TOKENS = "passage_tokens"  # m3rag's own key, which other libraries ignore
+_SHORTEST, _USUAL = 16, 512  # lengths of a passage: the least that can be set, and the default
 
 _CONFIG_BYTES = 1 << 20
 _REQUIRED = ("hidden_size", "max_position_embeddings", "pad_token_id")
@@ -101,6 +100,16 @@ def network_config(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: config.get(key, _DEFAULTS.get(key)) for key in keys}
 
 
+def max_length(config: Mapping[str, Any]) -> int:
+    """Return the most tokens of a text; positions start after the padding index (8194 -> 8192)."""
+    return int(config["max_position_embeddings"]) - int(config["pad_token_id"]) - 1
+
+
+def passage_tokens(config: Mapping[str, Any]) -> int:
+    """Return the length of passages that suits a model: its "passage_tokens", else 512."""
+    return int(config.get(_PASSAGE_TOKENS) or min(_USUAL, max_length(config)))
+
+
 def encoder_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """Return the shape of each tensor of the encoder by name, without the pooler.
 
@@ -168,16 +177,16 @@ def _check_values(path: Path, config: Mapping[str, Any]) -> None:
     positions, vocabulary = config["max_position_embeddings"], config["vocab_size"]
     if pad >= vocabulary:
         raise _wrong(path, "pad_token_id", pad, f"it must be below vocab_size, {vocabulary:,}")
-    if positions - pad - 1 < MIN_LENGTH:
+    if max_length(config) < MIN_LENGTH:
         problem = f"with pad_token_id {pad}, that leaves less than {MIN_LENGTH} tokens of a text"
         raise _wrong(path, "max_position_embeddings", positions, problem)
     act = config["hidden_act"]
     if not isinstance(act, str) or act not in _ACTIVATIONS:
         raise _wrong(path, "hidden_act", act, "BGE-M3 has 'gelu'")
-    passage, most = config.get(PASSAGE_TOKENS), positions - pad - 1
-    if passage is not None and (type(passage) is not int or not SHORTEST <= passage <= most):
-        problem = f"it must be an integer from {SHORTEST} to {most:,}"
-        raise _wrong(path, PASSAGE_TOKENS, passage, problem)
+    passage, most = config.get(_PASSAGE_TOKENS), max_length(config)
+    if passage is not None and (type(passage) is not int or not _SHORTEST <= passage <= most):
+        problem = f"it must be an integer from {_SHORTEST} to {most:,}"
+        raise _wrong(path, _PASSAGE_TOKENS, passage, problem)
     _check_number(path, config, "layer_norm_eps", below=0.1)
     for key in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
         _check_number(path, config, key, below=1.0, zero=True)

@@ -26,10 +26,10 @@ from torch import Tensor
 
 from m3rag.errors import CheckpointError
 from m3rag.model.architecture import (
-    PASSAGE_TOKENS,
-    USUAL,
     check_shapes,
     encoder_shapes,
+    max_length,
+    passage_tokens,
     read_config,
 )
 from m3rag.model.packing import (
@@ -70,13 +70,13 @@ class Checkpoint:
 
     @property
     def max_length(self) -> int:
-        """The most tokens of a text; positions start after the padding index (8194 -> 8192)."""
-        return int(self.config["max_position_embeddings"]) - int(self.config["pad_token_id"]) - 1
+        """The most tokens of a text."""
+        return max_length(self.config)
 
     @property
     def passage_tokens(self) -> int:
-        """The length of passages that suits the model: its own value, or 512."""
-        return int(self.config.get(PASSAGE_TOKENS) or min(USUAL, self.max_length))
+        """The length of passages that suits the model, in tokens."""
+        return passage_tokens(self.config)
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Yield each tensor with its full name."""
