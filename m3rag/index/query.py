@@ -128,7 +128,8 @@ def plan_scoring(
 
     Presets are weights for scores. Reciprocal rank fusion uses ranks only, so with a preset each
     scored channel weighs 1; weights given as numbers are used as they are. A preset saved by `tune`
-    sets its own fusion.
+    sets its own fusion. Where ColBERT is not scored, the model's preset "no-colbert" replaces one
+    that needs it.
 
     Raises:
         InputError: A channel is unknown or unavailable, or no channel has a weight.
@@ -136,7 +137,9 @@ def plan_scoring(
     weights, fusion = settings.weights, settings.fusion
     if not isinstance(fusion, str) or fusion not in FUSIONS:
         raise InputError(f'`fusion` must be "weighted" or "rrf", got {shown(fusion)}.')
-    every = parse_weights(weights, named_weights({name: p.weights for name, p in presets.items()}))
+    within = available if settings.channels is None else _checked_channels(settings.channels)
+    known = named_weights({name: preset.weights for name, preset in presets.items()})
+    every = parse_weights(weights, known, within)
     named = isinstance(weights, str)
     preset = presets.get(weights) if isinstance(weights, str) else None
     if preset is not None and preset.fusion == "rrf":
@@ -149,7 +152,7 @@ def plan_scoring(
                 "0."
             )
     else:
-        score = _checked_channels(settings.channels)
+        score = tuple(within)
     missing = [c for c in score if c not in available]
     if missing:
         raise InputError(

@@ -30,6 +30,10 @@ PRESETS: dict[str, dict[str, float]] = {
 weights for queries and passages in different languages ("cross-lingual"), which share few tokens,
 so sparse counts less."""
 
+NO_COLBERT = "no-colbert"
+"""The name of the preset for searches without ColBERT: what a model's other presets give dense and
+sparse beside ColBERT need not suit the two alone. A model may have none."""
+
 _LARGEST_WEIGHT, _SMALLEST_WEIGHT = 1e9, 1e-9  # float32 scores keep their digits in between
 
 FEW = 5
@@ -42,7 +46,9 @@ def named_weights(presets: Mapping[str, Mapping[str, float]]) -> dict[str, Mappi
 
 
 def parse_weights(
-    weights: Weights, presets: Mapping[str, Mapping[str, float]] = PRESETS
+    weights: Weights,
+    presets: Mapping[str, Mapping[str, float]] = PRESETS,
+    channels: Sequence[str] = SCORED,
 ) -> dict[str, float]:
     """Return one weight for each channel.
 
@@ -50,6 +56,8 @@ def parse_weights(
         weights: The name of a preset, three or four numbers (dense, sparse, colbert, bm25), or a
             mapping of channels.
         presets: The weights of each preset.
+        channels: The channels that can be scored. Without colbert, the preset "no-colbert", if
+            there is one, replaces a preset that needs it.
 
     Raises:
         InputError: A preset or channel is unknown, a weight is negative, not finite or above 1e9,
@@ -58,6 +66,8 @@ def parse_weights(
     if isinstance(weights, str):
         if weights not in presets:
             raise InputError(f"Unknown weights {shown(weights)}. The presets are {_list(presets)}.")
+        if presets[weights].get("colbert") and "colbert" not in channels:
+            weights = NO_COLBERT if NO_COLBERT in presets else weights
         return dict(presets[weights])
     if isinstance(weights, Mapping):
         unknown = [name for name in weights if not isinstance(name, str) or name not in SCORED]

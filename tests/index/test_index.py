@@ -250,6 +250,19 @@ def test_presets_without_colbert_use_the_other_channels(place, tiny):
         assert hit.score == pytest.approx(expected)
 
 
+def test_a_model_has_weights_for_searches_without_colbert(tiny, monkeypatch):
+    presets = {**tiny.presets, "no-colbert": {"dense": 1.0, "sparse": 0.5}}
+    monkeypatch.setattr(tiny, "presets", presets)
+    with M3Index.open(model=tiny) as index:
+        index.add(PASSAGES)
+        for weights in ("default", "same-language"):
+            hit = index.search(QUERY, k=1, weights=weights, channels=["dense", "sparse"])[0]
+            assert hit.score == pytest.approx((hit.dense + 0.5 * hit.sparse) / 1.5)
+        given = (0.2, 0.3, 1)
+        hit = index.search(QUERY, k=1, weights=given, channels=["dense", "sparse"])[0]
+        assert hit.score == pytest.approx((0.2 * hit.dense + 0.3 * hit.sparse) / 0.5)
+
+
 def test_a_hit_is_frozen(index):
     hits = index.search(QUERY, k=1)
     assert [type(hit) for hit in hits] == [Hit]
