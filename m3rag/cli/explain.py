@@ -86,7 +86,7 @@ def explain(
 def _hit(index: M3Index, question: str, passage: str, settings: SearchSettings) -> Hit:
     if settings.filter is not None:
         raise InputError("--passage cannot be combined with --filter. Leave out --filter.")
-    hits = index.search(question, 1, settings=settings.changed(filter={"id": passage}))
+    hits = index.search(question, 1, settings=settings.changed(filter={"$id": passage}))
     if not hits:
         raise InputError(
             f"There is no passage {passage!r} in {index.stored.location}. m3rag ask --json prints "

@@ -10,10 +10,9 @@ from typing import Self
 from m3rag.documents import Passage
 from m3rag.encoder import Model
 from m3rag.errors import ClosedError, InputError
-from m3rag.index.add import add_passages, checked, points_of, reporting, write_passages
+from m3rag.index.add import add_passages, points_of
 from m3rag.index.manifest import Manifest
 from m3rag.index.opening import StoredIndex
-from m3rag.index.upsert import Upsert, Upserted
 from m3rag.limits import DEFAULT_LIMITS, Limits, check_count, shown
 from m3rag.progress import Progress
 from m3rag.scoring import Analyzer
@@ -24,7 +23,7 @@ from m3rag.threads import in_thread
 
 
 class Collection:
-    """Passages in a store, encoded by a model. `M3Index` adds searching.
+    """Passages in a store, encoded by a model. `M3Index` adds documents and searching.
 
     Attributes:
         model: Encodes the passages.
@@ -107,63 +106,6 @@ class Collection:
         add = partial(self.add, progress=progress, batch=batch, durable=durable)
         return await in_thread(add, passages)
 
-    def upsert_documents(
-        self,
-        passages: Iterable[Passage | str],
-        *,
-        documents: Iterable[str] = (),
-        progress: Progress | None = None,
-        batch: int = 64,
-        durable: bool = False,
-    ) -> Upserted:
-        """Bring documents up to date: store what is new, delete what is gone, skip the rest.
-
-        The passages are the new versions of the documents that they belong to, by `document_id`.
-        Passages equal to the stored ones (text, metadata, headings and position) are not encoded.
-        Stored passages of these documents that are not among the new ones are deleted, after all
-        new ones are stored. If the call is interrupted, nothing has been deleted; call it again. A
-        passage without `document_id` is a document of its own.
-
-        In an index with `context="document"`, a document with any change is encoded again as a
-        whole. Pass its passages next to each other.
-
-        Args:
-            passages: All passages of the documents, as a list or a stream; see `add`.
-            documents: Ids of documents that may have no passage left, so that theirs are deleted.
-            progress: Called with (stage, done, total) as for `add`; counts unchanged passages too.
-            batch: The number of passages to compare, and to encode, at a time.
-            durable: As for `add`.
-
-        Raises:
-            InputError: An item is neither a passage nor a string, or cannot be stored.
-            StorageError: The disk is full or the engine failed.
-            ClosedError: The index is closed.
-        """
-        self._check_open()
-        check_count("batch", batch)
-        together = self.manifest.context == "document"
-        report = reporting(progress, passages)
-        upsert = Upsert(self._store, together=together, batch=batch, report=report)
-        upsert.expect(_id_list(documents, "documents"))
-        remaining = upsert.changed(checked(passages, self.limits))
-        write = partial(self._store.add, durable=True) if durable else self._store.add
-        write_passages(remaining, encode=self._points, write=write, batch=batch, report=report)
-        upsert.finish()
-        return upsert.result
-
-    async def aupsert_documents(
-        self,
-        passages: Iterable[Passage | str],
-        *,
-        documents: Iterable[str] = (),
-        progress: Progress | None = None,
-        batch: int = 64,
-        durable: bool = False,
-    ) -> Upserted:
-        """Run `upsert_documents` in a thread, which also calls `progress`."""
-        upsert = partial(self.upsert_documents, documents=documents, progress=progress)
-        return await in_thread(upsert, passages, batch=batch, durable=durable)
-
     def delete(self, ids: Sequence[str] | None = None, *, filter: Where = None) -> int:
         """Delete passages by id, or all that match a filter; return how many were deleted.
 
@@ -176,7 +118,7 @@ class Collection:
             raise InputError("`delete` needs either ids or a non-empty filter.")
         if where is not None:
             return self._store.delete_where(where)
-        return self._store.delete(_id_list(ids))
+        return self._store.delete(id_list(ids))
 
     async def adelete(
         self,
@@ -190,7 +132,7 @@ class Collection:
     def get(self, ids: Sequence[str]) -> list[Passage | None]:
         """Return the passages with these ids, in order; None for an unknown id."""
         self._check_open()
-        return self._store.get(_id_list(ids))
+        return self._store.get(id_list(ids))
 
     def count(self, filter: Where = None) -> int:
         """Return the number of passages, or of those that match a filter."""
@@ -210,7 +152,7 @@ class Collection:
     def dense_vectors(self, ids: Sequence[str]) -> list[Floats | None]:
         """Return the stored dense vectors `(dim,)`, in order; None for an unknown id."""
         self._check_open()
-        return self._store.dense_vectors(_id_list(ids))
+        return self._store.dense_vectors(id_list(ids))
 
     def optimize(self) -> None:
         """Merge segments, drop deleted passages and quantize large indexes.
@@ -271,7 +213,12 @@ class Collection:
             raise ClosedError("This index is closed. Open it again: M3Index.open(path).")
 
 
-def _id_list(ids: Iterable[str] | None, name: str = "ids") -> list[str]:
+def id_list(ids: Iterable[str] | None, name: str = "ids") -> list[str]:
+    """Return ids as a list.
+
+    Raises:
+        InputError: They are no list of strings.
+    """
     found = list(ids) if isinstance(ids, Iterable) and not isinstance(ids, str) else None
     if found is None or not all(isinstance(i, str) for i in found):
         raise InputError(

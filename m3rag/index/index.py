@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from m3rag.encoder import Model
 from m3rag.encoding import Encoding
-from m3rag.index.collection import Collection
+from m3rag.index.documents import DocumentCollection
 from m3rag.index.expand import expand
 from m3rag.index.hit import Hit
 from m3rag.index.manifest import AnalyzerKind, ColbertMode, ContextMode
@@ -33,10 +33,11 @@ from m3rag.stores.location import locate
 from m3rag.threads import in_thread
 
 
-class M3Index(Collection):
+class M3Index(DocumentCollection):
     """An index of passages, searched by dense, sparse, ColBERT and BM25 scores together.
 
-    Inherits `add`, `delete`, `get`, `count`, `passages`, `optimize` and `close`.
+    Inherits `add`, `upsert_documents`, `update_metadata`, `delete`, `get`, `count`, `passages`,
+    `documents`, `optimize` and `close`.
 
     Any number of threads may share an index. The `a…` methods do not block the event loop.
 
@@ -267,7 +268,7 @@ class M3Index(Collection):
             if "colbert" in counted and self.manifest.colbert != "stored":
                 return []
             n = len(wanted)
-            return self.search(query, n, weights=counted, filter={"id": wanted}, candidates=n)
+            return self.search(query, n, weights=counted, filter={"$id": wanted}, candidates=n)
 
         return rescore(query, texts, weights, ids, model=model, search=search)
 
@@ -284,7 +285,7 @@ class M3Index(Collection):
             InputError: `neighbours` is negative or not an integer.
         """
         self._check_open()
-        return expand(hits, neighbours, lambda name: [*self.passages({"document_id": name})])
+        return expand(hits, neighbours, lambda name: [*self.passages({"$document_id": name})])
 
     def _request(self, texts: Sequence[str], k: int, settings: SearchSettings) -> SearchRequest:
         self._check_open()

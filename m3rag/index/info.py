@@ -95,7 +95,7 @@ def delete(stored: StoredIndex, *, documents: Sequence[str] = (), filter: Where 
         raise InputError(f"`documents` must be a list of ids, got the string {documents!r}.")
     chosen: list[Mapping[str, Any] | Filter] = []
     if documents:
-        chosen.append({"document_id": list(documents)})
+        chosen.append({"$document_id": list(documents)})
     if filter is not None:
         chosen.append(filter)
     if not chosen:

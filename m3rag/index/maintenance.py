@@ -126,7 +126,7 @@ def _with_context(index: M3Index, passages: Sequence[Passage]) -> list[Passage]:
     if index.manifest.context == "passage":
         return list(passages)
     documents = {p.document_id for p in passages if p.document_id is not None}
-    rest = index.passages({"document_id": sorted(documents)}) if documents else ()
+    rest = index.passages({"$document_id": sorted(documents)}) if documents else ()
     found = {p.id: p for p in [*passages, *rest]}
     return sorted(found.values(), key=lambda p: (p.document_id or "", p.start or 0))
 

@@ -122,7 +122,7 @@ def sync(
             todo[document] = size
     for document in sorted(known.keys() - source.files.keys()):
         if not _failed(document, changes.failed):
-            index.delete(filter={"document_id": document})
+            index.delete(filter={"$document_id": document})
             changes.removed.append(document)
 
     run = _Run(root, source, todo, known, changes, progress or silent)

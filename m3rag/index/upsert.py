@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
 
 from m3rag.documents import Passage, passage_to_dict
@@ -22,8 +22,9 @@ class Upserted:
     Attributes:
         ids: The id of each passage that was given, in order.
         added: New passages.
-        replaced: Passages that differed from the stored ones.
-        unchanged: Passages that were stored already, and were not encoded.
+        replaced: Passages that differed from the stored ones. They were encoded only if their text
+            differed.
+        unchanged: Passages that were stored already.
         removed: Stored passages that the new version of their document no longer has.
     """
 
@@ -72,9 +73,10 @@ class Upsert:
         groups = self._documents(passages) if self._together else self._batches(passages)
         for group in groups:
             stored = self._stored(group)
-            whole = self._together and not _same_documents(group, stored)
+            whole = self._together and not _same_texts(group, stored)
+            renewed: dict[str, Passage] = {}  # whose texts, and so vectors, are the stored ones
             for passage in group:
-                old = stored.get(passage.id)
+                old = renewed.get(passage.id, stored.get(passage.id))
                 again = passage.id in self._changed or (whole and passage.document_id is not None)
                 self.result.ids.append(passage.id)
                 if passage.document_id is not None:
@@ -83,17 +85,22 @@ class Upsert:
                     self.result.unchanged.append(passage.id)
                     self._report(1)
                     continue
-                if passage.id not in self._changed:
-                    self._changed.add(passage.id)
-                    (self.result.added if old is None else self.result.replaced).append(passage.id)
+                (self.result.added if old is None else self.result.replaced).append(passage.id)
+                if old is not None and not again and old.text == passage.text:
+                    renewed[passage.id] = passage
+                    continue
+                renewed.pop(passage.id, None)
+                self._changed.add(passage.id)
                 yield passage
+            self._store.update([*renewed.values()])
+            self._report(len(renewed))
 
-    def finish(self) -> None:
+    def remove_old(self) -> None:
         """Delete the stored passages of the noted documents that no new version has."""
         documents = list(self._new)
         for start in range(0, len(documents), _DOCUMENTS):
             part = documents[start : start + _DOCUMENTS]
-            where = In("document_id", tuple(part))
+            where = In("$document_id", tuple(part))
             if self._store.count(where) == sum(len(self._new[document]) for document in part):
                 continue
             for page in pages(self._store, where, _PAGE):
@@ -101,9 +108,15 @@ class Upsert:
                 if old:
                     self._store.delete(old)
                     self.result.removed.extend(old)
-        # An id that was given twice may have been unchanged once.
-        kept = (i for i in self.result.unchanged if i not in self._changed)
-        self.result.unchanged[:] = dict.fromkeys(kept)
+
+    def finish(self) -> Upserted:
+        """Return the result, in which an id that was given several times is only once."""
+        added = dict.fromkeys(self.result.added)
+        replaced = dict.fromkeys(i for i in self.result.replaced if i not in added)
+        unchanged = dict.fromkeys(
+            i for i in self.result.unchanged if i not in added and i not in replaced
+        )
+        return replace(self.result, added=[*added], replaced=[*replaced], unchanged=[*unchanged])
 
     def _batches(self, passages: Iterator[Passage]) -> Iterator[list[Passage]]:
         while chunk := list(islice(passages, self._batch)):
@@ -123,7 +136,7 @@ class Upsert:
         found = self._store.get([passage.id for passage in group])
         stored = {passage.id: passage for passage in found if passage is not None}
         if self._together and document is not None:
-            for page in pages(self._store, In("document_id", (document,)), _PAGE):
+            for page in pages(self._store, In("$document_id", (document,)), _PAGE):
                 stored |= {passage.id: passage for passage in page}
         return stored
 
@@ -137,5 +150,9 @@ def _content(passage: Passage) -> str:
     return json.dumps(passage_to_dict(passage), sort_keys=True)
 
 
-def _same_documents(group: Sequence[Passage], stored: dict[str, Passage]) -> bool:
-    return {p.id for p in group} == stored.keys() and all(same(stored[p.id], p) for p in group)
+def _same_texts(group: Sequence[Passage], stored: dict[str, Passage]) -> bool:
+    """Return whether a document has the same texts in the same order, as far as that is known."""
+    if {p.id for p in group} != stored.keys() or any(stored[p.id].text != p.text for p in group):
+        return False
+    starts = [stored[p.id].start or 0 for p in group]
+    return starts == sorted(starts)

@@ -118,6 +118,16 @@ class Store(Protocol):
         """
         ...
 
+    def update(self, passages: Sequence[Passage]) -> int:
+        """Replace the passages that exist, by id, and keep their vectors; return their number.
+
+        When this returns, the same holds as for `add`.
+
+        Args:
+            passages: The new passages, with distinct ids.
+        """
+        ...
+
     def delete(self, ids: Sequence[str]) -> int:
         """Delete the passages that exist, and return their number."""
         ...

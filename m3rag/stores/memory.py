@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import RLock
 from typing import ClassVar
 
@@ -60,6 +60,17 @@ class MemoryStore:
                     None if point.colbert is None else point.colbert[0],
                 )
             self._cached_table = None
+
+    def update(self, passages: Sequence[Passage]) -> int:
+        """Replace the passages that exist, and keep their vectors; return their number."""
+        with self._lock:
+            known = {p.id: replace(self._points[p.id], passage=p) for p in passages if self._has(p)}
+            self._points |= known
+            self._cached_table = None
+            return len(known)
+
+    def _has(self, passage: Passage) -> bool:
+        return passage.id in self._points
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete the passages that exist, and return their number."""

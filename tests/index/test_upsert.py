@@ -1,5 +1,8 @@
 """Documents that are brought up to date: what is encoded, what is deleted, what a crash leaves."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from m3rag import M3Index, Passage
@@ -80,7 +83,13 @@ def test_any_difference_replaces_a_passage(place, model, changed):
     with M3Index.open(place, model=model) as index:
         index.upsert_documents([Passage(**fields)])
         new = Passage(**{**fields, **changed})
+        vectors, weights = index.dense_vectors(["a"]), index.stored.store.term_weights(["a"])
+        model.texts.clear()
         assert index.upsert_documents([new]).replaced == ["a"]
+        assert model.texts == ([new.text] if "text" in changed else [])
+        if "text" not in changed:
+            assert np.array_equal(index.dense_vectors(["a"]), vectors)
+            assert index.stored.store.term_weights(["a"]) == weights
         assert repr(index.get(["a"])[0]) == repr(new)
         assert index.upsert_documents([new]).unchanged == ["a"]
 
@@ -119,6 +128,14 @@ def test_an_id_that_is_given_twice_has_its_last_text(place, model):
             found = index.upsert_documents(twice, batch=batch)
             assert (found.replaced, found.unchanged) == (["a"], [])
             assert stored(index) == {"a": "one"}
+        model.texts.clear()
+        for batch in (1, 64):
+            twice = [Passage("a", "one", {"n": n}, "d") for n in (1, 2, 1, 3)]
+            twice.append(Passage("a", "one", document_id="d"))
+            found = index.upsert_documents(twice, batch=batch)
+            assert (found.replaced, found.unchanged) == (["a"], [])
+            assert index.get(["a"])[0].metadata == {}
+        assert model.texts == []
 
 
 def test_nothing_is_deleted_before_everything_new_is_stored(place, model):
@@ -146,6 +163,14 @@ def test_progress_counts_all_passages(place, model):
         assert done == sorted(done)
 
 
+def test_without_removing(place, model):
+    with M3Index.open(place, model=model) as index:
+        index.upsert_documents(document("a", "one", "two"))
+        found = index.upsert_documents(document("a", "1"), remove=False)
+        assert (found.replaced, found.removed) == (["a#0"], [])
+        assert stored(index) == {"a#0": "1", "a#1": "two"}
+
+
 async def test_async(place, model):
     with M3Index.open(place, model=model) as index:
         await index.aupsert_documents(document("a", "one", "two"))
@@ -160,6 +185,9 @@ def test_a_document_that_is_encoded_together_is_encoded_again_as_a_whole(place, 
         model.texts.clear()
         found = index.upsert_documents([whole[0], *document("b", "Cacti like sun.")])
         assert (found.replaced, found.unchanged, found.removed) == (["a#0"], ["b#0"], ["a#1"])
+        assert model.texts == ["Ferns like shade."]
+        new = [replace(whole[0], metadata={"n": 1})]
+        assert index.upsert_documents(new).replaced == ["a#0"]
         assert model.texts == ["Ferns like shade."]
         alone = model.model.encode(["Ferns like shade."]).dense[0]
         assert index.dense_vectors(["a#0"])[0] == pytest.approx(alone, abs=1e-5)

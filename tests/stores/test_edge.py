@@ -12,6 +12,7 @@ from m3rag.documents import Passage
 from m3rag.errors import StorageError
 from m3rag.index import QueryPlan
 from m3rag.model import MultiVectors
+from m3rag.stores.edge import parts as parts_of
 from m3rag.stores.edge import store as edge
 from m3rag.stores.edge.store import EdgeStore
 from m3rag.stores.memory import MemoryStore
@@ -51,14 +52,14 @@ def test_a_large_index_is_quantized_and_scores_stay_exact(tmp_path, rng):
 
 def test_points_are_split_into_messages_by_their_bytes(rng, monkeypatch):
     points = make(rng, [Passage(f"p{i}", "x" * 1000) for i in range(100)])
-    assert len(edge._parts(points)) == 1
-    monkeypatch.setattr(edge, "_MESSAGE_BYTES", 80_000)
-    parts = edge._parts(points)
+    assert len(parts_of.parts(points)) == 1
+    monkeypatch.setattr(parts_of, "_MESSAGE_BYTES", 80_000)
+    parts = parts_of.parts(points)
     assert len(parts) >= 5
     assert [p.id for part in parts for p in part.passages] == [p.id for p in points.passages]
-    assert max(edge._size(part) for part in parts) < 160_000
-    monkeypatch.setattr(edge, "_MESSAGE_BYTES", 1)
-    assert len(edge._parts(points)) == 100
+    assert max(parts_of.size_of(part) for part in parts) < 160_000
+    monkeypatch.setattr(parts_of, "_MESSAGE_BYTES", 1)
+    assert len(parts_of.parts(points)) == 100
 
 
 def test_a_full_disk_refuses_a_new_index(tmp_path, monkeypatch):

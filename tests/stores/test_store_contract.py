@@ -297,3 +297,18 @@ def test_any_text_and_metadata_come_back(store, id_, text, meta):
     passage = Passage(id_, text, meta)
     store.add(make(np.random.default_rng(0), [passage]))
     assert store.get([id_]) == [passage]
+
+
+def test_updated_passages_keep_their_vectors(filled, rng):
+    store, oracle = filled
+    new = [Passage(f"p{i}", "other", {"n": i}, "d") for i in range(100)]
+    assert store.update([*new, Passage("missing", "x")]) == 100
+    assert store.count() == 120
+    assert store.get(["p7", "missing"]) == [new[7], None]
+    assert store.count(Range("n", lt=10)) == 10
+    query = plan(rng, ("dense", "sparse", "bm25"), CHANNELS)
+    (found,) = store.search([query])
+    assert set(found.ids) == {i for c in query.retrieve for i in oracle.retrieved(c, query)}
+    assert_scores(found, oracle, query)
+    (found,) = store.search([replace(query, where=Equals("n", 7))])
+    assert list(found.ids) == ["p7"]

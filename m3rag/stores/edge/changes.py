@@ -9,7 +9,7 @@ from typing import Any
 
 from m3rag.stores.edge import fields
 from m3rag.stores.edge.counters import count
-from m3rag.stores.edge.rows import Row
+from m3rag.stores.edge.rows import COLUMNS, Row
 
 
 def insert(writer: sqlite3.Connection, row: Row) -> int:
@@ -22,6 +22,12 @@ def insert(writer: sqlite3.Connection, row: Row) -> int:
     fields.insert(writer, row.key, row.content)
     count(writer, 1, row.checksum + row.colbert_checksum)
     return len(row.content) + len(row.dense) + len(vectors or b"")
+
+
+def read(writer: sqlite3.Connection, test: str, parameters: Sequence[Any]) -> list[Row]:
+    """Return the passages that meet a condition, with all their vectors."""
+    sql = f"SELECT {COLUMNS}, vectors FROM passage LEFT JOIN colbert USING (key) WHERE {test}"
+    return [Row(*row) for row in writer.execute(sql, parameters)]
 
 
 def remove(writer: sqlite3.Connection, test: str, parameters: Sequence[Any]) -> list[int]:

@@ -16,14 +16,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from m3rag.documents import Passage
 from m3rag.errors import FormatError, M3Error, StorageError
 from m3rag.stores.base import Points
 from m3rag.stores.edge import changes, connection, fields
 from m3rag.stores.edge.acknowledged import Record
 from m3rag.stores.edge.conditions import Condition, condition, one_of, register
 from m3rag.stores.edge.counters import State, read_identity, read_state
-from m3rag.stores.edge.rows import Row, rows_of
-from m3rag.stores.edge.schema import COLUMNS, NAME
+from m3rag.stores.edge.rows import COLUMNS, Row, rows_of
+from m3rag.stores.edge.schema import NAME
 from m3rag.stores.filters import Filter
 
 _LOG_BYTES = 4 << 20  # of the log, from which it is written into the database
@@ -93,6 +94,18 @@ class Database:
         """
         with self._write("add", durable=durable) as (writer, state):
             rows = list(rows_of(points, state.next_key))
+            replaced = changes.remove(writer, *one_of("id", [row.id for row in rows]))
+            for row in rows:
+                self._unwritten += changes.insert(writer, row)
+            writer.execute("UPDATE state SET next_key = ?", [state.next_key + len(rows)])
+        return rows, replaced
+
+    def update(self, passages: Sequence[Passage]) -> tuple[list[Row], list[int]]:
+        """Replace passages that exist, and keep their vectors; the result is that of `add`."""
+        new = {passage.id: passage for passage in passages}
+        with self._write("update") as (writer, state):
+            found = changes.read(writer, *one_of("id", [*new]))
+            rows = [r.renewed(new[r.id], state.next_key + i) for i, r in enumerate(found)]
             replaced = changes.remove(writer, *one_of("id", [row.id for row in rows]))
             for row in rows:
                 self._unwritten += changes.insert(writer, row)

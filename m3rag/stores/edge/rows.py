@@ -15,6 +15,8 @@ from m3rag.encoding import SparseVectors
 from m3rag.stores.base import Floats, Points
 from m3rag.stores.edge import colbert
 
+COLUMNS = "key, id, document_id, content, dense, sparse, bm25"
+"""The columns of the table `passage`, in the order of `Row`."""
 SparseRow = tuple[NDArray[np.int32], Floats]
 """The token ids and weights of one text."""
 
@@ -57,6 +59,11 @@ class Row(NamedTuple):
         if self.colbert is None:
             return 0
         return zlib.crc32(self.colbert, zlib.crc32(self.key.to_bytes(8, "little")))
+
+    def renewed(self, passage: Passage, key: int) -> Row:
+        """Return the row with another passage of the same id, a new key and the same vectors."""
+        content = json.dumps(passage_to_dict(passage), ensure_ascii=False)
+        return self._replace(key=key, document_id=passage.document_id, content=content)
 
     @property
     def passage(self) -> Passage:

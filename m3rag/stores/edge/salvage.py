@@ -13,8 +13,7 @@ from m3rag.files import flush_folder
 from m3rag.stores.edge import schema
 from m3rag.stores.edge.connection import PAGE
 from m3rag.stores.edge.database import Database
-from m3rag.stores.edge.rows import Row
-from m3rag.stores.edge.schema import COLUMNS
+from m3rag.stores.edge.rows import COLUMNS, Row
 from m3rag.stores.edge.verification import intact_rows, verify
 from m3rag.stores.health import Count, RepairReport
 from m3rag.stores.records import RECORDS

@@ -13,8 +13,6 @@ from m3rag.stores.edge import connection, fields
 from m3rag.stores.edge.counters import IDENTITY
 
 NAME = "passages.db"
-COLUMNS = "key, id, document_id, content, dense, sparse, bm25"
-"""The columns of the table `passage`, in the order of `rows.Row`."""
 
 _SCHEMA = """
 CREATE TABLE state (

@@ -25,8 +25,9 @@ from m3rag.stores.edge import startup
 from m3rag.stores.edge.client import EngineProcess
 from m3rag.stores.edge.conditions import one_of
 from m3rag.stores.edge.engine import Engine
+from m3rag.stores.edge.parts import parts, size_of
 from m3rag.stores.edge.reserve import Reserve
-from m3rag.stores.edge.rows import dense_of, passage_of, weights_of
+from m3rag.stores.edge.rows import Row, dense_of, passage_of, weights_of
 from m3rag.stores.edge.seal import Seal, remove_seal
 from m3rag.stores.edge.searcher import Searcher
 from m3rag.stores.edge.verification import verify_in_background
@@ -35,10 +36,10 @@ from m3rag.stores.filters import Filter
 _log = logging.getLogger("m3rag")
 
 QUANTIZE_FROM = 10_000  # passages; below, an exact scan of 1024 dimensions takes a few ms
-_MESSAGE_BYTES = 2 << 20  # of a transaction of an add; a search waits for one
 _RESERVE_BYTES = 16 << 20  # kept free on the disk for the log
 _GROWTH = 2  # bytes on the disk per byte added: log and database
 _DELETED_AT_ONCE = 8  # passages, on a full disk
+_UPDATED_AT_ONCE = 64  # passages in a transaction; a search waits for one
 
 
 class EdgeStore:
@@ -92,14 +93,22 @@ class EdgeStore:
 
     def add(self, points: Points, *, durable: bool = False) -> None:
         """Store points; a point replaces an older one with the same id."""
-        for part in _parts(points):
+        for part in parts(points):
             with self._change():
-                self._check_disk(_size(part))
-                rows, replaced = self.database.add(part, durable=durable)
-                if self._engine is not None:
-                    self._engine.add(rows)
-                    if replaced:
-                        self._engine.delete(replaced)
+                self._check_disk(size_of(part))
+                self._renew(*self.database.add(part, durable=durable))
+
+    def update(self, passages: Sequence[Passage]) -> int:
+        """Replace the passages that exist, and keep their vectors; return their number."""
+        number = 0
+        for start in range(0, len(passages), _UPDATED_AT_ONCE):
+            with self._change():
+                self._check_disk(0)
+                part = passages[start : start + _UPDATED_AT_ONCE]
+                rows, replaced = self.database.update(part)
+                number += len(rows)
+                self._renew(rows, replaced)
+        return number
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete the passages that exist, and return their number."""
@@ -129,6 +138,8 @@ class EdgeStore:
     def count(self, where: Filter | None = None) -> int:
         """Return the number of passages, or of those that match."""
         self._check_open()
+        if where is None:
+            return self.database.state().passages
         test, parameters = self.database.condition(where)
         sql = f"SELECT count(*) FROM passage WHERE {test}"
         return int(self.database.query(sql, parameters)[0][0])
@@ -231,6 +242,13 @@ class EdgeStore:
         if self._engine is not None and keys:
             self._engine.delete(keys)
 
+    def _renew(self, rows: list[Row], replaced: list[int]) -> None:
+        """Give the engine new rows, and then take away those that they replaced."""
+        if self._engine is not None:
+            self._engine.add(rows)
+            if replaced:
+                self._engine.delete(replaced)
+
     def _check_disk(self, n_bytes: int) -> None:
         """Refuse early, so that there is always space to write the log into the database.
 
@@ -246,24 +264,6 @@ class EdgeStore:
                 "needed to write safely. Free some space and try again. Everything added before "
                 "is kept and can be searched."
             )
-
-
-def _ascending(ids: Sequence[str]) -> bool:
-    return all(earlier < later for earlier, later in pairwise(ids))
-
-
-def _parts(points: Points) -> list[Points]:
-    """Split points into parts of about `_MESSAGE_BYTES`, so that searches can run in between."""
-    mean_size = _size(points) // max(1, len(points)) + 1
-    step = max(1, _MESSAGE_BYTES // mean_size)
-    return [points[start : start + step] for start in range(0, len(points), step)]
-
-
-def _size(points: Points) -> int:
-    """Return the approximate size of points on the disk in bytes."""
-    size = sum(4 * len(passage.text) for passage in points.passages) + points.dense.nbytes
-    size += points.sparse.values.nbytes * 2 + points.bm25.values.nbytes * 2
-    return size + (0 if points.colbert is None else points.colbert.vectors.size)
 
 
 def _close(owner: int, folder: Path, opened: startup.Opened, engine: Engine | None) -> None:

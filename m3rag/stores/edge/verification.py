@@ -14,8 +14,7 @@ from m3rag.errors import ClosedError, FormatError, M3Error
 from m3rag.stores.edge.conditions import field_rows
 from m3rag.stores.edge.counters import DIGEST
 from m3rag.stores.edge.database import Database
-from m3rag.stores.edge.rows import Row
-from m3rag.stores.edge.schema import COLUMNS
+from m3rag.stores.edge.rows import COLUMNS, Row
 
 _CHUNK = 1_000  # keys that are read at a time
 _IDLE = 2.0  # times the time of reading a passage, between two of a verification in the background
