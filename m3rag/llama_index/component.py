@@ -6,27 +6,96 @@ processes. A model cannot be copied this way, but its name and settings can.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from llama_index.core.bridge.pydantic import BaseModel, Field, PrivateAttr
+from llama_index.core.bridge.pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
-from m3rag.encoder import Model
-from m3rag.index import M3Index
-from m3rag.index.manifest import ColbertMode
-from m3rag.model import M3Model, ModelSpec
-from m3rag.model.lookup import DEFAULT, locate
-from m3rag.model.shared import model_of
-from m3rag.model.tokenizer import Tokenizer
+from m3rag.encoder import Model, Tokenizer
+from m3rag.errors import InputError
+from m3rag.frameworks import (
+    IndexLike,
+    ModelLike,
+    Opening,
+    check_model,
+    check_names,
+    index_of,
+    model_of,
+    names_of,
+    open_index,
+    own_errors,
+)
+from m3rag.index.index import M3Index
+from m3rag.model.lookup import DEFAULT, ModelSpec, locate
 
-ModelLike = Model | str | Path | None
-"""A model, its name, or None for the process's shared BGE-M3."""
+_SPECIFIED = ("revision", "device", "dtype", "fingerprint")
+
+OPENING = tuple(Opening.__annotations__)
+"""The names of the arguments with which an index is opened, besides the path and the model."""
 
 
-def open_index(model: ModelLike, path: str | Path | None, colbert: ColbertMode | None) -> M3Index:
-    """Open the index in a folder, or a new one in memory; see `M3Index.open`."""
-    return M3Index.open(path, model=model_of(model), colbert=colbert)
+def check_fields(kind: type[BaseModel], given: Iterable[str], besides: Iterable[str] = ()) -> None:
+    """Check that the arguments of a constructor are fields of a class.
+
+    Args:
+        kind: The class.
+        given: The names of the arguments. LlamaIndex also passes the class's name when it loads a
+            component.
+        besides: Names of arguments that are not fields.
+
+    Raises:
+        ArgumentError: One is not; the message names the nearest field.
+    """
+    names = [name for name in given if name != "class_name"]
+    known = [*names_of(kind.__init__), *besides, *kind.model_fields]
+    check_names(kind.__name__, names, dict.fromkeys(known))
+
+
+def chosen_index(
+    what: str,
+    index: IndexLike | None,
+    path: object,
+    model: ModelLike,
+    opening: Opening,
+    *,
+    in_memory: bool = False,
+) -> tuple[M3Index, bool]:
+    """Return the index of a component, and whether it was opened for it.
+
+    Args:
+        what: The class, for errors.
+        index: What has the index.
+        path: The folder of an index to open or create.
+        model: The model for it.
+        opening: The settings for it.
+        in_memory: Whether a component without arguments gets a new index in memory.
+
+    Raises:
+        InputError: Both an index and something to open one with are given, or neither is.
+    """
+    if index is None:
+        if path is None and model is None and not opening and not in_memory:
+            raise InputError(
+                f"{what} needs an index: pass `index`, or `path` for a folder, or use "
+                f"{what}.from_documents(…)."
+            )
+        return open_index(path, model=model, **opening), True  # type: ignore[arg-type]
+    folder = isinstance(index, str | Path)
+    given = [*opening] if path is None else ["path", *opening]
+    if model is not None and not folder:
+        given.insert(0, "model")
+    if given:
+        names = " and ".join(f"`{name}`" for name in given)
+        raise InputError(f"`index` already has a folder, a model and settings. Leave {names} out.")
+    return index_of(index, model=model), folder
+
+
+def opening_of(settings: dict[str, Any]) -> Opening:
+    """Remove the arguments with which an index is opened from settings, and return them."""
+    found: Any = {name: settings.pop(name) for name in OPENING if name in settings}
+    return found  # type: ignore[no-any-return]
 
 
 class _Held:
@@ -42,7 +111,30 @@ class _Held:
         return _Held, ()
 
 
-class UsesModel(BaseModel):
+class Checked(BaseModel):
+    """A mixin that checks an assigned attribute at once, and refuses those that do not exist."""
+
+    model_config = ConfigDict(validate_assignment=True)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("_"):
+            super().__setattr__(name, value)
+            return
+        check_fields(type(self), [name])
+        before = getattr(self, name)
+        with own_errors(type(self).__name__):
+            super().__setattr__(name, value)
+        try:
+            self._check()
+        except BaseException:
+            super().__setattr__(name, before)
+            raise
+
+    def _check(self) -> None:
+        """Check the fields together; each of them is of its type already."""
+
+
+class UsesModel(Checked):
     """A mixin for components, with the fields that describe a model.
 
     Args:
@@ -59,14 +151,20 @@ class UsesModel(BaseModel):
     _held: _Held = PrivateAttr(default_factory=_Held)
 
     def __init__(self, *, model: ModelLike = None, **settings: Any) -> None:
-        if isinstance(model, str | Path):
+        check_fields(type(self), settings)
+        check_model(model)
+        if isinstance(model, ModelSpec):
+            settings |= {field: getattr(model, field) for field in _SPECIFIED}
+            settings |= {"model_name": model.name}
+        elif isinstance(model, str | Path):
             settings["model_name"] = str(model)
         elif model is not None:
             settings |= {"model_name": model.name, "fingerprint": model.fingerprint}
             settings |= {name: str(getattr(model, name, "auto")) for name in ("device", "dtype")}
             settings["revision"] = getattr(model, "revision", None)
-        super().__init__(**settings)
-        if not isinstance(model, str | Path):
+        with own_errors(type(self).__name__):
+            super().__init__(**settings)
+        if not isinstance(model, str | Path | ModelSpec):
             self._held.model = model
 
     @property
@@ -83,7 +181,7 @@ class UsesModel(BaseModel):
     @property
     def tokenizer(self) -> Tokenizer:
         """The model's tokenizer, available without loading the weights."""
-        if isinstance(self._held.model, M3Model):
+        if self._held.model is not None:
             return self._held.model.tokenizer
         return _tokenizer(self.model_name, self.revision)
 
@@ -101,4 +199,6 @@ class UsesModel(BaseModel):
 
 @cache
 def _tokenizer(name: str, revision: str | None) -> Tokenizer:
-    return Tokenizer(locate(name, revision=revision) / "tokenizer.json")
+    from m3rag.model.tokenizer import Tokenizer as Loaded  # imports tokenizers
+
+    return Loaded(locate(name, revision=revision) / "tokenizer.json")

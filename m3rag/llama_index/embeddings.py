@@ -10,8 +10,8 @@ from llama_index.core.base.embeddings.base_sparse import BaseSparseEmbedding, Sp
 from llama_index.core.bridge.pydantic import Field
 
 from m3rag.encoding import Encoding
-from m3rag.llama_index.component import ModelLike, UsesModel
-from m3rag.model.shared import model_of
+from m3rag.frameworks import ModelLike, model_of, refusing
+from m3rag.llama_index.component import UsesModel
 
 SparseEncoder = Callable[[list[str]], tuple[list[list[int]], list[list[float]]]]
 
@@ -138,6 +138,7 @@ class M3SparseEmbedding(_Encodes, BaseSparseEmbedding):
         return list((await self._aencoded(texts, dense=False, colbert=False)).sparse)
 
 
+@refusing
 def sparse_encoder(model: ModelLike = None) -> SparseEncoder:
     """Return the sparse function for documents and queries of LlamaIndex's Qdrant store.
 

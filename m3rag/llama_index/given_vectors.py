@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
 
 import numpy as np
 from llama_index.core.schema import BaseNode, MetadataMode
 from numpy.typing import NDArray
 
-from m3rag.documents import Passage
+from m3rag.documents import Passage, check_passage
 from m3rag.errors import InputError
 from m3rag.index import M3Index
 from m3rag.limits import shown
@@ -25,8 +24,10 @@ _FIX = (
 )
 
 
-def checked_passages(index: M3Index, nodes: Sequence[BaseNode]) -> Iterator[Passage]:
-    """Yield the passages of nodes, each checked against the embedding that it brings along.
+def checked_passages(
+    index: M3Index, nodes: Sequence[BaseNode], passages: Sequence[Passage]
+) -> Sequence[Passage] | Iterator[Passage]:
+    """Return the passages of nodes, each checked against the embedding that it brings along.
 
     The index encodes the passages anyway, so the check costs no forward pass unless an embedding
     does not fit. All dimensions and a sample of the vectors are checked before the first passage.
@@ -35,14 +36,18 @@ def checked_passages(index: M3Index, nodes: Sequence[BaseNode]) -> Iterator[Pass
     Raises:
         InputError: An embedding does not come from the model of the index.
     """
-    given = [node for node in nodes if node.embedding]
-    for node in given:
-        _check_shape(index, node)
+    given = [i for i, node in enumerate(nodes) if node.embedding]
+    if not given:
+        return passages
+    for i in given:
+        _check_shape(index, nodes[i])
+        check_passage(passages[i], index.limits)
     if len(given) > _BATCH:
-        _passages(index, given[:: max(1, len(given) // _SAMPLE)])
-    remaining = iter(nodes)
-    while chunk := list(islice(remaining, _BATCH)):
-        yield from _passages(index, chunk)
+        sample = given[:: len(given) // _SAMPLE]
+        _fitting(index, [nodes[i] for i in sample], [passages[i] for i in sample])
+    batches = range(0, len(nodes), _BATCH)
+    slices = (slice(start, start + _BATCH) for start in batches)
+    return (p for part in slices for p in _fitting(index, nodes[part], passages[part]))
 
 
 def _check_shape(index: M3Index, node: BaseNode) -> None:
@@ -58,9 +63,11 @@ def _check_shape(index: M3Index, node: BaseNode) -> None:
         )
 
 
-def _passages(index: M3Index, nodes: Sequence[BaseNode]) -> list[Passage]:
-    """Return the passages of nodes, after checking the embeddings among them."""
-    passages = [passage_of(node) for node in nodes]
+def _fitting(
+    index: M3Index, nodes: Sequence[BaseNode], passages: Sequence[Passage]
+) -> Sequence[Passage]:
+    """Return the passages that fit the embeddings of their nodes."""
+    passages = list(passages)
     given = [i for i, node in enumerate(nodes) if node.embedding]
     if not given:
         return passages

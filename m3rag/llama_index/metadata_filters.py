@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llama_index.core.vector_stores.types import (
@@ -14,6 +14,7 @@ from llama_index.core.vector_stores.types import (
 )
 
 from m3rag.errors import InputError
+from m3rag.limits import shown
 from m3rag.stores.filters import Where as AnyWhere
 
 Where = dict[str, Any]
@@ -44,9 +45,15 @@ def where_of(filters: MetadataFilters | None) -> Where | None:
         InputError: An operator is not supported (text_match, text_match_insensitive, is_empty), or
             a value cannot be compared.
     """
-    parts = [_part(part) for part in filters.filters] if filters is not None else []
-    parts = [part for part in parts if part is not None]
-    if filters is None or not parts:
+    if filters is None:
+        return None
+    if not isinstance(filters, MetadataFilters):
+        raise InputError(
+            f"`filters` must be MetadataFilters, got {shown(filters)}. Use "
+            "MetadataFilters(filters=[MetadataFilter(key=…, value=…)])."
+        )
+    parts = [part for part in map(_part, filters.filters) if part is not None]
+    if not parts:
         return None
     if filters.condition == FilterCondition.OR:
         return {"$or": parts}
@@ -63,6 +70,21 @@ def where_of_query(query: VectorStoreQuery) -> Where | None:
         {"id": query.node_ids} if query.node_ids else None,
     ]
     return all_of(*parts)
+
+
+def one_of(field: str, ids: Sequence[str] | None, name: str) -> Where | None:
+    """Return a filter for some ids; None if there are none to filter by.
+
+    Args:
+        field: "id" or "document_id".
+        ids: The ids.
+        name: The name of the argument, for errors.
+    """
+    if ids is None:
+        return None
+    if isinstance(ids, str) or not isinstance(ids, Sequence):
+        raise InputError(f"`{name}` must be a list of strings, got {shown(ids)}.")
+    return {field: list(ids)}
 
 
 def all_of(*parts: AnyWhere) -> Where | None:

@@ -9,8 +9,7 @@ require("llama_index.vector_stores.milvus", "llama-index-milvus")
 
 from llama_index.vector_stores.milvus.utils import BaseSparseEmbeddingFunction
 
-from m3rag.llama_index.component import ModelLike
-from m3rag.model.shared import model_of
+from m3rag.frameworks import ModelLike, model_of, refusing
 
 
 class M3SparseEmbeddingFunction(BaseSparseEmbeddingFunction):
@@ -28,6 +27,7 @@ class M3SparseEmbeddingFunction(BaseSparseEmbeddingFunction):
             embedded needs no second forward pass; the process's shared BGE-M3 by default.
     """
 
+    @refusing
     def __init__(self, model: ModelLike = None) -> None:
         self.model = model_of(model)
 

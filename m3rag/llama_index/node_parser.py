@@ -20,7 +20,8 @@ from llama_index.core.utils import get_tqdm_iterable
 
 from m3rag import documents
 from m3rag.documents.formats import markdown
-from m3rag.llama_index.component import ModelLike, UsesModel
+from m3rag.frameworks import ModelLike
+from m3rag.llama_index.component import UsesModel
 from m3rag.llama_index.nodes import HEADINGS
 from m3rag.threads import in_thread
 

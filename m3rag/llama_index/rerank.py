@@ -12,10 +12,12 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 
 from m3rag.errors import InputError
-from m3rag.index import M3Index
-from m3rag.llama_index.component import ModelLike, UsesModel
+from m3rag.frameworks import IndexLike, ModelLike, index_of
+from m3rag.index.index import M3Index
+from m3rag.llama_index.component import UsesModel
 from m3rag.llama_index.nodes import M3NodeWithScore
-from m3rag.scoring import Weights, score_texts
+from m3rag.scoring import PRESETS, Weights, score_texts
+from m3rag.scoring.texts import text_weights
 
 dispatcher = get_dispatcher(__name__)
 
@@ -39,27 +41,34 @@ class M3Reranker(UsesModel, BaseNodePostprocessor):
     Args:
         model: An `M3Model`, or a name for `M3Model.load`; by default the model of the index, or
             the process's shared BGE-M3 without an index.
-        index: The index that nodes may come from.
+        index: The index that nodes may come from, or what has it: a store, a retriever, or the
+            folder of an index.
         settings: The fields.
 
     Attributes:
         top_n: The number of nodes to return.
         mode: "colbert" or "all".
-        weights: The weights for the mode "all", as in `M3EnsembleRetriever`.
+        weights: The weights for the mode "all", as in `M3EnsembleRetriever`; also those saved with
+            the index.
+
+    Raises:
+        InputError: An argument is unknown or cannot be used.
     """
 
     top_n: int = Field(default=4, gt=0)
     mode: Literal["colbert", "all"] = "colbert"
-    weights: str | list[float] | dict[str, float] = "default"
+    weights: Any = "default"  # checked against the presets, in an error that lists them
     _index: M3Index | None = PrivateAttr(default=None)
 
     def __init__(
-        self, *, model: ModelLike = None, index: M3Index | None = None, **settings: Any
+        self, *, model: ModelLike = None, index: IndexLike | None = None, **settings: Any
     ) -> None:
-        if model is None and index is not None:
-            model = index.model
+        found = None if index is None else index_of(index)
+        if model is None and found is not None:
+            model = found.model
         super().__init__(model=model, **settings)
-        self._index = index
+        self._index = found
+        self._check()
 
     @classmethod
     def class_name(cls) -> str:
@@ -92,9 +101,21 @@ class M3Reranker(UsesModel, BaseNodePostprocessor):
         dispatcher.event(ReRankEndEvent(nodes=best))
         return best
 
+    def _check(self) -> None:
+        """Check that the model or the index knows the weights; loads no model for a known name."""
+        known = self._held.model is None and (
+            not isinstance(self.weights, str) or self.weights in PRESETS
+        )
+        text_weights(self._weights(), {} if known else self.model.presets)
+
+    def _weights(self) -> Weights:
+        saved = {} if self._index is None else self._index.presets
+        weights: Weights = self.weights
+        return saved[weights].weights if isinstance(weights, str) and weights in saved else weights
+
     def _reranked(self, query: str, nodes: list[NodeWithScore]) -> list[NodeWithScore]:
         texts = [found.get_content(MetadataMode.EMBED) for found in nodes]
-        weights: Weights = {"colbert": 1.0} if self.mode == "colbert" else self.weights
+        weights: Weights = {"colbert": 1.0} if self.mode == "colbert" else self._weights()
         if self._index is None:
             fused, columns = score_texts(self.model, query, texts, weights)
         else:

@@ -12,7 +12,7 @@ from llama_index.core.ingestion import IngestionPipeline
 from llama_index.core.schema import TransformComponent
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
-from m3rag.llama_index.component import ModelLike
+from m3rag.frameworks import ModelLike
 from m3rag.llama_index.embeddings import M3Embedding
 
 

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Self
 
 from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.schema import BaseNode
-from llama_index.core.vector_stores.types import (
-    MetadataFilters,
-    VectorStoreQuery,
-    VectorStoreQueryResult,
-)
+from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryResult
 
-from m3rag.errors import InputError
-from m3rag.index import M3Index
-from m3rag.index.manifest import ColbertMode
-from m3rag.llama_index.component import ModelLike, open_index
+from m3rag.frameworks import IndexLike, ModelLike, check_names, names_of, own_errors
+from m3rag.index.index import M3Index
+from m3rag.llama_index.collection import NodeCollection
+from m3rag.llama_index.component import OPENING, Checked, check_fields, chosen_index, opening_of
 from m3rag.llama_index.embeddings import M3Embedding
-from m3rag.llama_index.given_vectors import checked_passages
-from m3rag.llama_index.metadata_filters import Where, all_of, where_of
-from m3rag.llama_index.nodes import node_of, passage_of
+from m3rag.llama_index.nodes import node_of
 from m3rag.llama_index.querying import OPTIONS, hits_of
 from m3rag.llama_index.store_embedding import M3QueryEmbedding, StoresNodes
 from m3rag.threads import in_thread
@@ -29,7 +22,7 @@ from m3rag.threads import in_thread
 _EVERYTHING = {"$not": {"id": ""}}
 
 
-class M3VectorStore(StoresNodes):
+class M3VectorStore(NodeCollection, Checked, StoresNodes):
     """A vector store over an `M3Index`, for `VectorStoreIndex` and `IngestionPipeline`.
 
     Example:
@@ -55,40 +48,55 @@ class M3VectorStore(StoresNodes):
     one score per node; `M3EnsembleRetriever(store.index)` returns all scores.
 
     Args:
-        index: The index that stores the nodes; by default an index in memory with the process's
-            shared BGE-M3.
-        settings: The fields.
+        index: The index that stores the nodes, or what has one: a store, a `VectorStoreIndex` over
+            one, a retriever, or the folder of an existing index. By default an index in memory.
+        path: The folder of the index, instead of `index`; it is created if it does not exist.
+        model: A model, or the name of the process's shared model, for `path` or an index in memory.
+            Without one, an existing folder gets its own, and a new index BAAI/bge-m3.
+        settings: The fields, and arguments of `M3Index.open`: `colbert`, `context`, `analyzer`,
+            `bm25`, `limits` and `create`.
 
     Attributes:
         weights: The weights of the mode hybrid without alpha.
         fusion: The fusion of the mode hybrid: "weighted" or "rrf".
         candidates: The number of candidates that each channel retrieves in the mode hybrid.
+
+    Raises:
+        InputError: An argument is unknown or cannot be used.
     """
 
     stores_text: bool = True
-    weights: str | list[float] | dict[str, float] = "default"
-    fusion: str = "weighted"
+    weights: Any = "default"  # checked by the index, whose error lists the choices
+    fusion: Any = "weighted"
     candidates: int | None = None
     _index: M3Index = PrivateAttr()
 
-    def __init__(self, index: M3Index | None = None, **settings: Any) -> None:
-        super().__init__(**settings)
-        self._index = open_index(None, None, None) if index is None else index
-
-    @classmethod
-    def from_nodes(
-        cls,
-        nodes: Sequence[BaseNode],
+    def __init__(
+        self,
+        index: IndexLike | None = None,
         *,
+        path: object = None,
         model: ModelLike = None,
-        path: str | Path | None = None,
-        colbert: ColbertMode | None = None,
         **settings: Any,
-    ) -> Self:
-        """Return a store with nodes, in a folder or in memory; see `M3Index.open`."""
-        store = cls(open_index(model, path, colbert), **settings)
-        store.add(nodes)
-        return store
+    ) -> None:
+        what = type(self).__name__
+        check_fields(type(self), settings, OPENING)
+        opening = opening_of(settings)
+        with own_errors(what):
+            super().__init__(**settings)
+        found, opened = chosen_index(what, index, path, model, opening, in_memory=True)
+        try:
+            self._index = found
+            self._check()
+        except BaseException:
+            if opened:
+                found.close()
+            raise
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._index!r})"
+
+    __str__ = __repr__
 
     @classmethod
     def class_name(cls) -> str:
@@ -113,46 +121,15 @@ class M3VectorStore(StoresNodes):
         """
         return M3QueryEmbedding(model=self._index.model)
 
-    def add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
-        """Encode and store nodes; a node replaces a stored one with the same id.
+    def add(self, nodes: Sequence[BaseNode], **settings: Any) -> list[str]:
+        """Encode and store nodes; `settings` are arguments of `add_nodes`, which says more."""
+        check_names(f"{type(self).__name__}.add", settings, names_of(self.add_nodes))
+        return self.add_nodes(nodes, **settings)
 
-        Raises:
-            InputError: A node was embedded by another model, so queries would not match it.
-        """
-        if any(node.embedding for node in nodes):
-            return self._index.add(checked_passages(self._index, nodes))
-        return self._index.add([passage_of(node) for node in nodes])
-
-    def delete(self, ref_doc_id: str, **kwargs: Any) -> None:
+    def delete(self, ref_doc_id: str, **unknown: Any) -> None:
         """Delete all nodes of a source document."""
+        check_names(f"{type(self).__name__}.delete", unknown, ("ref_doc_id",))
         self._index.delete(filter={"document_id": ref_doc_id})
-
-    def delete_nodes(
-        self,
-        node_ids: list[str] | None = None,
-        filters: MetadataFilters | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Delete the nodes that have one of the ids and match the filters.
-
-        Raises:
-            InputError: Neither ids nor filters are given; use `clear` to delete all nodes.
-        """
-        where = _where(node_ids, filters)
-        if where is None:
-            raise InputError("`delete_nodes` needs ids or filters. clear() deletes all nodes.")
-        self._index.delete(filter=where)
-
-    def get_nodes(
-        self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
-    ) -> list[BaseNode]:
-        """Return the nodes that have one of the ids, in their order, and match the filters.
-
-        Returns all nodes if neither ids nor filters are given.
-        """
-        found = {p.id: p for p in self._index.passages(_where(node_ids, filters))}
-        order = found if node_ids is None else [i for i in dict.fromkeys(node_ids) if i in found]
-        return [node_of(found[i]) for i in order]
 
     def clear(self) -> None:
         """Delete all nodes."""
@@ -164,9 +141,7 @@ class M3VectorStore(StoresNodes):
         Raises:
             InputError: The mode, an option or a filter is not supported.
         """
-        unknown = [option for option in kwargs if option not in OPTIONS]
-        if unknown:
-            raise InputError(f"Unknown option {unknown[0]!r}. Options are {', '.join(OPTIONS)}.")
+        check_names("A query of M3VectorStore", kwargs, OPTIONS)
         defaults = {"weights": self.weights, "fusion": self.fusion, "candidates": self.candidates}
         hits = hits_of(self._index, query, {**defaults, **kwargs})
         return VectorStoreQueryResult(
@@ -183,21 +158,6 @@ class M3VectorStore(StoresNodes):
         """Run `delete` in a thread."""
         await in_thread(self.delete, ref_doc_id, **kwargs)
 
-    async def adelete_nodes(
-        self,
-        node_ids: list[str] | None = None,
-        filters: MetadataFilters | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Run `delete_nodes` in a thread."""
-        await in_thread(self.delete_nodes, node_ids, filters, **kwargs)
-
-    async def aget_nodes(
-        self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
-    ) -> list[BaseNode]:
-        """Run `get_nodes` in a thread."""
-        return await in_thread(self.get_nodes, node_ids, filters)
-
     async def aclear(self) -> None:
         """Run `clear` in a thread."""
         await in_thread(self.clear)
@@ -206,6 +166,13 @@ class M3VectorStore(StoresNodes):
         """Run `query` in a thread."""
         return await in_thread(self.query, query, **kwargs)
 
+    @classmethod
+    def _opened(cls, name: str, settings: dict[str, Any]) -> Self:
+        names = [*names_of(getattr(cls, name)), "path", "model", *cls.model_fields, *OPENING]
+        check_names(f"{cls.__name__}.{name}", settings, names)
+        return cls(**settings)
 
-def _where(node_ids: list[str] | None, filters: MetadataFilters | None) -> Where | None:
-    return all_of(None if node_ids is None else {"id": node_ids}, where_of(filters))
+    def _check(self) -> None:
+        """Check that the index supports the settings, so that no query is the first to."""
+        options: Any = {name: getattr(self, name) for name in ("weights", "fusion", "candidates")}
+        self._index.check(1, **options)

@@ -165,7 +165,7 @@ def test_a_mode_that_needs_a_text(shared, tiny):
     [
         ({"alpha": 1.5, "mode": "hybrid"}, {}, r"`alpha` must be from 0 to 1, got 1\.5"),
         ({"mode": "mmr"}, {"mmr_threshold": -1}, "`mmr_threshold` must be from 0 to 1, got -1"),
-        ({}, {"ef": 10}, r"Unknown option 'ef'\. Options are weights, fusion"),
+        ({}, {"ef": 10}, "query of M3VectorStore has no argument `ef`"),
     ],
 )
 def test_invalid_options(shared, settings, options, message):

@@ -80,7 +80,7 @@ def test_a_list_operator_needs_a_list(shared):
 
 
 def test_a_range_needs_numbers(shared):
-    with pytest.raises(InputError, match="bounds must be numbers, got 'en'"):
+    with pytest.raises(InputError, match=r"bounds must be numbers.*, got 'en'"):
         shared.query(make_query(filters=where("lang", "en", ">")))
 
 
