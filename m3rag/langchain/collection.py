@@ -24,7 +24,9 @@ from m3rag.threads import in_thread
 SOURCE = "source"
 """The metadata key in which LangChain's loaders put the file or the address of a document."""
 
-_ADD = ("documents", "ids", "batch_size", "progress", "durable")
+ADD = ("ids", "batch_size", "progress", "durable")
+"""The names of the arguments of adding, besides what is added."""
+
 _UPSERT = ("documents", "ids", "source_id_key", "progress", "durable")
 _DELETE = ("ids", "filter", "delete_all")
 
@@ -64,14 +66,14 @@ class DocumentCollection:
             ArgumentError: An argument does not exist.
             InputError: A document cannot be stored, or the number of ids is not that of documents.
         """
-        check_names("add_documents", unknown, _ADD)
+        check_names("add_documents", unknown, ("documents", *ADD))
         return self.index.add(passages_of(documents, ids), progress=progress, durable=durable)
 
     async def aadd_documents(
         self: HasIndex, documents: Iterable[Document], **settings: Any
     ) -> list[str]:
         """Run `add_documents` in a thread."""
-        check_names("aadd_documents", settings, _ADD)
+        check_names("aadd_documents", settings, ("documents", *ADD))
         return await in_thread(partial(_of(self).add_documents, documents, **settings))
 
     def upsert_documents(
@@ -147,7 +149,7 @@ class DocumentCollection:
                 "`delete` needs either ids or a non-empty filter. To delete all documents, pass "
                 "delete_all=True."
             )
-        return _delete_where(self, filter if ids is None else {"id": _id_list(ids)})
+        return _delete_where(self, filter if ids is None else {"$id": _id_list(ids)})
 
     async def adelete(self: HasIndex, ids: list[str] | None = None, **settings: Any) -> bool:
         """Run `delete` in a thread."""
@@ -231,10 +233,8 @@ def _delete_where(held: HasIndex, where: Where) -> bool:
     narrow = where_of(held.index, _base(held), where)
     if narrow is None:  # everything
         held.index.delete([passage.id for passage in held.index.passages()])
-    elif narrow == {"id": []}:
-        pass
-    elif narrow.keys() == {"id"} and isinstance(narrow["id"], list):
-        held.index.delete(narrow["id"])  # without a search
+    elif narrow.keys() == {"$id"} and isinstance(narrow["$id"], list):
+        held.index.delete(narrow["$id"])  # without a search
     else:
         held.index.delete(filter=narrow)
     return True

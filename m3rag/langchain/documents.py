@@ -21,6 +21,7 @@ from langchain_core.documents import Document
 
 from m3rag.documents import Passage, as_passage
 from m3rag.errors import InputError
+from m3rag.langchain.metadata import ScoredMetadata
 from m3rag.limits import shown
 
 _FIELDS = {"document_id": str, "start": int, "end": int}
@@ -34,8 +35,11 @@ def to_passage(document: Document, id: str | None = None) -> Passage:
     """
     if not isinstance(document, Document):
         raise InputError(f"A document must be a LangChain Document, got {type(document).__name__}.")
+    found = document.metadata
+    if isinstance(found, ScoredMetadata):  # a search result: the scores are those of its query
+        found = found.unscored()
     name = id or document.id or digest(document)
-    checked = as_passage(Passage(name, document.page_content, document.metadata))
+    checked = as_passage(Passage(name, document.page_content, found))
     metadata: dict[str, Any] = dict(checked.metadata)
     fields = {key: metadata.pop(key) for key in [*metadata] if _is_field(key, metadata[key])}
     fields["headings"] = tuple(fields.get("headings", ()))

@@ -23,5 +23,5 @@ def where_of(index: M3Index, *filters: Where) -> Mapping[str, Any] | None:
     both = dicts[0] if len(dicts) == 1 else {"$and": dicts} if dicts else None
     for where in filters:
         if callable(where):
-            both = {"id": [p.id for p in index.passages(both) if where(to_document(p))]}
+            both = {"$id": [p.id for p in index.passages(both) if where(to_document(p))]}
     return both

@@ -27,7 +27,7 @@ from m3rag.langchain.component import OPENING, check_fields, component_index
 from m3rag.langchain.documents import documents_of
 from m3rag.langchain.filters import Where, where_of
 from m3rag.langchain.scores import Scores, check_scores, scored_document
-from m3rag.limits import check_count
+from m3rag.limits import check_count, shown
 from m3rag.progress import Progress
 from m3rag.threads import in_thread
 
@@ -89,6 +89,18 @@ class IndexRetriever(DocumentCollection, BaseRetriever):
         except BaseException:
             super().__setattr__(name, before)
             raise
+
+    def __repr__(self) -> str:
+        changed = {
+            name: getattr(self, name)
+            for name, field in type(self).model_fields.items()
+            if name not in ("index", "k") and getattr(self, name) != field.default
+        }
+        parts = [f"{self.index!r}, k={self.k}"]
+        parts += [f"{name}={shown(value, 80)}" for name, value in changed.items()]
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+    __str__ = __repr__
 
     @classmethod
     def from_documents(

@@ -41,6 +41,10 @@ class M3EnsembleRetriever(IndexRetriever):
         candidates: The number of candidates that each channel retrieves; all channels then score
             all of them.
         balance: A metadata field, such as "lang", none of whose values gets an advantage.
+        offset: The number of best documents to leave out, for the next page of results.
+        max_per_document: The most passages of the same source document.
+        rrf_k: The constant of the fusion "rrf", 60 by default.
+        min_score: The lowest fused score of a document that is returned.
         filter: Search only documents that match: a dict (see `m3rag.stores.filters`), or a function
             of a document. The filter of a call replaces it.
         base_filter: A filter that holds for every call, so that a call's filter only narrows it:
@@ -56,6 +60,10 @@ class M3EnsembleRetriever(IndexRetriever):
     channels: Any = None
     candidates: int | None = None
     balance: str | None = None
+    offset: int = 0
+    max_per_document: int | None = None
+    rrf_k: float | None = None
+    min_score: float | None = None
 
     def _settings(self) -> SearchSettings:
         return SearchSettings(

@@ -3,46 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from langchain_core.documents import Document
 
 from m3rag.errors import InputError
 from m3rag.index.hit import Hit
 from m3rag.langchain.documents import to_document
+from m3rag.langchain.metadata import ScoredMetadata
 from m3rag.limits import shown
 from m3rag.scoring import SCORED
 
 Scores = bool | str
 """True for scores in the metadata, a string for keys that begin with it, False for none."""
-
-
-class ScoredMetadata(dict[str, Any]):
-    """Metadata of a search result, with its scores.
-
-    Two search results are equal if they are the same document, whatever their scores: so
-    LangChain's `MultiQueryRetriever` returns a document once that several queries find. Compared
-    with any other dict, the scores count.
-    """
-
-    def __init__(self, metadata: Mapping[str, Any], scores: Mapping[str, float]) -> None:
-        super().__init__({**metadata, **scores})
-        self.score_keys: set[str] = {*scores}
-        if isinstance(metadata, ScoredMetadata):
-            self.score_keys |= metadata.score_keys
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, ScoredMetadata):
-            return self._unscored() == other._unscored()
-        return super().__eq__(other)
-
-    __hash__ = None
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    def _unscored(self) -> dict[str, Any]:
-        return {key: value for key, value in self.items() if key not in self.score_keys}
 
 
 def check_scores(scores: object) -> None:

@@ -34,9 +34,10 @@ class M3TextSplitter(TextSplitter):
 
     Args:
         model: The model whose tokens are counted, or its name; BAAI/bge-m3 by default.
-        chunk_size: The longest passage in tokens, `<s>` and `</s>` included.
+        chunk_size: The longest passage in tokens, `<s>` and `</s>` included; by default, the
+            model's `passage_tokens`.
         chunk_overlap: The most tokens at the end of a passage that the next one repeats, in whole
-            sentences; less than half of `chunk_size`.
+            sentences; less than half of `chunk_size`, by default an eighth of it.
         markdown: Whether to recognize Markdown headings.
         add_start_index: Whether to add LangChain's "start_index", which equals "start".
 
@@ -50,13 +51,17 @@ class M3TextSplitter(TextSplitter):
         self,
         model: ModelLike = None,
         *,
-        chunk_size: int = 512,
-        chunk_overlap: int = 64,
+        chunk_size: int | None = None,
+        chunk_overlap: int | None = None,
         markdown: bool = True,
         add_start_index: bool = False,
     ) -> None:
         self.model = model_of(model)
         self.tokenizer = self.model.tokenizer
+        if chunk_size is None:
+            chunk_size = self.model.passage_tokens
+        if chunk_overlap is None:
+            chunk_overlap = chunk_size // 8
         nothing = core.Document("nothing", "")  # checks the limits
         core.split(nothing, self.tokenizer, max_tokens=chunk_size, overlap=chunk_overlap)
         super().__init__(

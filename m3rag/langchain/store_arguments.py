@@ -9,7 +9,7 @@ from typing import Any
 from langchain_core.embeddings import Embeddings
 
 from m3rag.errors import ArgumentError, InputError
-from m3rag.frameworks import check_names
+from m3rag.frameworks import ModelLike, check_names
 from m3rag.index.manifest import ColbertMode
 from m3rag.index.settings import SearchSettings
 from m3rag.langchain.embeddings import M3Embeddings
@@ -49,13 +49,19 @@ def new_colbert(weights: Weights) -> ColbertMode:
     return "stored" if isinstance(weights, Sequence) and any(weights[2:3]) else "off"
 
 
-def with_model(embedding: Embeddings | None, settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of the constructor, with the model of the embeddings."""
+def model_of_embedding(embedding: Embeddings | None, model: ModelLike) -> ModelLike:
+    """Return the model of a store that is given embeddings, as LangChain's stores are.
+
+    Raises:
+        InputError: The embeddings are not those of an M3 model, or a model is given too.
+    """
     if embedding is None:
-        return settings
+        return model
     if not isinstance(embedding, M3Embeddings):
         raise InputError(
             "M3VectorStore encodes with an M3 model. Pass M3Embeddings(model) or model=…, not "
             f"{type(embedding).__name__}."
         )
-    return {"model": embedding.model, **settings}
+    if model is not None:
+        raise InputError("`embedding` has a model already. Leave `model` out.")
+    return embedding.model

@@ -11,23 +11,28 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore, VectorStoreRetriever
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
 
-from m3rag.frameworks import IndexLike, ModelLike, check_names, names_of, own_errors
+from m3rag.frameworks import IndexLike, ModelLike, check_names, own_errors
 from m3rag.index.hit import Hit
 from m3rag.index.settings import DEFAULTS, SearchSettings
-from m3rag.langchain.collection import SOURCE, DocumentCollection, upsert
+from m3rag.langchain.collection import ADD, SOURCE, DocumentCollection, upsert
 from m3rag.langchain.component import OPENING, component_index
 from m3rag.langchain.documents import documents_of, to_document
 from m3rag.langchain.embeddings import M3Embeddings
 from m3rag.langchain.filters import Where, where_of
 from m3rag.langchain.index_retriever import blank
 from m3rag.langchain.relevance import relevance
-from m3rag.langchain.store_arguments import SETTINGS, check_retriever, new_colbert, with_model
+from m3rag.langchain.store_arguments import (
+    SETTINGS,
+    check_retriever,
+    model_of_embedding,
+    new_colbert,
+)
 from m3rag.limits import shown
 from m3rag.progress import Progress
 from m3rag.scoring import Weights
 
 _DENSE = {"dense": 1.0}
-_OWN = ("model", "path", "weights", "base_filter", "relevance_score_fn")
+_OWN = ("embedding", "model", "path", "weights", "base_filter", "relevance_score_fn")
 
 
 class M3VectorStore(DocumentCollection, VectorStore):
@@ -46,6 +51,7 @@ class M3VectorStore(DocumentCollection, VectorStore):
     Args:
         index: The index that stores the documents, or what has one: a store, a retriever, or the
             folder of an existing index. By default, `path` and `model` open or create one.
+        embedding: `M3Embeddings`, whose model the store uses; or pass `model`.
         model: A model, or the name of the process's shared model. Without one, an existing folder
             gets its own, and a new index BAAI/bge-m3.
         path: The folder of the index; None for an index in memory.
@@ -66,6 +72,7 @@ class M3VectorStore(DocumentCollection, VectorStore):
         self,
         index: IndexLike | None = None,
         *,
+        embedding: Embeddings | None = None,
         model: ModelLike = None,
         path: object = None,
         weights: Weights = _DENSE,
@@ -76,6 +83,7 @@ class M3VectorStore(DocumentCollection, VectorStore):
         check_names("M3VectorStore", opening, ("index", *_OWN, *OPENING))
         new = new_colbert(weights)
         settings: Any = opening
+        model = model_of_embedding(embedding, model)
         self.index, opened = component_index(
             "M3VectorStore", index, path, model, settings, new_colbert=new, needed=False
         )
@@ -114,9 +122,9 @@ class M3VectorStore(DocumentCollection, VectorStore):
             progress: Called with ("adding passages", done, total).
             settings: Arguments of the constructor.
         """
-        known = ("embedding", "ids", "source_id_key", "progress", *_OWN, *OPENING)
+        known = ("ids", "source_id_key", "progress", *_OWN, *OPENING)
         check_names("M3VectorStore.from_documents", settings, known)
-        store = cls(**with_model(embedding, settings))
+        store = cls(embedding=embedding, **settings)
         try:
             upsert(store.index, documents, ids, source_id_key, progress=progress)
         except BaseException:
@@ -151,7 +159,7 @@ class M3VectorStore(DocumentCollection, VectorStore):
         **settings: Any,
     ) -> list[str]:
         """Encode and store texts; return the id of each. See `add_documents`."""
-        check_names("M3VectorStore.add_texts", settings, names_of(self.add_documents))
+        check_names("M3VectorStore.add_texts", settings, ("texts", "metadatas", *ADD))
         return self.add_documents(documents_of(texts, metadatas, ids), **settings)
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
@@ -159,7 +167,7 @@ class M3VectorStore(DocumentCollection, VectorStore):
         found = [passage for passage in self.index.get(list(ids)) if passage is not None]
         if self.base_filter is None:
             return [to_document(passage) for passage in found]
-        where = where_of(self.index, self.base_filter, {"id": [p.id for p in found]})
+        where = where_of(self.index, self.base_filter, {"$id": [p.id for p in found]})
         allowed = {passage.id for passage in self.index.passages(where)}
         return [to_document(passage) for passage in found if passage.id in allowed]
 
@@ -284,4 +292,5 @@ class M3VectorStore(DocumentCollection, VectorStore):
         return lambda score: relevance(score, plan, calibrated)
 
     def __repr__(self) -> str:
-        return f"M3VectorStore({self.index!r}, weights={shown(self.weights)})"
+        base = f", base_filter={shown(self.base_filter, 80)}" if self.base_filter else ""
+        return f"M3VectorStore({self.index!r}, weights={shown(self.weights)}{base})"

@@ -177,7 +177,7 @@ def test_another_embedding_is_refused():
 
 def test_an_index_excludes_model_and_path(tiny, empty):
     with pytest.raises(
-        InputError, match="`index` already has a model, a path and settings. Leave `model` out"
+        InputError, match=r"already has a model, a path and settings\. Leave `model` out"
     ):
         M3VectorStore(empty, model=tiny)
 
