@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from m3rag.encoding import Encoding, MultiVectors, SparseVectors
     from m3rag.errors import M3Error
     from m3rag.explanation import Explanation, explain
-    from m3rag.index import Hit, M3Index
+    from m3rag.index import Hit, M3Index, Query
     from m3rag.model import M3Model, shared_model
     from m3rag.scoring import compute_score
 
@@ -28,6 +28,7 @@ _HOMES = {
     "M3Model": "m3rag.model",
     "MultiVectors": "m3rag.encoding",
     "Passage": "m3rag.documents",
+    "Query": "m3rag.index",
     "SparseVectors": "m3rag.encoding",
     "compute_score": "m3rag.scoring",
     "explain": "m3rag.explanation",
@@ -47,6 +48,7 @@ __all__ = [
     "M3Model",
     "MultiVectors",
     "Passage",
+    "Query",
     "SparseVectors",
     "compute_score",
     "explain",

@@ -16,7 +16,7 @@ from m3rag.answers.redaction import Redactor, valid
 from m3rag.documents import Passage
 from m3rag.errors import AnswerError, InputError, M3Error
 from m3rag.index import Hit, M3Index
-from m3rag.index.settings import DEFAULTS, SearchOptions, SearchSettings
+from m3rag.index.settings import DEFAULTS, AnswerOptions, SearchSettings
 from m3rag.limits import DEFAULT_LIMITS, Limits
 from m3rag.scoring import Fusion, Weights
 
@@ -103,7 +103,7 @@ def answer(
     neighbours: int = 0,
     settings: SearchSettings = DEFAULTS,
     limits: Limits = DEFAULT_LIMITS,
-    **options: Unpack[SearchOptions],
+    **options: Unpack[AnswerOptions],
 ) -> Answer:
     """Search an index, and let a language model answer from the hits, with citations.
 

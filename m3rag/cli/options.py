@@ -66,14 +66,14 @@ def settings_options(
 
     Each field of the settings class becomes an option with the default of the field and the help in
     its metadata, so that a setting is declared only once. "option" in the metadata names the
-    option; a bool then has no `--no-…`.
+    option; a bool then has no `--no-…`. A field whose "option" is None has none.
 
     Args:
         settings: A dataclass with defaults.
         parsers: Functions from the value of an option to that of its field, by field.
         types: The types of options that differ from those of their fields, by field.
     """
-    declared = fields(settings)
+    declared = [f for f in fields(settings) if f.metadata.get("option", "") is not None]
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from m3rag.explanation import Explanation, explain
     from m3rag.index.hit import Hit
     from m3rag.index.index import M3Index
+    from m3rag.index.pooling import Query
     from m3rag.index.presets import Preset
     from m3rag.index.settings import SearchSettings
     from m3rag.index.upsert import Upserted
@@ -25,6 +26,7 @@ __all__ = [
     "M3Index",
     "Points",
     "Preset",
+    "Query",
     "QueryPlan",
     "SearchSettings",
     "Store",
@@ -44,6 +46,7 @@ __getattr__ = lazy(
         "M3Index": "m3rag.index.index",
         "Points": "m3rag.stores.base",
         "Preset": "m3rag.index.presets",
+        "Query": "m3rag.index.pooling",
         "QueryPlan": "m3rag.stores.base",
         "SearchSettings": "m3rag.index.settings",
         "Store": "m3rag.stores.base",

@@ -49,14 +49,15 @@ class Hit:
         Encodes the passage again unless the model's memo still holds it.
 
         Raises:
-            InputError: The hit does not come from a text search: it was found by a vector,
-                deep-copied, sent to another process, or built by hand.
+            InputError: The hit does not come from a search for one text: it was found by a vector
+                or by several texts, deep-copied, sent to another process, or built by hand.
             ClosedError: The model is closed.
         """
         if self._explain is None:
             raise InputError(
-                f"The hit {shown(self.passage.id)} is not attached to a query and a model. "
-                "Use m3rag.explain(model, query, hit.passage)."
+                f"The hit {shown(self.passage.id)} is not attached to a query and a model: it was "
+                "found by a vector or by several texts, copied, or built by hand. Use "
+                "m3rag.explain(model, query, hit.passage)."
             )
         return self._explain(self)
 

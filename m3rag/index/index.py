@@ -3,41 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
-from typing import Unpack
-
-import numpy as np
-from numpy.typing import NDArray
 
 from m3rag.encoder import Model
-from m3rag.encoding import Encoding
-from m3rag.index.documents import DocumentCollection
+from m3rag.index.diversity import diversify
 from m3rag.index.expand import expand
 from m3rag.index.hit import Hit
 from m3rag.index.manifest import AnalyzerKind, ColbertMode, ContextMode
 from m3rag.index.opening import IndexSettings, StoredIndex, open_index
 from m3rag.index.presets import Preset, check_name, read_presets, write_presets
-from m3rag.index.query import SearchRequest, parse_request
 from m3rag.index.rescoring import rescore
-from m3rag.index.search import run_search, vector_encoding
-from m3rag.index.settings import DEFAULTS, SearchOptions, SearchSettings
+from m3rag.index.searching import SearchableCollection
 from m3rag.limits import DEFAULT_LIMITS, Limits
-from m3rag.scoring import BM25, SCORED, Analyzer, Weights
+from m3rag.scoring import BM25, Analyzer, Weights
 from m3rag.scoring.fusion import Floats
 from m3rag.stores.base import Location
-from m3rag.stores.filters import Where
 from m3rag.stores.location import locate
-from m3rag.threads import in_thread
 
 
-class M3Index(DocumentCollection):
+class M3Index(SearchableCollection):
     """An index of passages, searched by dense, sparse, ColBERT and BM25 scores together.
 
-    Inherits `add`, `upsert_documents`, `update_metadata`, `delete`, `get`, `count`, `passages`,
-    `documents`, `optimize` and `close`.
+    Inherits all methods of `m3rag.index.searching.SearchableCollection` (`search` and its kin),
+    `DocumentCollection` (`upsert_documents`, `update_metadata`, `documents`) and `Collection`
+    (`add`, `delete`, `get`, `count`, `passages`, `optimize`, `close`).
 
     Any number of threads may share an index. The `a…` methods do not block the event loop.
 
@@ -61,7 +50,6 @@ class M3Index(DocumentCollection):
     ) -> None:
         super().__init__(stored, model, analyzer=analyzer, limits=limits)
         self.path = stored.location.path
-        self._presets = dict(stored.presets)
 
     @classmethod
     def open(
@@ -106,43 +94,6 @@ class M3Index(DocumentCollection):
         stored, model = open_index(locate(path), model, settings, create=create)
         return cls(stored, model, analyzer=analyzer, limits=limits)
 
-    @property
-    def channels(self) -> tuple[str, ...]:
-        """The channels of the index: all, or all but "colbert" if `colbert="off"`."""
-        return tuple(c for c in SCORED if c != "colbert" or self.manifest.colbert != "off")
-
-    @property
-    def presets(self) -> Mapping[str, Preset]:
-        """The weights saved in the index, by the name to pass as `weights`."""
-        return MappingProxyType(self._presets)
-
-    @cached_property
-    def _model_presets(self) -> dict[str, Preset]:
-        return {name: Preset(weights) for name, weights in self.model.presets.items()}
-
-    def check(
-        self,
-        k: int,
-        *,
-        texts: Sequence[str] = ("?",),
-        settings: SearchSettings = DEFAULTS,
-        **options: Unpack[SearchOptions],
-    ) -> SearchRequest:
-        """Check the arguments of a search without searching.
-
-        Raises:
-            InputError: An argument is out of range or not supported by the index.
-        """
-        return parse_request(
-            texts,
-            k,
-            settings.changed(**options),
-            self.channels,
-            colbert=self.manifest.colbert,
-            presets=self._model_presets | self._presets,
-            limits=self.limits,
-        )
-
     def save_preset(self, name: str, preset: Preset) -> None:
         """Save weights for `search(weights=name)`, replacing any preset of the same name.
 
@@ -154,83 +105,6 @@ class M3Index(DocumentCollection):
         presets = {**read_presets(self.stored.location), check_name(name): preset}
         write_presets(self.stored.location, presets)
         self._presets = presets
-
-    def search(
-        self,
-        query: str,
-        k: int = 10,
-        *,
-        settings: SearchSettings = DEFAULTS,
-        **options: Unpack[SearchOptions],
-    ) -> list[Hit]:
-        """Return the `k` passages with the highest scores, best first.
-
-        Args:
-            query: The text to search for, encoded without a prefix.
-            k: The number of hits; fewer if the index has fewer passages.
-            settings: How to search.
-            options: Fields of `SearchSettings` that differ from `settings`: `weights`, `fusion`,
-                `channels`, `filter`, `candidates`, `balance`.
-
-        Raises:
-            InputError: The query is empty or an argument is out of range.
-            StorageError: The storage engine failed.
-            ClosedError: The index is closed.
-        """
-        return self.search_many([query], k, settings=settings, **options)[0]
-
-    def search_many(
-        self,
-        queries: Sequence[str],
-        k: int = 10,
-        *,
-        settings: SearchSettings = DEFAULTS,
-        **options: Unpack[SearchOptions],
-    ) -> list[list[Hit]]:
-        """Search for several queries, which are encoded together; see `search`."""
-        request = self._request(queries, k, settings.changed(**options))
-        return self._run(request, self.model.encode(request.texts) if request.encoded else None)
-
-    async def asearch(
-        self,
-        query: str,
-        k: int = 10,
-        *,
-        settings: SearchSettings = DEFAULTS,
-        **options: Unpack[SearchOptions],
-    ) -> list[Hit]:
-        """Run `search` without blocking the event loop."""
-        return (await self.asearch_many([query], k, settings=settings, **options))[0]
-
-    async def asearch_many(
-        self,
-        queries: Sequence[str],
-        k: int = 10,
-        *,
-        settings: SearchSettings = DEFAULTS,
-        **options: Unpack[SearchOptions],
-    ) -> list[list[Hit]]:
-        """Run `search_many` without blocking the event loop."""
-        request = self._request(queries, k, settings.changed(**options))
-        encoding = await self.model.aencode(request.texts) if request.encoded else None
-        return await in_thread(self._run, request, encoding)
-
-    def search_by_vector(
-        self,
-        vector: Sequence[float] | NDArray[np.floating],
-        k: int = 10,
-        *,
-        filter: Where = None,
-    ) -> list[Hit]:
-        """Return the `k` passages nearest to a dense vector `(dim,)`, by inner product.
-
-        Raises:
-            InputError: The vector does not have `dim` finite numbers.
-        """
-        encoding = vector_encoding(vector, self.model)
-        settings = SearchSettings(channels=["dense"], filter=filter, candidates=k)
-        hits = self._run(self._request(["(a vector)"], k, settings), encoding)[0]
-        return [replace(hit, _explain=None) for hit in hits]  # there is no text to explain
 
     def rescore(
         self,
@@ -272,6 +146,28 @@ class M3Index(DocumentCollection):
 
         return rescore(query, texts, weights, ids, model=model, search=search)
 
+    def diversify(self, hits: Sequence[Hit], k: int, *, relevance: float = 0.5) -> list[Hit]:
+        """Return up to `k` of the hits, chosen to be relevant and different from each other.
+
+        Maximal marginal relevance: each next hit has the highest
+        `relevance * score - (1 - relevance) * cosine`, where the cosine is that with the most
+        similar hit chosen before. The scores of a search by dense vectors are used as they are;
+        other fused scores are scaled to 0 to 1 among the hits. The hits keep all their scores.
+
+        Example:
+            >>> index.diversify(index.search("Where do I put my fern?", 20), 4)
+
+        Args:
+            hits: Hits of a search, more than `k`.
+            k: The most hits to return.
+            relevance: How much the score counts: 1 keeps the order of the hits, 0 ignores it after
+                the first hit.
+
+        Raises:
+            InputError: `k` or `relevance` is out of range.
+        """
+        return diversify(hits, self.dense_vectors([hit.passage.id for hit in hits]), k, relevance)
+
     def expand(self, hits: Sequence[Hit], neighbours: int = 1) -> list[Hit]:
         """Widen the passages of hits to the sections around them.
 
@@ -286,16 +182,3 @@ class M3Index(DocumentCollection):
         """
         self._check_open()
         return expand(hits, neighbours, lambda name: [*self.passages({"$document_id": name})])
-
-    def _request(self, texts: Sequence[str], k: int, settings: SearchSettings) -> SearchRequest:
-        self._check_open()
-        return self.check(k, texts=texts, settings=settings)
-
-    def _run(self, request: SearchRequest, encoding: Encoding | None) -> list[list[Hit]]:
-        bm25 = None
-        if "bm25" in request.plan.score:
-            bm25 = self.manifest.bm25.queries(self._analyze(request.texts))
-        on_demand = self.manifest.colbert == "on-demand"
-        return run_search(
-            request, encoding, bm25, store=self._store, model=self.model, on_demand=on_demand
-        )

@@ -6,10 +6,12 @@ channels that retrieve candidates and the channels that score them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from m3rag.errors import InputError
+from m3rag.index.pooling import Query, as_query
 from m3rag.index.presets import Preset
 from m3rag.index.settings import SearchSettings
 from m3rag.limits import DEFAULT_LIMITS, Limits, check_count, check_text, shown
@@ -19,6 +21,7 @@ from m3rag.scoring.texts import check_query
 from m3rag.stores.filters import Filter, parse_filter
 
 CANDIDATES = 100
+_LARGEST_K = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +45,22 @@ class ScoringPlan:
 
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
-    """One or more queries with the same checked settings."""
+    """One or more queries with the same checked settings; see `SearchSettings`."""
 
-    texts: tuple[str, ...]
+    queries: tuple[Query, ...]
     k: int
     candidates: int
     where: Filter | None
     plan: ScoringPlan
     balance: str | None = None
+    offset: int = 0
+    max_per_document: int | None = None
+    min_score: float | None = None
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts of all queries, one after the other."""
+        return [text for query in self.queries for text in query.texts]
 
     @property
     def encoded(self) -> bool:
@@ -62,7 +73,7 @@ class SearchRequest:
 
 
 def parse_request(
-    texts: Sequence[str],
+    queries: Sequence[str | Query],
     k: int,
     settings: SearchSettings,
     available: Sequence[str],
@@ -74,7 +85,7 @@ def parse_request(
     """Check a search against an index.
 
     Args:
-        texts: The queries.
+        queries: The queries.
         k: The number of hits for each query.
         settings: How to search.
         available: The channels of the index.
@@ -92,25 +103,57 @@ def parse_request(
             'ColBERT alone scores every passage, which needs colbert="stored", but this index '
             f'has colbert={colbert!r}. Add "dense" to the channels.'
         )
-    if isinstance(texts, str):
-        raise InputError("`queries` is a single string. Pass a list, or use search().")
-    if not isinstance(texts, Iterable):
-        raise InputError(f"`queries` must be a list of strings, got {shown(texts)}.")
-    queries = tuple(texts)
-    for text in queries:
-        check_query(text, limits)
-    check_count("k", k, most=limits.results)
+    _check_balance(settings.balance, plan, limits)
+    if settings.max_per_document is not None:
+        check_count("max_per_document", settings.max_per_document, most=limits.results)
+    return SearchRequest(
+        _checked_queries(queries, limits),
+        check_count("k", k, most=limits.results),
+        _candidates(k, settings, limits),
+        parse_filter(settings.filter, limits),
+        plan,
+        settings.balance,
+        settings.offset,
+        settings.max_per_document,
+        _checked_score(settings.min_score),
+    )
+
+
+def _checked_queries(queries: Sequence[str | Query], limits: Limits) -> tuple[Query, ...]:
+    if isinstance(queries, str | Query):
+        raise InputError("`queries` is a single query. Pass a list, or use search().")
+    if not isinstance(queries, Iterable):
+        raise InputError(f"`queries` must be a list of strings, got {shown(queries)}.")
+    found = tuple(as_query(query) for query in queries)
+    for query in found:
+        for text in query.texts:
+            check_query(text, limits)
+    return found
+
+
+def _candidates(k: int, settings: SearchSettings, limits: Limits) -> int:
+    """Return how many passages each channel retrieves."""
+    offset = check_count("offset", settings.offset, least=0, most=limits.results)
+    wanted = k + offset
     candidates = settings.candidates
     if candidates is None:
-        candidates = max(k, min(CANDIDATES, limits.results))
+        candidates = max(wanted, min(CANDIDATES, limits.results))
     check_count("candidates", candidates, most=limits.results)
-    if candidates < k:
+    if candidates < wanted:
+        after = f" after an offset of {offset}" if offset else ""
         raise InputError(
-            f"candidates={candidates} cannot give k={k} hits. Use candidates={k} or more."
+            f"candidates={candidates} cannot give k={k} hits{after}. Use candidates={wanted} or "
+            "more."
         )
-    _check_balance(settings.balance, plan, limits)
-    where = parse_filter(settings.filter, limits)
-    return SearchRequest(queries, k, candidates, where, plan, settings.balance)
+    return candidates
+
+
+def _checked_score(score: object) -> float | None:
+    if score is None:
+        return None
+    if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+        raise InputError(f"`min_score` must be a finite number, got {shown(score)}.")
+    return float(score)
 
 
 def plan_scoring(
@@ -163,8 +206,30 @@ def plan_scoring(
     if not counted or (named and fusion == "rrf"):
         counted = dict.fromkeys(score, 1.0)
     retrieve = [c for c in counted if c != "colbert"] or [c for c in score if c != "colbert"]
-    rrf_k = preset.k if preset is not None else RRF_K
+    rrf_k = _rrf_k(settings.rrf_k, preset, fusion)
     return ScoringPlan(counted, score, tuple(retrieve) or ("colbert",), fusion, rrf_k)
+
+
+def _rrf_k(given: object, preset: Preset | None, fusion: str) -> float:
+    """Return the constant of reciprocal rank fusion.
+
+    Raises:
+        InputError: It is not a number from 0 on, or the scores are not fused by ranks.
+    """
+    if given is None:
+        return preset.k if preset is not None else RRF_K
+    if (
+        isinstance(given, bool)
+        or not isinstance(given, int | float)
+        or not 0 <= given <= _LARGEST_K
+    ):
+        raise InputError(f"`rrf_k` must be a number from 0 to {_LARGEST_K:,}, got {shown(given)}.")
+    if fusion != "rrf":
+        raise InputError(
+            f'rrf_k={shown(given)} is the constant of fusion="rrf", but the fusion is "weighted". '
+            'Leave `rrf_k` out, or pass fusion="rrf".'
+        )
+    return float(given)
 
 
 def _checked_channels(channels: Sequence[str]) -> tuple[str, ...]:

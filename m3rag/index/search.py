@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from m3rag.documents import Passage
 from m3rag.encoder import Model
 from m3rag.encoding import Encoding, SparseVectors
 from m3rag.errors import InputError
 from m3rag.explanation import Explanation, channel_shares, explain_fused
 from m3rag.index.hit import Hit
+from m3rag.index.pooling import Query
 from m3rag.index.query import ScoringPlan, SearchRequest
+from m3rag.index.ranking import balance_candidates, chosen, rank
 from m3rag.limits import shown
-from m3rag.scoring import (
-    balanced,
-    colbert_scores,
-    matched_tokens,
-    reciprocal_rank_fusion,
-    weighted_sum,
-)
+from m3rag.scoring import colbert_scores, matched_tokens
 from m3rag.stores.base import Candidates, Floats, QueryPlan, Store
 
 _NUMBERS = (int, float, np.number)
@@ -54,8 +48,8 @@ def run_search(
     if on_demand and "colbert" in request.plan.score and encoding is not None:
         found = [_with_colbert(c, encoding.colbert[i], store, model) for i, c in enumerate(found)]
     return [
-        _hits(request, text, plan.sparse, candidates, store, model)
-        for text, plan, candidates in zip(request.texts, plans, found, strict=True)
+        _hits(request, query, plan.sparse, candidates, store, model)
+        for query, plan, candidates in zip(request.queries, plans, found, strict=True)
     ]
 
 
@@ -65,7 +59,7 @@ def query_plans(
     """Return a plan for each query; the store does not score the channels in `skip`."""
     score = tuple(c for c in request.plan.score if c not in skip)
     plans = []
-    for i in range(len(request.texts)):
+    for i in range(len(request.queries)):
         plan = QueryPlan(
             retrieve=request.plan.retrieve,
             score=score,
@@ -84,8 +78,8 @@ def query_plans(
     return plans
 
 
-def vector_encoding(vector: Sequence[float] | NDArray[np.floating], model: Model) -> Encoding:
-    """Return a dense vector `(dim,)` as the encoding of one query.
+def query_vector(vector: Sequence[float] | NDArray[np.floating], model: Model) -> Floats:
+    """Return a dense vector `(dim,)` in float32.
 
     Raises:
         InputError: The vector does not have `model.dim` finite numbers, or they are so large that
@@ -102,44 +96,14 @@ def vector_encoding(vector: Sequence[float] | NDArray[np.floating], model: Model
             f"`vector` must be {model.dim} finite numbers, like the vectors of the model "
             f"{model.name!r}, each at most {_LARGEST:g}, got {found}."
         )
+    return dense
+
+
+def vector_encoding(vector: Floats) -> Encoding:
+    """Return a dense vector `(dim,)` as the encoding of one query."""
     return Encoding(
-        n_tokens=np.zeros(1, np.int32), truncated=np.zeros(1, np.bool_), dense=dense[None]
+        n_tokens=np.zeros(1, np.int32), truncated=np.zeros(1, np.bool_), dense=vector[None]
     )
-
-
-def rank(found: Candidates, plan: ScoringPlan) -> tuple[list[int], Floats]:
-    """Return the positions of the candidates, best first, and their fused scores.
-
-    Equal scores are ordered by id, so that every store returns the same order.
-    """
-    if plan.fusion == "weighted":
-        fused = weighted_sum(found.scores, plan.weights)
-    else:
-        fused = reciprocal_rank_fusion(found.scores, plan.weights, k=plan.rrf_k)
-    return sorted(range(len(fused)), key=lambda i: (-fused[i], found.ids[i])), fused
-
-
-def balance_candidates(
-    found: Candidates, plan: ScoringPlan, passages: Sequence[Passage | None], name: str
-) -> Candidates:
-    """Return the candidates with scores balanced between the values of a metadata field.
-
-    Only the channels in the fused score change; see `m3rag.scoring.balanced`. Passages without
-    the field form a group of their own.
-
-    Args:
-        found: The n candidates.
-        plan: How they will be ranked.
-        passages: The n passages; None for a passage that was deleted meanwhile.
-        name: The metadata field.
-    """
-    values = [None if p is None else p.metadata.get(name) for p in passages]
-    # Numbers for the groups: an array of long texts takes the length of the longest for each.
-    names: dict[str, int] = {}
-    texts = (json.dumps(value, sort_keys=True) for value in values)
-    groups = np.array([names.setdefault(text, len(names)) for text in texts], np.int64)
-    counted = {c: balanced(found.scores[c], groups) for c in plan.weights}
-    return Candidates(found.ids, {**found.scores, **counted})
 
 
 class _Explainer:
@@ -173,9 +137,16 @@ class _Explainer:
         return type(None), ()
 
 
+def _explainer(
+    model: Model, query: Query, plan: ScoringPlan, scores: Mapping[str, Floats], row: int
+) -> _Explainer | None:
+    """Return what explains a hit; a query of several texts has no tokens to explain it by."""
+    return _Explainer(model, query.texts[0], plan, scores, row) if query.plain else None
+
+
 def _hits(
     request: SearchRequest,
-    text: str,
+    query: Query,
     weights: Mapping[int, float] | None,
     found: Candidates,
     store: Store,
@@ -186,14 +157,7 @@ def _hits(
     if request.balance is not None:
         counted = balance_candidates(found, request.plan, store.get(found.ids), request.balance)
     order, fused = rank(counted, request.plan)
-    best: list[tuple[int, Passage]] = []
-    for start in range(0, len(order), request.k):
-        rows = order[start : start + request.k]
-        passages = store.get([found.ids[i] for i in rows])
-        best += [(i, p) for i, p in zip(rows, passages, strict=True) if p is not None]
-        if len(best) >= request.k:
-            break
-    del best[request.k :]
+    best = chosen(found, order, fused, request, store)
     stored = (
         store.term_weights([p.id for _, p in best]) if weights is not None else [{}] * len(best)
     )
@@ -203,7 +167,7 @@ def _hits(
             passage=passage,
             **{channel: float(column[i]) for channel, column in found.scores.items()},
             matched=tuple(matched_tokens(weights or {}, terms)),
-            _explain=_Explainer(model, text, request.plan, counted.scores, i),
+            _explain=_explainer(model, query, request.plan, counted.scores, i),
         )
         for (i, passage), terms in zip(best, stored, strict=True)
     ]

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from m3rag.stores.filters import Where
 
 
-class SearchOptions(TypedDict, total=False):
-    """The fields of `SearchSettings` as keyword arguments."""
+class AnswerOptions(TypedDict, total=False):
+    """The fields of `SearchSettings` but `min_score`, which `m3rag.answers.answer` has itself."""
 
     weights: Weights
     fusion: Fusion
@@ -24,6 +24,15 @@ class SearchOptions(TypedDict, total=False):
     filter: Where
     candidates: int | None
     balance: str | None
+    offset: int
+    max_per_document: int | None
+    rrf_k: float | None
+
+
+class SearchOptions(AnswerOptions, total=False):
+    """The fields of `SearchSettings` as keyword arguments."""
+
+    min_score: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +45,7 @@ class SearchSettings:
             a mapping. The fused score is the sum of weight * score divided by the sum of the
             weights. BM25 scores reach 20 and more while the others stay below 1: choose its weight
             accordingly, or use `fusion="rrf"`.
-        fusion: "weighted", or "rrf": the sum of weight / (60 + rank).
+        fusion: "weighted", or "rrf": the sum of weight / (rrf_k + rank).
         channels: The channels to score and report, out of `M3Index.channels`; by default those
             with a weight. See `plan_scoring` for which of them retrieve candidates. `["colbert"]`
             alone scores every passage, which is exact and slow.
@@ -47,6 +56,13 @@ class SearchSettings:
             with the same value are shifted and scaled to the mean and standard deviation of all
             candidates before fusion, so that no value has an advantage. The fused score and the
             order change; the channel scores of a hit do not. Works best with many candidates.
+        offset: The number of best hits to leave out, for the next page of results.
+        max_per_document: The most hits with the same `document_id`; None for any number. There may
+            be fewer than `k` hits then: raise `candidates`.
+        rrf_k: The constant of "rrf"; by default 60, or that of a saved preset. The lower, the more
+            the first ranks count.
+        min_score: The lowest fused score of a hit. Its scale depends on the weights and the model:
+            see `m3rag tune`.
     """
 
     weights: Weights = field(
@@ -91,6 +107,26 @@ class SearchSettings:
             "help": "Normalize the scores within each value of this metadata field, such as "
             "lang, so that no value has an advantage."
         },
+    )
+    offset: int = field(
+        default=0, metadata={"help": "Best passages to leave out, for the next page of results."}
+    )
+    max_per_document: int | None = field(
+        default=None,
+        metadata={
+            "help": "The most passages of the same document. Raise --candidates if fewer than -k "
+            "are found."
+        },
+    )
+    rrf_k: float | None = field(
+        default=None,
+        metadata={
+            "help": "The constant of --fusion rrf: the lower, the more the first ranks count. "
+            "Defaults to 60, or to that of a saved preset."
+        },
+    )
+    min_score: float | None = field(
+        default=None, metadata={"help": "Lowest score of a passage.", "option": None}
     )
 
     def changed(self, **options: Unpack[SearchOptions]) -> SearchSettings:

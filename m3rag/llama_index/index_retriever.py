@@ -130,6 +130,10 @@ class IndexRetriever(NodeCollection, BaseRetriever):
 
     candidates = setting("candidates")
     balance = setting("balance")
+    offset = setting("offset")
+    max_per_document = setting("max_per_document")
+    rrf_k = setting("rrf_k")
+    min_score = setting("min_score")
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not self._ready or name.startswith("_"):

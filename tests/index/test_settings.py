@@ -68,9 +68,9 @@ def test_the_command_line_has_an_option_for_each_field():
     from m3rag.cli.app import app
 
     commands = typer.main.get_command(app).commands
-    for name in ("ask", "explain"):
+    for name, without in (("ask", set[str]()), ("explain", {"--min-score"})):
         options = {option for parameter in commands[name].params for option in parameter.opts}
-        assert options >= {f"--{field}" for field in NAMES}
+        assert options >= {f"--{field}".replace("_", "-") for field in NAMES} - without
 
 
 def test_settings_are_frozen_and_checked_late(index):
