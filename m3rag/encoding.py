@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from m3rag.errors import InputError
 
 T = TypeVar("T")
+Rows = slice | Sequence[int] | NDArray[np.int64]
+"""Chosen texts: a slice, or a list of their numbers."""
 
 CHANNELS = ("dense", "sparse", "colbert")
 
@@ -25,6 +27,9 @@ CHANNELS = ("dense", "sparse", "colbert")
 @dataclass(frozen=True, slots=True, eq=False)
 class SparseVectors:
     """The learned term weights of n texts, as CSR arrays.
+
+    It supports `len` and iteration. `sparse[i]` is a text's weights; `sparse[1:]` and
+    `sparse[[4, 1]]` are those of the chosen texts.
 
     Attributes:
         indptr: int64 `(n + 1,)`. Text i has the entries `indptr[i]:indptr[i + 1]`.
@@ -39,15 +44,26 @@ class SparseVectors:
     def __len__(self) -> int:
         return len(self.indptr) - 1
 
-    def __getitem__(self, i: int) -> dict[int, float]:
-        """Return the weights of text i as a plain `{token id: weight}` dict."""
-        start, end = self._span(i)
+    @overload
+    def __getitem__(self, key: int) -> dict[int, float]: ...
+
+    @overload
+    def __getitem__(self, key: Rows) -> SparseVectors: ...
+
+    def __getitem__(self, key: int | Rows) -> dict[int, float] | SparseVectors:
+        """Return a text's weights as a `{token id: weight}` dict, or those of chosen texts."""
+        if not isinstance(key, int | np.integer):
+            return self.take(np.arange(len(self))[key])
+        start, end = self._span(int(key))
         return dict(
             zip(self.indices[start:end].tolist(), self.values[start:end].tolist(), strict=True)
         )
 
     def __iter__(self) -> Iterator[dict[int, float]]:
         return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"SparseVectors({len(self)} texts, {len(self.values)} weights)"
 
     def rows(self, i: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Return the `(indices, values)` of text i as arrays, without a copy."""
@@ -86,7 +102,8 @@ class SparseVectors:
 class MultiVectors:
     """The ColBERT vectors of n texts: a ragged array, one row per token.
 
-    `<s>` has no row, `</s>` has one.
+    `<s>` has no row, `</s>` has one. It supports `len` and iteration. `colbert[i]` is a text's
+    matrix; `colbert[1:]` and `colbert[[4, 1]]` are those of the chosen texts.
 
     Attributes:
         offsets: int64 `(n + 1,)`. Text i has the rows `offsets[i]:offsets[i + 1]`.
@@ -100,13 +117,25 @@ class MultiVectors:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def __getitem__(self, i: int) -> NDArray[np.floating]:
-        """Return the vectors of text i, `(t - 1, d)`, without a copy."""
-        i = _position(i, len(self))
+    @overload
+    def __getitem__(self, key: int) -> NDArray[np.floating]: ...
+
+    @overload
+    def __getitem__(self, key: Rows) -> MultiVectors: ...
+
+    def __getitem__(self, key: int | Rows) -> NDArray[np.floating] | MultiVectors:
+        """Return a text's vectors, `(t - 1, d)`, without a copy, or those of chosen texts."""
+        if not isinstance(key, int | np.integer):
+            return self.take(np.arange(len(self))[key])
+        i = _position(int(key), len(self))
         return self.vectors[self.offsets[i] : self.offsets[i + 1]]
 
     def __iter__(self) -> Iterator[NDArray[np.floating]]:
         return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        rows, dim = self.vectors.shape
+        return f"MultiVectors({len(self)} texts, {rows} vectors of {dim} {self.vectors.dtype})"
 
     def take(self, rows: Sequence[int] | NDArray[np.int64]) -> MultiVectors:
         """Return a copy with the given texts, in the given order."""
@@ -227,7 +256,7 @@ class Encoding:
     def __iter__(self) -> Iterator[Encoding]:
         return (self[i] for i in range(len(self)))
 
-    def __getitem__(self, key: int | slice | Sequence[int] | NDArray[np.int64]) -> Encoding:
+    def __getitem__(self, key: int | Rows) -> Encoding:
         """Return the `Encoding` of the chosen texts; an int chooses one text."""
         if isinstance(key, int | np.integer):
             rows = np.array([_position(int(key), len(self))])

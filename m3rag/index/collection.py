@@ -9,7 +9,7 @@ from typing import Self
 
 from m3rag.documents import Passage
 from m3rag.encoder import Model
-from m3rag.errors import ClosedError, InputError
+from m3rag.errors import ClosedError, InputError, M3Error
 from m3rag.index.add import add_passages, points_of
 from m3rag.index.manifest import Manifest
 from m3rag.index.opening import StoredIndex
@@ -29,6 +29,7 @@ class Collection:
         model: Encodes the passages.
         stored: The location, manifest and store of the index.
         limits: The largest passages, queries and filters that the index accepts.
+        analyzer: The analyzer for BM25; None for the model's tokenizer.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Collection:
         self.limits = limits
         self.stored = stored
         self._store = stored.store
+        self.analyzer = analyzer
         self._analyze = analyzer or model.token_ids
         self._closed = False
 
@@ -50,6 +52,11 @@ class Collection:
     def manifest(self) -> Manifest:
         """Which model built the index, and with which settings."""
         return self.stored.manifest
+
+    @property
+    def closed(self) -> bool:
+        """Whether the index was closed."""
+        return self._closed
 
     def add(
         self,
@@ -183,9 +190,21 @@ class Collection:
     def __repr__(self) -> str:
         location = self.stored.location
         place = "in memory" if location.engine == "memory" else repr(str(location))
-        state = ", closed" if self._closed else ""
-        mode = self.manifest.colbert
-        return f"{type(self).__name__}({place}, model={self.model.name!r}, colbert={mode!r}{state})"
+        modes = f"colbert={self.manifest.colbert!r}"
+        if self.manifest.context != "passage":
+            modes += f", context={self.manifest.context!r}"
+        return f"{type(self).__name__}({place}, model={self.model.name!r}, {modes}, {self._size})"
+
+    @property
+    def _size(self) -> str:
+        """The number of passages, or why it is not known, for `repr`, which must not fail."""
+        if self._closed:
+            return "closed"
+        try:
+            count = self._store.count()
+            return f"{count:,} passage{'' if count == 1 else 's'}"
+        except M3Error as error:
+            return type(error).__name__
 
     def __len__(self) -> int:
         return self.count()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from m3rag.encoder import Model
@@ -12,6 +12,7 @@ from m3rag.index.hit import Hit
 from m3rag.index.manifest import AnalyzerKind, ColbertMode, ContextMode
 from m3rag.index.opening import IndexSettings, StoredIndex, open_index
 from m3rag.index.presets import Preset, check_name, read_presets, write_presets
+from m3rag.index.reference import IndexReference, model_for, note_open, open_already, reference
 from m3rag.index.rescoring import rescore
 from m3rag.index.searching import SearchableCollection
 from m3rag.limits import DEFAULT_LIMITS, Limits
@@ -29,6 +30,10 @@ class M3Index(SearchableCollection):
     (`add`, `delete`, `get`, `count`, `passages`, `optimize`, `close`).
 
     Any number of threads may share an index. The `a…` methods do not block the event loop.
+
+    An index in a folder is pickled by reference: the folder, the model's name and the settings. In
+    the same process, the pickle is the open index itself; in another, it is opened again, once this
+    process has closed it. A copy of an index is the index itself.
 
     Example:
         >>> index = M3Index.open("kb", model=M3Model.load("small"))
@@ -50,6 +55,16 @@ class M3Index(SearchableCollection):
     ) -> None:
         super().__init__(stored, model, analyzer=analyzer, limits=limits)
         self.path = stored.location.path
+        note_open(self, stored.location)
+
+    def __reduce__(self) -> tuple[Callable[[IndexReference], M3Index], tuple[IndexReference]]:
+        return reopened, (reference(self),)
+
+    def __copy__(self) -> M3Index:
+        return self  # an index stands for its folder, as a lock or a connection does
+
+    def __deepcopy__(self, memo: object) -> M3Index:
+        return self
 
     @classmethod
     def open(
@@ -182,3 +197,23 @@ class M3Index(SearchableCollection):
         """
         self._check_open()
         return expand(hits, neighbours, lambda name: [*self.passages({"$document_id": name})])
+
+
+def reopened(found: IndexReference) -> M3Index:
+    """Return the index of a reference: the open one of this process, or the folder opened again.
+
+    Raises:
+        FormatError: The folder is not an index.
+        ModelMismatchError: The model's name refers to other weights in this process.
+        InUseError: Another process has the index open.
+    """
+    index = open_already(found)
+    if isinstance(index, M3Index):
+        return index
+    return M3Index.open(
+        found.place,
+        model=model_for(found),
+        create=False,
+        analyzer=found.analyzer,
+        limits=found.limits,
+    )

@@ -92,5 +92,5 @@ def test_a_location_of_ones_own(tiny):
     with M3Index.open(shelf, model=tiny) as index:
         index.add(["Ferns like shade."])
         assert index.search("shade")[0].passage.text == "Ferns like shade."
-        assert repr(index) == "M3Index('shelf://top', model='tiny', colbert='stored')"
+        assert repr(index) == "M3Index('shelf://top', model='tiny', colbert='stored', 1 passage)"
     assert b'"engine": "shelf"' in shelf.read("m3rag.json")
