@@ -85,8 +85,8 @@ def stored(value: Found) -> str | float | bytes:
 def is_native(tree: Leaf) -> bool:
     """Return whether the engine can test a condition itself; see `convert.engine_filter`."""
     of_dates = isinstance(tree, Range) and tree.of_dates
-    by_id = tree.field in ("id", "$id") or (of_dates and tree.field in OWN_FIELDS)
-    return not (by_id or isinstance(tree, Pattern))
+    own = tree.field in OWN_FIELDS and (of_dates or tree.field != "document_id")
+    return not (own or isinstance(tree, Pattern))
 
 
 def condition(tree: Filter | None, *, indexed: bool = True) -> Condition:

@@ -62,8 +62,10 @@ def points(
         vectors = {"dense": floats(dense[i]), "sparse": terms, "bm25": tokens}
         values = {name: [filterable(v) for v in found] for name, found in named.items()}
         dates = {name: moments for name, found in named.items() if (moments := _moments(found))}
-        document = None if document_id is None else filterable(document_id)
-        payload = {"document_id": document, "metadata": values, "dates": dates}
+        # That of the passage and those of its metadata, in one field, which has an index.
+        own = [] if document_id is None else [filterable(document_id)]
+        documents = own + values.pop("document_id", [])
+        payload = {"document_id": documents, "metadata": values, "dates": dates}
         yield qe.Point(key, vectors, payload)
 
 
@@ -119,14 +121,8 @@ def _condition(tree: Filter) -> Any:
             return qe.Filter(should=[_condition(part) for part in parts])
         case Not(part):
             return qe.Filter(must_not=[_condition(part)])
-        case _ if tree.field == "$document_id":
-            return _test(tree, "document_id")
-        case _ if tree.field == "document_id":  # the passage's own, or that of the metadata
-            return qe.Filter(should=[_test(tree, "document_id"), _named_test(tree)])
-    return _named_test(tree)
-
-
-def _named_test(tree: Leaf) -> Any:
+    if tree.field == "document_id":
+        return _test(tree, "document_id")
     of_dates = isinstance(tree, Range) and tree.of_dates
     return _test(tree, f'{"dates" if of_dates else "metadata"}."{tree.field}"')
 
