@@ -1,190 +1,41 @@
-"""The base of the retrievers: an index, its documents, and searches of it."""
+"""Searches of the retrievers: one query or a batch, with or without an event loop."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
-from functools import partial
-from typing import Any, ClassVar, Self
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from langchain_core.callbacks import (
     AsyncCallbackManagerForRetrieverRun,
     CallbackManagerForRetrieverRun,
 )
 from langchain_core.documents import Document
-from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableConfig
-from pydantic import ConfigDict, Field
+from langchain_core.runnables.base import coerce_to_runnable
 
-from m3rag.errors import M3Error
-from m3rag.frameworks import IndexLike, ModelLike, check_names, index_of, open_index, own_errors
+from m3rag.errors import InputError, M3Error
+from m3rag.frameworks import check_names, least_score
 from m3rag.index.hit import Hit
-from m3rag.index.index import M3Index
-from m3rag.index.manifest import ColbertMode
-from m3rag.index.settings import SearchSettings
-from m3rag.langchain.collection import SOURCE, DocumentCollection, upsert
-from m3rag.langchain.component import OPENING, check_fields, component_index
-from m3rag.langchain.documents import documents_of
+from m3rag.index.pooling import Query
 from m3rag.langchain.filters import Where, where_of
+from m3rag.langchain.retriever_base import SETTINGS, RetrieverBase
 from m3rag.langchain.scores import Scores, check_scores, scored_document
-from m3rag.limits import check_count, shown
-from m3rag.progress import Progress
+from m3rag.limits import shown
 from m3rag.threads import in_thread
 
 Configs = RunnableConfig | list[RunnableConfig] | None
 HitsByQuery = Mapping[str, list[Hit]]
 
-_SETTINGS = tuple(field.name for field in fields(SearchSettings))
-_RESULTS = ("scores", "neighbours")
+_RESULTS = ("scores", "neighbours")  # how hits become documents
 
 
-class IndexRetriever(DocumentCollection, BaseRetriever):
+class IndexRetriever(RetrieverBase):
     """The base of both retrievers: search an index and return documents with scores."""
-
-    model_config = ConfigDict(
-        arbitrary_types_allowed=True, extra="forbid", validate_assignment=True
-    )
-    _new_colbert: ClassVar[ColbertMode | None] = None  # the mode of a new index
-
-    index: M3Index = Field(repr=False)
-    k: int = 4
-    filter: Any = None
-    base_filter: Any = None
-    scores: Any = True
-    neighbours: int = 0
-
-    def __init__(
-        self,
-        index: IndexLike | None = None,
-        *,
-        path: object = None,
-        model: ModelLike = None,
-        **settings: Any,
-    ) -> None:
-        kind = type(self)
-        check_fields(kind, settings, besides=("path", "model", *OPENING))
-        opening: Any = {name: settings.pop(name) for name in OPENING if name in settings}
-        found, opened = component_index(
-            kind.__name__, index, path, model, opening, new_colbert=kind._new_colbert
-        )
-        try:
-            with own_errors(kind.__name__):
-                super().__init__(index=found, **settings)  # type: ignore[call-arg]
-            self._check()
-        except BaseException:
-            if opened:
-                found.close()
-            raise
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name.startswith("_"):
-            super().__setattr__(name, value)
-            return
-        check_fields(type(self), [name])
-        before = getattr(self, name)
-        with own_errors(type(self).__name__):
-            super().__setattr__(name, index_of(value) if name == "index" else value)
-        try:
-            self._check()
-        except BaseException:
-            super().__setattr__(name, before)
-            raise
-
-    def __repr__(self) -> str:
-        changed = {
-            name: getattr(self, name)
-            for name, field in type(self).model_fields.items()
-            if name not in ("index", "k") and getattr(self, name) != field.default
-        }
-        parts = [f"{self.index!r}, k={self.k}"]
-        parts += [f"{name}={shown(value, 80)}" for name, value in changed.items()]
-        return f"{type(self).__name__}({', '.join(parts)})"
-
-    __str__ = __repr__
-
-    @classmethod
-    def from_documents(
-        cls,
-        documents: Iterable[Document],
-        *,
-        model: ModelLike = None,
-        path: object = None,
-        ids: Sequence[str | None] | None = None,
-        source_id_key: str | None = SOURCE,
-        progress: Progress | None = None,
-        **settings: Any,
-    ) -> Self:
-        """Return a retriever over documents, in memory or in a folder that may have some already.
-
-        Documents that the folder has are not encoded again, and passages that the new version of a
-        document no longer has are deleted; see `upsert_documents`.
-
-        Args:
-            documents: The documents to add. A document replaces a stored one with the same id; one
-                without an id gets an id derived from its text and metadata.
-            model: A model, or the name of the process's shared model. Without one, an existing
-                folder gets its own, and a new index BAAI/bge-m3.
-            path: The folder of the index; None for an index in memory.
-            ids: Ids that replace those of the documents.
-            source_id_key: See `upsert_documents`.
-            progress: Called with ("adding passages", done, total).
-            settings: The fields of the retriever, and arguments of `M3Index.open`: `colbert`,
-                `context`, `analyzer`, `bm25`, `limits` and `create`.
-
-        Raises:
-            InputError: A setting is out of range, or a document cannot be stored.
-        """
-        known = ("model", "path", "ids", "source_id_key", "progress", *OPENING)
-        check_fields(cls, settings, besides=known)
-        opening: Any = {name: settings.pop(name) for name in OPENING if name in settings}
-        new = cls._new_colbert
-        index = open_index(path, model=model, new_colbert=new, **opening)  # type: ignore[arg-type]
-        try:
-            retriever = cls(index, **settings)
-            upsert(index, documents, ids, source_id_key, progress=progress)
-        except BaseException:
-            index.close()
-            raise
-        return retriever
-
-    @classmethod
-    async def afrom_documents(cls, documents: Iterable[Document], **settings: Any) -> Self:
-        """Run `from_documents` in a thread."""
-        return await in_thread(partial(cls.from_documents, documents, **settings))
-
-    @classmethod
-    def from_texts(
-        cls,
-        texts: Iterable[str],
-        metadatas: Iterable[Mapping[str, Any]] | None = None,
-        *,
-        ids: Iterable[str | None] | None = None,
-        **settings: Any,
-    ) -> Self:
-        """Return a retriever over texts with optional metadata and ids; see `from_documents`."""
-        return cls.from_documents(documents_of(texts, metadatas, ids), **settings)
-
-    @classmethod
-    async def afrom_texts(cls, texts: Iterable[str], *args: Any, **settings: Any) -> Self:
-        """Run `from_texts` in a thread."""
-        return await in_thread(partial(cls.from_texts, texts, *args, **settings))
-
-    def _check(self) -> None:
-        """Check that the index supports the settings, so that no search is the first to."""
-        check_scores(self.scores)
-        check_count("neighbours", self.neighbours, least=0)
-        filters = [where for where in (self.base_filter, self.filter) if not callable(where)]
-        for where in filters:
-            self.index.check(self.k, settings=self._settings().changed(filter=where))
-
-    def _settings(self) -> SearchSettings:
-        """Return the settings of a search, without a filter."""
-        return SearchSettings()
 
     @classmethod
     def _call_names(cls) -> tuple[str, ...]:
         """Return the names of the settings that a call can change."""
-        return ("k", *(name for name in _SETTINGS if name in cls.model_fields), *_RESULTS)
+        return ("k", *(name for name in SETTINGS if name in cls.model_fields), *_RESULTS)
 
     def _search(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments of a search; the options of a call come before the fields.
@@ -195,8 +46,12 @@ class IndexRetriever(DocumentCollection, BaseRetriever):
         check_names(f"A call of {type(self).__name__}", options, self._call_names())
         given = {name: value for name, value in options.items() if name not in _RESULTS}
         where: Where = given.pop("filter", self.filter)
-        narrow = where_of(self.index, self.base_filter, where)
-        return {"k": self.k, "settings": self._settings(), **given, "filter": narrow}
+        given["filter"] = where_of(self.index, self.base_filter, where)
+        settings = self._settings()
+        if "min_score" in given:
+            weights = given.get("weights", settings.weights)
+            given["min_score"] = least_score(self.index, given["min_score"], weights)
+        return {"k": self.k, "settings": settings, **given}
 
     def _documents(self, hits: Sequence[Hit], options: dict[str, Any]) -> list[Document]:
         """Return the documents of hits, with their neighbours and scores."""
@@ -221,7 +76,11 @@ class IndexRetriever(DocumentCollection, BaseRetriever):
         arguments = self._search(settings)
         if blank(query):
             return []
-        return self._documents(self.index.search(query, **arguments), settings)
+        texts: str | Query = query
+        if self.rewrite is not None:
+            run = coerce_to_runnable(self.rewrite)
+            texts = _texts(query, run.invoke(query, {"callbacks": run_manager.get_child()}))
+        return self._documents(self.index.search(texts, **arguments), settings)
 
     async def _aget_relevant_documents(
         self,
@@ -235,7 +94,12 @@ class IndexRetriever(DocumentCollection, BaseRetriever):
             arguments = await in_thread(self._search, settings)  # a filter may be a function
             if blank(query):
                 return []
-            hits = await self.index.asearch(query, **arguments)
+            texts: str | Query = query
+            if self.rewrite is not None:
+                run = coerce_to_runnable(self.rewrite)
+                config: RunnableConfig = {"callbacks": run_manager.get_child()}
+                texts = _texts(query, await run.ainvoke(query, config))
+            hits = await self.index.asearch(texts, **arguments)
         else:
             hits = prefetched[query]
         return await in_thread(self._documents, hits, settings)
@@ -249,6 +113,8 @@ class IndexRetriever(DocumentCollection, BaseRetriever):
         **settings: Any,
     ) -> list[list[Document]]:
         """Run `invoke` for each query, with all queries encoded together."""
+        if self.rewrite is not None:
+            return super().batch(inputs, config, return_exceptions=return_exceptions, **settings)
         try:
             queries = [query for query in inputs if not blank(query)]
             found = self.index.search_many(queries, **self._search(settings))
@@ -266,6 +132,10 @@ class IndexRetriever(DocumentCollection, BaseRetriever):
         **settings: Any,
     ) -> list[list[Document]]:
         """Run `ainvoke` for each query, with all queries encoded together."""
+        if self.rewrite is not None:
+            return await super().abatch(
+                inputs, config, return_exceptions=return_exceptions, **settings
+            )
         try:
             queries = [query for query in inputs if not blank(query)]
             arguments = await in_thread(self._search, settings)
@@ -285,3 +155,21 @@ def _by_query(
     inputs: Sequence[str], queries: Sequence[str], found: Sequence[list[Hit]]
 ) -> dict[str, list[Hit]]:
     return {query: [] for query in inputs} | dict(zip(queries, found, strict=True))
+
+
+def _texts(query: str, rewritten: object) -> str | Query:
+    """Return what to search for: what `rewrite` returned, or the query if that has no text.
+
+    Raises:
+        InputError: It is neither a text, nor several, nor a `Query`.
+    """
+    if isinstance(rewritten, Query):
+        return rewritten
+    texts = [rewritten] if isinstance(rewritten, str) else rewritten
+    if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
+        raise InputError(
+            f"`rewrite` must return a text, a list of texts or a Query, got {shown(rewritten)}. "
+            "End a chain with StrOutputParser()."
+        )
+    said = [text for text in texts if text.strip()]
+    return Query(said) if said else query

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
 from m3rag.index.settings import SearchSettings
@@ -15,7 +14,7 @@ class M3EnsembleRetriever(IndexRetriever):
     All channels score each candidate.
 
         weighted   the sum of weight * score over the channels, divided by the sum of the weights
-        rrf        the sum of weight / (60 + rank), ranks from 1
+        rrf        the sum of weight / (rrf_k + rank), ranks from 1
 
     Returns copies of the documents with the fused score as "relevance_score" in their metadata,
     and the scores of the searched channels as "dense_score", "sparse_score" and "colbert_score".
@@ -53,22 +52,16 @@ class M3EnsembleRetriever(IndexRetriever):
             False leaves the documents as they were added.
         neighbours: The number of passages before and after a found one to return with it; see
             `M3Index.expand`.
+        rewrite: A function or a Runnable that turns the query into the texts to search for: one
+            text, several, or an `m3rag.Query`. Several are one query, in all channels: other
+            wordings, or passages that a language model wrote as an answer (HyDE).
     """
 
     weights: Any = "default"  # checked by the index, whose error lists the choices
     fusion: Any = "weighted"
     channels: Any = None
-    candidates: int | None = None
     balance: str | None = None
-    offset: int = 0
-    max_per_document: int | None = None
     rrf_k: float | None = None
-    min_score: float | None = None
-
-    def _settings(self) -> SearchSettings:
-        return SearchSettings(
-            **{f.name: getattr(self, f.name) for f in fields(SearchSettings) if f.name != "filter"}
-        )
 
 
 class M3SparseRetriever(IndexRetriever):
@@ -89,13 +82,13 @@ class M3SparseRetriever(IndexRetriever):
     Attributes:
         index: The index to search, or what has one: a store, a retriever, or a folder.
         k: The number of documents; `invoke(query, k=…)` sets it for one query, as all that follow.
-        filter: Search only documents that match, as for `M3EnsembleRetriever`.
+        candidates, offset, max_per_document, min_score, filter: As for `M3EnsembleRetriever`.
         base_filter: A filter that holds for every call, as for `M3EnsembleRetriever`.
         scores: Whether and how scores go into the metadata, as for `M3EnsembleRetriever`.
-        neighbours: The number of passages around a found one to return with it.
+        neighbours, rewrite: As for `M3EnsembleRetriever`.
     """
 
     _new_colbert = "off"
 
     def _settings(self) -> SearchSettings:
-        return SearchSettings(channels=["sparse"])
+        return super()._settings().changed(channels=["sparse"])

@@ -19,6 +19,9 @@ from m3rag.scoring import Weights
 SETTINGS = tuple(field.name for field in fields(SearchSettings))
 """The names of the settings of a search."""
 
+BY_VECTOR = ("candidates", "offset", "max_per_document", "min_score")
+"""The names of the settings of a search by vector, besides the filter."""
+
 _RETRIEVER = ("search_type", "search_kwargs", "tags", "metadata", "name")
 _SEARCH = ("k", *SETTINGS, "score_threshold", "fetch_k", "lambda_mult")
 
@@ -57,11 +60,12 @@ def model_of_embedding(embedding: Embeddings | None, model: ModelLike) -> ModelL
     """
     if embedding is None:
         return model
-    if not isinstance(embedding, M3Embeddings):
+    base = getattr(embedding, "base_embeddings", embedding)  # of a HypotheticalDocumentEmbedder
+    if not isinstance(base, M3Embeddings):
         raise InputError(
             "M3VectorStore encodes with an M3 model. Pass M3Embeddings(model) or model=…, not "
             f"{type(embedding).__name__}."
         )
     if model is not None:
         raise InputError("`embedding` has a model already. Leave `model` out.")
-    return embedding.model
+    return base.model

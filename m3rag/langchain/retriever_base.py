@@ -1,0 +1,196 @@
+"""The fields of the retrievers, their checks, and how a retriever is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from functools import partial
+from typing import Any, ClassVar, Self
+
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables.base import coerce_to_runnable
+from pydantic import ConfigDict, Field
+
+from m3rag.errors import InputError
+from m3rag.frameworks import (
+    IndexLike,
+    ModelLike,
+    index_of,
+    least_score,
+    open_index,
+    own_errors,
+)
+from m3rag.index.index import M3Index
+from m3rag.index.manifest import ColbertMode
+from m3rag.index.settings import SearchSettings
+from m3rag.langchain.collection import SOURCE, DocumentCollection, upsert
+from m3rag.langchain.component import OPENING, check_fields, component_index
+from m3rag.langchain.documents import documents_of
+from m3rag.langchain.scores import check_scores
+from m3rag.limits import check_count, shown
+from m3rag.progress import Progress
+from m3rag.threads import in_thread
+
+SETTINGS = tuple(field.name for field in fields(SearchSettings))
+"""The names of the settings of a search."""
+
+
+class RetrieverBase(DocumentCollection, BaseRetriever):
+    """The fields of both retrievers, and how they are made."""
+
+    model_config = ConfigDict(
+        arbitrary_types_allowed=True, extra="forbid", validate_assignment=True
+    )
+    _new_colbert: ClassVar[ColbertMode | None] = None  # the mode of a new index
+
+    index: M3Index = Field(repr=False)
+    k: int = 4
+    filter: Any = None
+    base_filter: Any = None
+    candidates: int | None = None
+    offset: int = 0
+    max_per_document: int | None = None
+    min_score: Any = None
+    scores: Any = True
+    neighbours: int = 0
+    rewrite: Any = None
+
+    def __init__(
+        self,
+        index: IndexLike | None = None,
+        *,
+        path: object = None,
+        model: ModelLike = None,
+        **settings: Any,
+    ) -> None:
+        kind = type(self)
+        check_fields(kind, settings, besides=("path", "model", *OPENING))
+        opening: Any = {name: settings.pop(name) for name in OPENING if name in settings}
+        found, opened = component_index(
+            kind.__name__, index, path, model, opening, new_colbert=kind._new_colbert
+        )
+        try:
+            with own_errors(kind.__name__):
+                super().__init__(index=found, **settings)  # type: ignore[call-arg]
+            self._check()
+        except BaseException:
+            if opened:
+                found.close()
+            raise
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("_"):
+            super().__setattr__(name, value)
+            return
+        check_fields(type(self), [name])
+        before = getattr(self, name)
+        with own_errors(type(self).__name__):
+            super().__setattr__(name, index_of(value) if name == "index" else value)
+        try:
+            self._check()
+        except BaseException:
+            super().__setattr__(name, before)
+            raise
+
+    def __repr__(self) -> str:
+        changed = {
+            name: getattr(self, name)
+            for name, field in type(self).model_fields.items()
+            if name not in ("index", "k") and getattr(self, name) != field.default
+        }
+        parts = [f"{self.index!r}, k={self.k}"]
+        parts += [f"{name}={shown(value, 80)}" for name, value in changed.items()]
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+    __str__ = __repr__
+
+    @classmethod
+    def from_documents(
+        cls,
+        documents: Iterable[Document],
+        *,
+        model: ModelLike = None,
+        path: object = None,
+        ids: Sequence[str | None] | None = None,
+        source_id_key: str | None = SOURCE,
+        progress: Progress | None = None,
+        **settings: Any,
+    ) -> Self:
+        """Return a retriever over documents, in memory or in a folder that may have some already.
+
+        Documents that the folder has are not encoded again, and passages that the new version of a
+        document no longer has are deleted; see `upsert_documents`.
+
+        Args:
+            documents: The documents to add. A document replaces a stored one with the same id; one
+                without an id gets an id derived from its text and metadata.
+            model: A model, or the name of the process's shared model. Without one, an existing
+                folder gets its own, and a new index BAAI/bge-m3.
+            path: The folder of the index; None for an index in memory.
+            ids: Ids that replace those of the documents.
+            source_id_key: See `upsert_documents`.
+            progress: Called with ("adding passages", done, total).
+            settings: The fields of the retriever, and arguments of `M3Index.open`: `colbert`,
+                `context`, `analyzer`, `bm25`, `limits` and `create`.
+
+        Raises:
+            InputError: A setting is out of range, or a document cannot be stored.
+        """
+        known = ("model", "path", "ids", "source_id_key", "progress", *OPENING)
+        check_fields(cls, settings, besides=known)
+        opening: Any = {name: settings.pop(name) for name in OPENING if name in settings}
+        new = cls._new_colbert
+        index = open_index(path, model=model, new_colbert=new, **opening)  # type: ignore[arg-type]
+        try:
+            retriever = cls(index, **settings)
+            upsert(index, documents, ids, source_id_key, progress=progress)
+        except BaseException:
+            index.close()
+            raise
+        return retriever
+
+    @classmethod
+    async def afrom_documents(cls, documents: Iterable[Document], **settings: Any) -> Self:
+        """Run `from_documents` in a thread."""
+        return await in_thread(partial(cls.from_documents, documents, **settings))
+
+    @classmethod
+    def from_texts(
+        cls,
+        texts: Iterable[str],
+        metadatas: Iterable[Mapping[str, Any]] | None = None,
+        *,
+        ids: Iterable[str | None] | None = None,
+        **settings: Any,
+    ) -> Self:
+        """Return a retriever over texts with optional metadata and ids; see `from_documents`."""
+        return cls.from_documents(documents_of(texts, metadatas, ids), **settings)
+
+    @classmethod
+    async def afrom_texts(cls, texts: Iterable[str], *args: Any, **settings: Any) -> Self:
+        """Run `from_texts` in a thread."""
+        return await in_thread(partial(cls.from_texts, texts, *args, **settings))
+
+    def _check(self) -> None:
+        """Check that the index supports the settings, so that no search is the first to."""
+        check_scores(self.scores)
+        check_count("neighbours", self.neighbours, least=0)
+        if self.rewrite is not None:
+            try:
+                coerce_to_runnable(self.rewrite)
+            except TypeError:
+                raise InputError(
+                    "`rewrite` must be a function or a Runnable that turns a query into texts, got "
+                    f"{shown(self.rewrite)}."
+                ) from None
+        filters = [where for where in (self.base_filter, self.filter) if not callable(where)]
+        for where in filters:
+            self.index.check(self.k, settings=self._settings().changed(filter=where))
+
+    def _settings(self) -> SearchSettings:
+        """Return the settings of a search, without a filter."""
+        names = [n for n in SETTINGS if n in type(self).model_fields and n != "filter"]
+        options = {name: getattr(self, name) for name in names}
+        options["min_score"] = least_score(self.index, self.min_score, options.get("weights"))
+        return SearchSettings(**options)
