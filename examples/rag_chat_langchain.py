@@ -23,9 +23,8 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 
-from m3rag import M3Model, read, shared_model
-from m3rag.documents import find
-from m3rag.langchain import M3EnsembleRetriever, M3Reranker, M3TextSplitter
+from m3rag import M3Model, shared_model
+from m3rag.langchain import M3EnsembleRetriever, M3Loader, M3Reranker, M3TextSplitter
 
 LESSONS = Path(__file__).parent / "lessons"
 
@@ -67,9 +66,9 @@ class Chat:
 
     def __init__(self, folder: Path, llm: BaseChatModel, model: M3Model | str) -> None:
         model = shared_model(model) if isinstance(model, str) else model
-        passages = M3TextSplitter(model).split_documents(map(load, find(folder)))
+        loader = M3Loader(folder, splitter=M3TextSplitter(model))
         self.retriever = M3EnsembleRetriever.from_documents(
-            passages, model=model, k=20, weights="cross-lingual"
+            loader.lazy_load(), model=model, k=20, weights="cross-lingual"
         )
         self.reranker = M3Reranker(index=self.retriever.index, top_n=4)
         self.history: list[BaseMessage] = []
@@ -83,16 +82,11 @@ class Chat:
         found = self.reranker.compress_documents(self.retriever.invoke(alone), alone)
         numbered = dict(enumerate(found, 1))
         passages = "\n\n".join(f"[{n}] {d.page_content}" for n, d in numbered.items())
+        passages = passages or "(Nothing was found.)"
         text = self._answer.invoke({**said, "passages": passages})
         self.history += [HumanMessage(question), AIMessage(text)]
         cited = {n: numbered[n] for n in map(int, re.findall(r"\[(\d+)\]", text)) if n in numbered}
         return Answer(text, cited)
-
-
-def load(path: Path) -> Document:
-    """Load a file as a LangChain document."""
-    document = read(path, id=path.name)
-    return Document(id=document.id, page_content=document.text, metadata=dict(document.metadata))
 
 
 def citation(passage: Document) -> str:

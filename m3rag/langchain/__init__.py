@@ -9,16 +9,22 @@ require("langchain_core", "langchain")
 require("langchain_text_splitters", "langchain")
 
 from m3rag.langchain.embeddings import M3Embeddings
+from m3rag.langchain.loader import M3Loader
 from m3rag.langchain.rerank import M3Reranker
 from m3rag.langchain.retrievers import M3EnsembleRetriever, M3SparseRetriever
 from m3rag.langchain.splitter import M3TextSplitter
+from m3rag.langchain.tool import retrieval_tool
+from m3rag.langchain.translator import M3Translator
 from m3rag.langchain.vectorstore import M3VectorStore
 
 __all__ = [
     "M3Embeddings",
     "M3EnsembleRetriever",
+    "M3Loader",
     "M3Reranker",
     "M3SparseRetriever",
     "M3TextSplitter",
+    "M3Translator",
     "M3VectorStore",
+    "retrieval_tool",
 ]

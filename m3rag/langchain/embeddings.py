@@ -6,9 +6,10 @@ from langchain_core.embeddings import Embeddings
 
 from m3rag.frameworks import ModelLike, model_of, refusing
 from m3rag.frameworks.models import checked_length
+from m3rag.langchain.sharing import SharesModel
 
 
-class M3Embeddings(Embeddings):
+class M3Embeddings(SharesModel, Embeddings):
     """The dense vectors of an M3 model.
 
     Queries and documents are encoded alike, as BGE-M3 uses no instructions. The model keeps recent

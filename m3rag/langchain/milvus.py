@@ -10,9 +10,10 @@ from langchain_milvus.utils.sparse import BaseSparseEmbedding
 
 from m3rag.frameworks import ModelLike, model_of, refusing
 from m3rag.frameworks.models import checked_length
+from m3rag.langchain.sharing import SharesModel
 
 
-class M3SparseEmbedding(BaseSparseEmbedding):
+class M3SparseEmbedding(SharesModel, BaseSparseEmbedding):
     """The term weights of an M3 model, for a sparse field of Milvus.
 
     Together with `M3Embeddings` of the same model, as in

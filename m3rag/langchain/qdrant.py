@@ -11,9 +11,10 @@ from langchain_qdrant import SparseEmbeddings, SparseVector
 from m3rag.encoding import Encoding
 from m3rag.frameworks import ModelLike, model_of, refusing
 from m3rag.frameworks.models import checked_length
+from m3rag.langchain.sharing import SharesModel
 
 
-class M3SparseEmbeddings(SparseEmbeddings):
+class M3SparseEmbeddings(SharesModel, SparseEmbeddings):
     """The term weights of an M3 model, for Qdrant's sparse vectors.
 
     Together with `M3Embeddings` of the same model, each text in a hybrid store needs only one

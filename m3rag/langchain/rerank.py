@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
@@ -15,6 +15,7 @@ from m3rag.index.index import M3Index
 from m3rag.langchain.component import check_fields
 from m3rag.langchain.index_retriever import blank
 from m3rag.langchain.scores import Scores, check_scores, with_scores
+from m3rag.langchain.sharing import named
 from m3rag.limits import shown
 from m3rag.scoring import Weights, score_texts
 from m3rag.scoring.texts import text_weights
@@ -84,6 +85,17 @@ class M3Reranker(BaseDocumentCompressor):
         except BaseException:
             super().__setattr__(name, before)
             raise
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        return self.model_copy()  # the copy shares the model and the index
+
+    def __getstate__(self) -> dict[Any, Any]:
+        state = super().__getstate__()
+        return {**state, "__dict__": {**state["__dict__"], "model": named(self.model)}}
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        fields = {**state["__dict__"], "model": model_of(state["__dict__"]["model"])}
+        super().__setstate__({**state, "__dict__": fields})
 
     def _check(self) -> None:
         check_scores(self.scores)

@@ -11,11 +11,13 @@ from langchain_text_splitters import TextSplitter
 
 from m3rag import documents as core
 from m3rag.documents.formats import markdown
+from m3rag.encoder import Tokenizer
 from m3rag.frameworks import ModelLike, model_of, refusing
 from m3rag.langchain.documents import digest, documents_of, to_document
+from m3rag.langchain.sharing import SharesModel
 
 
-class M3TextSplitter(TextSplitter):
+class M3TextSplitter(SharesModel, TextSplitter):
     r"""A splitter that cuts documents at headings, paragraphs and sentences; see `m3rag.split`.
 
     Each passage keeps the metadata of its document and adds "document_id", "start" and "end", so
@@ -57,7 +59,6 @@ class M3TextSplitter(TextSplitter):
         add_start_index: bool = False,
     ) -> None:
         self.model = model_of(model)
-        self.tokenizer = self.model.tokenizer
         if chunk_size is None:
             chunk_size = self.model.passage_tokens
         if chunk_overlap is None:
@@ -73,6 +74,11 @@ class M3TextSplitter(TextSplitter):
         self.chunk_size = chunk_size
         self.chunk_overlap = chunk_overlap
         self.markdown = markdown
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of the model."""
+        return self.model.tokenizer
 
     def length(self, text: str) -> int:
         """Return the tokens of a text, `<s>` and `</s>` included."""
@@ -100,6 +106,12 @@ class M3TextSplitter(TextSplitter):
         """Run `split_documents`, as LangChain's interface for document transformers."""
         return self.split_documents(documents)
 
+    def passages(self, document: core.Document) -> list[core.Passage]:
+        """Return the passages of a document that `m3rag.read` returned."""
+        return core.split(
+            document, self.tokenizer, max_tokens=self.chunk_size, overlap=self.chunk_overlap
+        )
+
     def _passages(self, document: Document) -> list[Document]:
         whole = core.Document(
             id=document.id or digest(document),
@@ -107,10 +119,8 @@ class M3TextSplitter(TextSplitter):
             headings=markdown.headings(document.page_content) if self.markdown else (),
             metadata=document.metadata,
         )
-        passages = core.split(
-            whole, self.tokenizer, max_tokens=self.chunk_size, overlap=self.chunk_overlap
-        )
-        found = [to_document(_in_document(passage, document.metadata)) for passage in passages]
+        passages = (_in_document(passage, document.metadata) for passage in self.passages(whole))
+        found = [to_document(passage) for passage in passages]
         if self._add_start_index:
             for passage in found:
                 passage.metadata["start_index"] = passage.metadata["start"]

@@ -1,0 +1,87 @@
+"""A retrieval tool for agents: what a language model reads, and what the program gets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from langchain_core.callbacks import Callbacks
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.tools import BaseTool, StructuredTool
+from langchain_core.vectorstores import VectorStore
+from pydantic import BaseModel, ConfigDict, Field
+
+from m3rag.errors import InputError
+from m3rag.frameworks import refusing
+from m3rag.limits import shown
+
+NOTHING = "No passage was found. Search in other words, or say that you do not know."
+"""What a language model reads if nothing was found."""
+
+
+class _Search(BaseModel):
+    """The arguments that a language model passes to the tool."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    query: str = Field(description="What to search for, in any language.")
+
+
+@refusing
+def retrieval_tool(
+    retriever: BaseRetriever | VectorStore,
+    *,
+    name: str = "search",
+    description: str = "Search the documents. Returns numbered passages to cite, like [1].",
+) -> BaseTool:
+    r"""Return a tool that searches, for `create_agent`, LangGraph's `ToolNode` or `bind_tools`.
+
+    The language model reads the numbered passages with their places: "[1] plants.md › Ferns". The
+    artifact of the tool's message has the documents themselves, with ids, spans and scores, in the
+    order of the numbers. Both `invoke` and `ainvoke` work.
+
+    Example:
+        >>> retriever = M3EnsembleRetriever.from_texts(["Ferns like shade."], model="tiny")
+        >>> tool = retrieval_tool(retriever, name="plants")
+        >>> tool.invoke({"query": "Where do I put my fern?"})
+        '[1]\nFerns like shade.'
+
+    Args:
+        retriever: A retriever, or a vector store.
+        name: The name of the tool, for the language model.
+        description: What the tool is for, for the language model.
+    """
+    source = retriever.as_retriever() if isinstance(retriever, VectorStore) else retriever
+    if not isinstance(source, BaseRetriever):
+        raise InputError(f"`retriever` must be a retriever or a vector store, got {shown(source)}.")
+
+    def search(query: str, callbacks: Callbacks = None) -> tuple[str, list[Document]]:
+        documents = source.invoke(query, {"callbacks": callbacks})
+        return numbered(documents), documents
+
+    async def asearch(query: str, callbacks: Callbacks = None) -> tuple[str, list[Document]]:
+        documents = await source.ainvoke(query, {"callbacks": callbacks})
+        return numbered(documents), documents
+
+    return StructuredTool.from_function(
+        search,
+        asearch,
+        name=name,
+        description=description,
+        args_schema=_Search,
+        response_format="content_and_artifact",
+    )
+
+
+def numbered(documents: Sequence[Document]) -> str:
+    """Return passages as text for a language model, numbered from 1, with their places."""
+    parts = []
+    for number, document in enumerate(documents, 1):
+        at = document.metadata
+        place = " › ".join(
+            str(part)
+            for part in [at.get("document_id") or at.get("source"), *(at.get("headings") or ())]
+            if part
+        )
+        parts.append(f"[{number}] {place}".rstrip() + f"\n{document.page_content}")
+    return "\n\n".join(parts) or NOTHING
