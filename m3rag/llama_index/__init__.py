@@ -9,19 +9,22 @@ require("llama_index.core", "llama-index")
 
 from m3rag.llama_index.embeddings import M3Embedding, M3SparseEmbedding, sparse_encoder
 from m3rag.llama_index.node_parser import M3NodeParser
-from m3rag.llama_index.nodes import M3NodeWithScore
+from m3rag.llama_index.nodes import M3NodeWithScore, scores_of
 from m3rag.llama_index.rerank import M3Reranker
 from m3rag.llama_index.retrievers import M3EnsembleRetriever, M3SparseRetriever
+from m3rag.llama_index.sections import M3NeighbourPostprocessor
 from m3rag.llama_index.vectorstore import M3VectorStore
 
 __all__ = [
     "M3Embedding",
     "M3EnsembleRetriever",
+    "M3NeighbourPostprocessor",
     "M3NodeParser",
     "M3NodeWithScore",
     "M3Reranker",
     "M3SparseEmbedding",
     "M3SparseRetriever",
     "M3VectorStore",
+    "scores_of",
     "sparse_encoder",
 ]

@@ -293,4 +293,4 @@ def node_list(nodes: Sequence[Any], name: str = "nodes") -> list[Any]:
 
 def restriction(node_ids: list[str] | None, filters: MetadataFilters | None) -> Where | None:
     """Return the index's filter for ids and filters; None if there is nothing to filter."""
-    return all_of(one_of("id", node_ids, "node_ids"), where_of(filters))
+    return all_of(one_of("$id", node_ids, "node_ids"), where_of(filters))

@@ -186,6 +186,13 @@ class UsesModel(Checked):
         return _tokenizer(self.model_name, self.revision)
 
     @property
+    def passage_tokens(self) -> int:
+        """The length of passages that suits the model, known without loading the weights."""
+        if self._held.model is not None:
+            return self._held.model.passage_tokens
+        return _passage_tokens(self.model_name, self.revision)
+
+    @property
     def spec(self) -> ModelSpec:
         """The model specification from the fields."""
         return ModelSpec(
@@ -202,3 +209,10 @@ def _tokenizer(name: str, revision: str | None) -> Tokenizer:
     from m3rag.model.tokenizer import Tokenizer as Loaded  # imports tokenizers
 
     return Loaded(locate(name, revision=revision) / "tokenizer.json")
+
+
+@cache
+def _passage_tokens(name: str, revision: str | None) -> int:
+    from m3rag.model.architecture import passage_tokens, read_config  # imports torch
+
+    return passage_tokens(read_config(locate(name, revision=revision)))

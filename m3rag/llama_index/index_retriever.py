@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import Any, ClassVar, Self, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.callbacks import CallbackManager
@@ -19,14 +19,19 @@ from m3rag.frameworks import (
     index_of,
     names_of,
 )
+from m3rag.index.hit import Hit
 from m3rag.index.index import M3Index
 from m3rag.index.manifest import ColbertMode
 from m3rag.index.settings import DEFAULTS, SearchOptions, SearchSettings
+from m3rag.limits import check_count
 from m3rag.llama_index.collection import NodeCollection
 from m3rag.llama_index.component import OPENING, chosen_index, opening_of
 from m3rag.llama_index.metadata_filters import all_of, one_of, where_of
-from m3rag.llama_index.nodes import scored
+from m3rag.llama_index.nodes import M3NodeWithScore, check_scores, scored
+from m3rag.llama_index.query_bundle import asearch, search
+from m3rag.llama_index.sections import widened
 from m3rag.model.lookup import DEFAULT
+from m3rag.threads import in_thread
 
 SEARCH = tuple(field.name for field in fields(SearchSettings))
 """The names of the settings of a search."""
@@ -63,6 +68,11 @@ class IndexRetriever(NodeCollection, BaseRetriever):
         filters: Search only nodes that match.
         doc_ids: Search only nodes of these source documents.
         node_ids: Search only nodes with these ids.
+        neighbours: The number of nodes before and after a found one to return with it; see
+            `M3NeighbourPostprocessor`.
+        scores_in_metadata: Whether the nodes have the scores in their metadata too, where they
+            survive `model_dump` and other steps, as "relevance_score", "dense_score" and so on; a
+            string goes before each of these keys. They change the hash of a node.
         settings: How to search.
         callback_manager: See `BaseRetriever`.
         object_map: See `BaseRetriever`.
@@ -87,6 +97,8 @@ class IndexRetriever(NodeCollection, BaseRetriever):
         filters: MetadataFilters | None = None,
         doc_ids: Sequence[str] | None = None,
         node_ids: Sequence[str] | None = None,
+        neighbours: int = 0,
+        scores_in_metadata: bool | str = False,
         settings: SearchSettings = DEFAULTS,
         callback_manager: CallbackManager | None = None,
         object_map: dict[str, Any] | None = None,
@@ -111,6 +123,8 @@ class IndexRetriever(NodeCollection, BaseRetriever):
             self.filters = filters
             self.doc_ids = doc_ids
             self.node_ids = node_ids
+            self.neighbours = neighbours
+            self.scores_in_metadata = scores_in_metadata
             self.settings = settings.changed(**rest, **self._fixed)
             self._check()
         except BaseException:
@@ -132,7 +146,6 @@ class IndexRetriever(NodeCollection, BaseRetriever):
     balance = setting("balance")
     offset = setting("offset")
     max_per_document = setting("max_per_document")
-    rrf_k = setting("rrf_k")
     min_score = setting("min_score")
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -172,6 +185,8 @@ class IndexRetriever(NodeCollection, BaseRetriever):
 
     def _check(self) -> None:
         """Check that the index supports the settings, so that no search is the first to."""
+        check_scores(self.scores_in_metadata)
+        check_count("neighbours", self.neighbours, least=0)
         self.index.check(self.similarity_top_k, settings=self._settings())
 
     def _settings(self) -> SearchSettings:
@@ -179,27 +194,37 @@ class IndexRetriever(NodeCollection, BaseRetriever):
         return self.settings.changed(
             filter=all_of(
                 where_of(self.filters),
-                one_of("document_id", self.doc_ids, "doc_ids"),
-                one_of("id", self.node_ids, "node_ids"),
+                one_of("$document_id", self.doc_ids, "doc_ids"),
+                one_of("$id", self.node_ids, "node_ids"),
                 self.settings.filter,
             )
         )
 
+    if TYPE_CHECKING:
+
+        def retrieve(  # type: ignore[override]
+            self, str_or_query_bundle: str | QueryBundle
+        ) -> list[M3NodeWithScore]:
+            """Return the best nodes, each with the scores of its channels."""
+
+        async def aretrieve(  # type: ignore[override]
+            self, str_or_query_bundle: str | QueryBundle
+        ) -> list[M3NodeWithScore]:
+            """Run `retrieve` without blocking the event loop."""
+
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        if not query_bundle.query_str.strip():
-            return []
-        hits = self.index.search(
-            query_bundle.query_str, self.similarity_top_k, settings=self._settings()
-        )
-        return [scored(hit) for hit in hits]
+        settings = self._settings()
+        return self._nodes(search(self.index, query_bundle, self.similarity_top_k, settings))
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        if not query_bundle.query_str.strip():
-            return []
-        hits = await self.index.asearch(
-            query_bundle.query_str, self.similarity_top_k, settings=self._settings()
-        )
-        return [scored(hit) for hit in hits]
+        settings = self._settings()
+        hits = await asearch(self.index, query_bundle, self.similarity_top_k, settings)
+        return await in_thread(self._nodes, hits) if self.neighbours else self._nodes(hits)
+
+    def _nodes(self, hits: Sequence[Hit]) -> list[NodeWithScore]:
+        if self.neighbours:
+            hits = widened(self.index, hits, self.neighbours)
+        return [scored(hit, self.scores_in_metadata) for hit in hits]
 
     # Older versions of LlamaIndex merge nodes of equal text; an index identifies nodes by id.
     def _handle_recursive_retrieval(

@@ -20,30 +20,51 @@ from m3rag.stores.filters import Where as AnyWhere
 Where = dict[str, Any]
 """A filter of an index, as for `parse_filter`."""
 
+_DOCUMENT = ("doc_id", "ref_doc_id", "document_id")
+"""The keys under which LlamaIndex's own stores have the id of the source document."""
+
+
+def _equal(key: str, value: Any) -> Where:
+    if value is None:
+        return {key: {"exists": False}}
+    if value in (0, 1) and not isinstance(value, bool):  # LlamaIndex has no booleans in filters
+        return {"$or": [{key: value}, {key: bool(value)}]}
+    return {key: value}
+
+
+def _any(key: str, values: Any) -> Where:
+    return {"$or": [_equal(key, value) for value in values]} if values else {key: []}
+
+
 _CONDITIONS: dict[FilterOperator, Callable[[str, Any], Where]] = {
-    FilterOperator.EQ: lambda key, value: {key: value},
-    FilterOperator.CONTAINS: lambda key, value: {key: value},  # matches an element of a list
-    FilterOperator.NE: lambda key, value: {"$not": {key: value}},
+    FilterOperator.EQ: _equal,
+    FilterOperator.CONTAINS: _equal,  # matches an element of a list
+    FilterOperator.NE: lambda key, value: {"$not": _equal(key, value)},
     FilterOperator.GT: lambda key, value: {key: {"gt": value}},
     FilterOperator.GTE: lambda key, value: {key: {"gte": value}},
     FilterOperator.LT: lambda key, value: {key: {"lt": value}},
     FilterOperator.LTE: lambda key, value: {key: {"lte": value}},
-    FilterOperator.IN: lambda key, value: {key: _values(key, value)},
-    FilterOperator.ANY: lambda key, value: {key: _values(key, value)},
-    FilterOperator.NIN: lambda key, value: {"$not": {key: _values(key, value)}},
-    FilterOperator.ALL: lambda key, value: {"$and": [{key: v} for v in _values(key, value)]},
+    FilterOperator.IN: lambda key, value: _any(key, _values(key, value)),
+    FilterOperator.ANY: lambda key, value: _any(key, _values(key, value)),
+    FilterOperator.NIN: lambda key, value: {"$not": _any(key, _values(key, value))},
+    FilterOperator.ALL: lambda key, value: {"$and": [_equal(key, v) for v in _values(key, value)]},
+    FilterOperator.TEXT_MATCH: lambda key, value: {key: {"text": value}},
+    FilterOperator.TEXT_MATCH_INSENSITIVE: lambda key, value: {key: {"text": value}},
+    FilterOperator.IS_EMPTY: lambda key, value: {key: {"exists": False}},
 }
 
 
 def where_of(filters: MetadataFilters | None) -> Where | None:
     """Return the index's filter for LlamaIndex's filters; None if there is nothing to filter.
 
-    Keys are metadata keys of the nodes, or "document_id" for the id of the source document and "id"
-    for the id of the node. As in LlamaIndex, a node without the key matches only `!=` and `nin`.
+    Keys are metadata keys of the nodes, such as "lang", or "author.name" for a key in a dict;
+    "doc_id", "ref_doc_id" and "document_id" are also the id of the source document, and "id" that
+    of the node. As in LlamaIndex, a node without the key matches only `!=`, `nin` and `is_empty`.
+    0 and 1 match false and true too, because LlamaIndex's filters have no booleans. The text
+    matches look for whole words, in any case.
 
     Raises:
-        InputError: An operator is not supported (text_match, text_match_insensitive, is_empty), or
-            a value cannot be compared.
+        InputError: A value cannot be compared.
     """
     if filters is None:
         return None
@@ -66,8 +87,8 @@ def where_of_query(query: VectorStoreQuery) -> Where | None:
     """Return the index's filter for all restrictions of a query: metadata, documents, nodes."""
     parts = [
         where_of(query.filters),
-        {"document_id": query.doc_ids} if query.doc_ids else None,
-        {"id": query.node_ids} if query.node_ids else None,
+        {"$document_id": query.doc_ids} if query.doc_ids else None,
+        {"$id": query.node_ids} if query.node_ids else None,
     ]
     return all_of(*parts)
 
@@ -96,18 +117,15 @@ def all_of(*parts: AnyWhere) -> Where | None:
 def _part(part: MetadataFilter | MetadataFilters) -> Where | None:
     if isinstance(part, MetadataFilters):
         return where_of(part)
-    condition = _CONDITIONS.get(part.operator)
-    if condition is None:
-        known = ", ".join(operator.value for operator in _CONDITIONS)
-        raise InputError(
-            f"Filter on {part.key!r}: an index does not support the operator "
-            f"{part.operator.value!r}, only {known}. To search for words in the text, use the "
-            "query mode text_search."
-        )
-    return condition(part.key, part.value)
+    condition = _CONDITIONS[part.operator]
+    if part.key not in _DOCUMENT[:2]:
+        return condition(part.key, part.value)
+    either = [condition(part.key, part.value), condition("document_id", part.value)]
+    negated = part.operator in (FilterOperator.NE, FilterOperator.NIN, FilterOperator.IS_EMPTY)
+    return {"$and" if negated else "$or": either}
 
 
 def _values(key: str, value: object) -> list[Any]:
-    if not isinstance(value, list) or not value:
+    if not isinstance(value, list):
         raise InputError(f"Filter on {key!r}: this operator takes a list of values, got {value!r}.")
     return value

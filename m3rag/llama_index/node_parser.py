@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from llama_index.core.bridge.pydantic import Field
-from llama_index.core.node_parser import NodeParser
+from llama_index.core.node_parser import TextSplitter
 from llama_index.core.node_parser.interface import IdFuncCallable
 from llama_index.core.schema import (
     BaseNode,
@@ -33,7 +33,7 @@ def passage_id(i: int, document: BaseNode) -> str:
     return str(uuid.uuid5(_NAMESPACE, f"{document.node_id}#{i}"))
 
 
-class M3NodeParser(UsesModel, NodeParser):
+class M3NodeParser(UsesModel, TextSplitter):
     r"""A node parser that splits documents into passages of at most `max_tokens` tokens.
 
     Cuts at the strongest boundary near the limit: heading, paragraph, sentence, clause or word.
@@ -54,7 +54,8 @@ class M3NodeParser(UsesModel, NodeParser):
         settings: The fields.
 
     Attributes:
-        max_tokens: The longest passage in tokens, `<s>` and `</s>` included; at least 16.
+        max_tokens: The longest passage in tokens, `<s>` and `</s>` included; at least 16. By
+            default the length that suits the model, such as 512 for BGE-M3.
         overlap: The most tokens of a passage that the next one repeats, in whole sentences; an
             eighth of `max_tokens` by default.
         markdown: Whether lines such as `## Title` are headings.
@@ -64,7 +65,7 @@ class M3NodeParser(UsesModel, NodeParser):
         id_func: The function (number, node) that returns the id of a passage.
     """
 
-    max_tokens: int = Field(default=512, ge=documents.splitting.SMALLEST_LIMIT)
+    max_tokens: int | None = Field(default=None, ge=documents.splitting.SMALLEST_LIMIT)
     overlap: int | None = Field(default=None, ge=0)
     markdown: bool = True
     embed_metadata: bool = False
@@ -74,9 +75,18 @@ class M3NodeParser(UsesModel, NodeParser):
         super().__init__(model=model, **settings)
 
     @classmethod
+    def from_defaults(cls, model: ModelLike = None, **settings: Any) -> Self:
+        """Return a parser, as LlamaIndex's own parsers do; the arguments are the constructor's."""
+        return cls(model=model, **settings)
+
+    @classmethod
     def class_name(cls) -> str:
         """Return the name under which LlamaIndex saves the component."""
         return "M3NodeParser"
+
+    def split_text(self, text: str) -> list[str]:
+        """Return the texts of the passages of a text."""
+        return [passage.text for passage in self._passages("text", text)]
 
     def _parse_nodes(
         self, nodes: Sequence[BaseNode], show_progress: bool = False, **kwargs: Any
@@ -101,13 +111,7 @@ class M3NodeParser(UsesModel, NodeParser):
         return nodes
 
     def _split(self, node: BaseNode) -> list[TextNode]:
-        text = node.get_content(MetadataMode.NONE)
-        headings = markdown.headings(text) if self.markdown else ()
-        document = documents.Document(node.node_id, text, headings)
-        overlap = self.max_tokens // 8 if self.overlap is None else self.overlap
-        passages = documents.split(
-            document, self.tokenizer, max_tokens=self.max_tokens, overlap=overlap
-        )
+        passages = self._passages(node.node_id, node.get_content(MetadataMode.NONE))
         source = node.source_node or node.as_related_node_info()
         offset = getattr(node, "start_char_idx", None) or 0
         return [
@@ -123,3 +127,9 @@ class M3NodeParser(UsesModel, NodeParser):
             )
             for i, passage in enumerate(passages)
         ]
+
+    def _passages(self, name: str, text: str) -> list[documents.Passage]:
+        headings = markdown.headings(text) if self.markdown else ()
+        limit = self.passage_tokens if self.max_tokens is None else self.max_tokens
+        document = documents.Document(name, text, headings)
+        return documents.split(document, self.tokenizer, max_tokens=limit, overlap=self.overlap)

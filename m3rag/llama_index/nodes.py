@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from llama_index.core.bridge.pydantic import Field
@@ -20,7 +21,8 @@ from llama_index.core.schema import (
 
 from m3rag.documents import Passage
 from m3rag.errors import InputError
-from m3rag.index import Hit
+from m3rag.index.hit import Hit
+from m3rag.limits import shown
 from m3rag.scoring import SCORED
 
 REST = "_node"  # the metadata key for the fields of a node that a passage does not have
@@ -50,14 +52,61 @@ class M3NodeWithScore(NodeWithScore):
         return "M3NodeWithScore"
 
 
-def scored(hit: Hit) -> M3NodeWithScore:
-    """Return a hit as a node with scores."""
+def scored(hit: Hit, in_metadata: bool | str = False) -> M3NodeWithScore:
+    """Return a hit as a node with scores; see `with_scores`."""
     scores = {channel: getattr(hit, channel) for channel in SCORED}
-    return M3NodeWithScore(
-        node=node_of(hit.passage),
-        score=hit.score,
-        scores={channel: score for channel, score in scores.items() if score is not None},
-    )
+    found = {channel: score for channel, score in scores.items() if score is not None}
+    return with_scores(node_of(hit.passage), hit.score, found, in_metadata)
+
+
+def with_scores(
+    node: BaseNode, score: float, scores: dict[str, float], in_metadata: bool | str = False
+) -> M3NodeWithScore:
+    """Return a node with scores.
+
+    Args:
+        node: The node; it is not changed.
+        score: The fused score.
+        scores: The score of each channel.
+        in_metadata: Whether the node of the result has the scores in its metadata too, as
+            "relevance_score", "dense_score" and so on; a string goes before each of these keys.
+            Neither the language model nor an embedding model sees them.
+    """
+    if in_metadata is not False:
+        prefix = "" if in_metadata is True else in_metadata
+        new = {f"{prefix}relevance_score": score}
+        new |= {f"{prefix}{channel}_score": value for channel, value in scores.items()}
+        node = node.model_copy(
+            update={
+                "metadata": {**node.metadata, **new},
+                "excluded_embed_metadata_keys": _joined(node.excluded_embed_metadata_keys, new),
+                "excluded_llm_metadata_keys": _joined(node.excluded_llm_metadata_keys, new),
+            }
+        )
+    return M3NodeWithScore(node=node, score=score, scores=scores)
+
+
+def check_scores(in_metadata: object) -> None:
+    """Check the argument `scores_in_metadata` of a retriever or a reranker.
+
+    Raises:
+        InputError: It is neither a boolean nor a string.
+    """
+    if not isinstance(in_metadata, bool | str):
+        raise InputError(
+            "`scores_in_metadata` must be True, False or the beginning of the keys, such as "
+            f'"m3_", got {shown(in_metadata)}.'
+        )
+
+
+def scores_of(found: NodeWithScore) -> dict[str, float]:
+    """Return the score of each channel of a search result; empty if it has none."""
+    scores: dict[str, float] = getattr(found, "scores", {})
+    return scores
+
+
+def _joined(keys: list[str], new: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys([*keys, *new]))
 
 
 def passage_of(node: BaseNode, *, text: str | None = None) -> Passage:

@@ -10,11 +10,16 @@ from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQu
 from numpy.typing import NDArray
 
 from m3rag.errors import InputError
-from m3rag.index import Hit, M3Index
+from m3rag.index.hit import Hit
+from m3rag.index.index import M3Index
+from m3rag.index.pooling import Query
+from m3rag.index.settings import SearchSettings
 from m3rag.llama_index.metadata_filters import where_of_query
 from m3rag.scoring import Weights
 
-OPTIONS = ("weights", "fusion", "candidates", "mmr_threshold", "mmr_prefetch_k")
+_EVERY_MODE = ("min_score", "max_per_document", "offset")
+_FUSION = ("fusion", "candidates", "balance", "rrf_k")
+OPTIONS = ("weights", *_FUSION, *_EVERY_MODE, "mmr_threshold", "mmr_prefetch_k")
 
 _PREFETCH = 4  # the number of candidates of mmr for each result
 
@@ -31,25 +36,24 @@ def hits_of(index: M3Index, query: VectorStoreQuery, options: Mapping[str, Any])
         InputError: The mode is not supported, a text is missing, or alpha or mmr_threshold is not
             from 0 to 1.
     """
-    where, k = where_of_query(query), query.similarity_top_k
+    k = query.similarity_top_k
+    every: Any = {name: options[name] for name in _EVERY_MODE if name in options}
+    every["filter"] = where_of_query(query)
     match query.mode:
         case VectorStoreQueryMode.DEFAULT:
-            return _nearest(index, query, k)
+            return _nearest(index, query, k, every)
         case VectorStoreQueryMode.MMR:
-            return _diverse(index, query, options)
+            return _diverse(index, query, options, every)
         case VectorStoreQueryMode.SPARSE:
-            k = query.sparse_top_k or k
-            return index.search(_text(query), k, channels=["sparse"], filter=where)
+            return index.search(_text(query), query.sparse_top_k or k, channels=["sparse"], **every)
         case VectorStoreQueryMode.TEXT_SEARCH:
-            return index.search(_text(query), k, channels=["bm25"], filter=where)
+            return index.search(_text(query), k, channels=["bm25"], **every)
         case VectorStoreQueryMode.HYBRID:
+            fused = {name: options[name] for name in _FUSION if name in options}
+            weights = _weights(query.alpha, options.get("weights", "default"))
+            settings = SearchSettings(**fused, **every, weights=weights)
             return index.search(
-                _text(query),
-                query.hybrid_top_k or k,
-                weights=_weights(query.alpha, options.get("weights", "default")),
-                fusion=options.get("fusion", "weighted"),
-                candidates=options.get("candidates"),
-                filter=where,
+                _pooled(index, query, settings), query.hybrid_top_k or k, settings=settings
             )
     raise InputError(
         f"M3VectorStore does not support the mode {query.mode.value!r}. Use default, sparse, "
@@ -89,18 +93,26 @@ def mmr(
     return chosen
 
 
-def _nearest(index: M3Index, query: VectorStoreQuery, k: int) -> list[Hit]:
-    where = where_of_query(query)
+def _nearest(index: M3Index, query: VectorStoreQuery, k: int, every: Any) -> list[Hit]:
     if query.query_embedding:
-        return index.search_by_vector(query.query_embedding, k, filter=where)
-    return index.search(_text(query), k, channels=["dense"], filter=where)
+        return index.search_by_vector(query.query_embedding, k, **every)
+    return index.search(_text(query), k, channels=["dense"], **every)
 
 
-def _diverse(index: M3Index, query: VectorStoreQuery, options: Mapping[str, Any]) -> list[Hit]:
+def _pooled(index: M3Index, query: VectorStoreQuery, settings: SearchSettings) -> str | Query:
+    """Return the text of a query with its embedding, if the search scores dense vectors."""
+    if query.query_embedding and "dense" in index.check(1, settings=settings).plan.score:
+        return Query([_text(query)], query.query_embedding)
+    return _text(query)
+
+
+def _diverse(
+    index: M3Index, query: VectorStoreQuery, options: Mapping[str, Any], every: Any
+) -> list[Hit]:
     threshold = options.get("mmr_threshold", query.mmr_threshold)
     threshold = 0.5 if threshold is None else _fraction("mmr_threshold", threshold)
     k = query.similarity_top_k
-    hits = _nearest(index, query, max(k, options.get("mmr_prefetch_k") or _PREFETCH * k))
+    hits = _nearest(index, query, max(k, options.get("mmr_prefetch_k") or _PREFETCH * k), every)
     stored = index.dense_vectors([hit.passage.id for hit in hits])
     kept = [(hit, v) for hit, v in zip(hits, stored, strict=True) if v is not None]
     if not kept:

@@ -15,7 +15,7 @@ from m3rag.errors import InputError
 from m3rag.frameworks import IndexLike, ModelLike, index_of
 from m3rag.index.index import M3Index
 from m3rag.llama_index.component import UsesModel
-from m3rag.llama_index.nodes import M3NodeWithScore
+from m3rag.llama_index.nodes import check_scores, scores_of, with_scores
 from m3rag.scoring import PRESETS, Weights, score_texts
 from m3rag.scoring.texts import text_weights
 
@@ -50,6 +50,7 @@ class M3Reranker(UsesModel, BaseNodePostprocessor):
         mode: "colbert" or "all".
         weights: The weights for the mode "all", as in `M3EnsembleRetriever`; also those saved with
             the index.
+        scores_in_metadata: As for `M3EnsembleRetriever`.
 
     Raises:
         InputError: An argument is unknown or cannot be used.
@@ -58,6 +59,7 @@ class M3Reranker(UsesModel, BaseNodePostprocessor):
     top_n: int = Field(default=4, gt=0)
     mode: Literal["colbert", "all"] = "colbert"
     weights: Any = "default"  # checked against the presets, in an error that lists them
+    scores_in_metadata: Any = False
     _index: M3Index | None = PrivateAttr(default=None)
 
     def __init__(
@@ -103,6 +105,7 @@ class M3Reranker(UsesModel, BaseNodePostprocessor):
 
     def _check(self) -> None:
         """Check that the model or the index knows the weights; loads no model for a known name."""
+        check_scores(self.scores_in_metadata)
         known = self._held.model is None and (
             not isinstance(self.weights, str) or self.weights in PRESETS
         )
@@ -123,13 +126,12 @@ class M3Reranker(UsesModel, BaseNodePostprocessor):
             fused, columns = self._index.rescore(query, texts, weights, ids=ids, model=self.model)
         best = sorted(range(len(nodes)), key=lambda row: -fused[row])[: self.top_n]
         return [
-            M3NodeWithScore(
-                node=nodes[row].node,
-                score=float(fused[row]),
-                scores={
-                    **getattr(nodes[row], "scores", {}),
-                    **{channel: float(column[row]) for channel, column in columns.items()},
-                },
+            with_scores(
+                nodes[row].node,
+                float(fused[row]),
+                scores_of(nodes[row])
+                | {channel: float(column[row]) for channel, column in columns.items()},
+                self.scores_in_metadata,
             )
             for row in best
         ]

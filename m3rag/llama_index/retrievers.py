@@ -32,6 +32,11 @@ class M3EnsembleRetriever(IndexRetriever):
         filters: Search only nodes that match.
         doc_ids: Search only nodes of these source documents.
         node_ids: Search only nodes with these ids.
+        neighbours: The number of nodes before and after a found one to return with it; see
+            `M3NeighbourPostprocessor`.
+        scores_in_metadata: Whether the nodes have the scores in their metadata too, where they
+            survive `model_dump` and other steps, as "relevance_score", "dense_score" and so on; a
+            string goes before each of these keys. They change the hash of a node.
         settings: How to search.
         callback_manager: See `BaseRetriever`.
         object_map: See `BaseRetriever`.
@@ -44,6 +49,7 @@ class M3EnsembleRetriever(IndexRetriever):
     weights = setting("weights")
     fusion = setting("fusion")
     channels = setting("channels")
+    rrf_k = setting("rrf_k")
 
 
 class M3SparseRetriever(IndexRetriever):
@@ -63,5 +69,7 @@ class M3SparseRetriever(IndexRetriever):
     """
 
     _new_colbert = "off"
-    _options = tuple(name for name in SEARCH if name not in ("weights", "fusion", "channels"))
+    _options = tuple(
+        name for name in SEARCH if name not in ("weights", "fusion", "channels", "rrf_k")
+    )
     _fixed = {"channels": ["sparse"]}  # noqa: RUF012

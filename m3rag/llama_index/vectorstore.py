@@ -19,7 +19,7 @@ from m3rag.llama_index.querying import OPTIONS, hits_of
 from m3rag.llama_index.store_embedding import M3QueryEmbedding, StoresNodes
 from m3rag.threads import in_thread
 
-_EVERYTHING = {"$not": {"id": ""}}
+_EVERYTHING = {"$not": {"$id": ""}}
 
 
 class M3VectorStore(NodeCollection, Checked, StoresNodes):
@@ -129,7 +129,7 @@ class M3VectorStore(NodeCollection, Checked, StoresNodes):
     def delete(self, ref_doc_id: str, **unknown: Any) -> None:
         """Delete all nodes of a source document."""
         check_names(f"{type(self).__name__}.delete", unknown, ("ref_doc_id",))
-        self._index.delete(filter={"document_id": ref_doc_id})
+        self._index.delete(filter={"$document_id": ref_doc_id})
 
     def clear(self) -> None:
         """Delete all nodes."""

@@ -40,10 +40,13 @@ def store_nodes(
         InputError: A node cannot be stored, or its embedding comes from another model.
     """
     passages = [passage_of(node) for node in nodes]
-    changed = _changed(index, passages)
-    if changed:
-        new = checked_passages(index, [nodes[i] for i in changed], [passages[i] for i in changed])
-        index.add(new, progress=progress, durable=durable)
+    if any(node.embedding for node in nodes):
+        changed = _changed(index, passages)  # an embedding is checked only if it is needed
+    else:
+        changed = range(len(nodes))
+    new = checked_passages(index, [nodes[i] for i in changed], [passages[i] for i in changed])
+    result = index.upsert_documents(new, remove=False, progress=progress, durable=durable)
+    if result.added or result.replaced:
         index.delete(list(_outdated(index, passages)))
     return [node.node_id for node in nodes]
 
@@ -100,7 +103,7 @@ def _outdated(index: M3Index, passages: Sequence[Passage]) -> Iterator[str]:
             versions.setdefault(passage.document_id, set()).add(version)
     names = list(versions)
     for start in range(0, len(names), _PAGE):
-        for old in index.passages({"document_id": names[start : start + _PAGE]}):
+        for old in index.passages({"$document_id": names[start : start + _PAGE]}):
             version = _version(old)
             if old.id in ids or version is None or old.document_id is None:
                 continue

@@ -10,7 +10,7 @@ from llama_index.core import VectorStoreIndex, schema
 
 import m3rag.llama_index
 
-MODULES = ("embeddings", "node_parser", "nodes", "rerank", "retrievers", "vectorstore")
+MODULES = ("embeddings", "node_parser", "nodes", "rerank", "retrievers", "sections", "vectorstore")
 
 BLOCK = """
 import sys

@@ -5,7 +5,7 @@ import uuid
 from multiprocessing.reduction import ForkingPickler  # sends components to worker processes
 
 import pytest
-from llama_index.core.node_parser import NodeParser
+from llama_index.core.node_parser import NodeParser, TextSplitter
 from llama_index.core.schema import Document, MetadataMode, NodeRelationship, TextNode
 
 from m3rag.errors import InputError
@@ -164,3 +164,19 @@ def test_limits_out_of_range_are_errors(tiny, document):
         M3NodeParser(model=tiny, max_tokens=3)
     with pytest.raises(InputError, match="overlap=40 must be"):
         M3NodeParser(model=tiny, max_tokens=64, overlap=40)([document])
+
+
+def test_it_is_a_text_splitter_of_llama_index(tiny, document):
+    parser = M3NodeParser.from_defaults(model=tiny, max_tokens=64, overlap=0)
+    assert isinstance(parser, TextSplitter)
+    assert parser.split_text(document.text) == [node.text for node in parser([document])]
+    assert parser.split_texts([document.text, "Moss."])[-1] == "Moss."
+    assert parser.max_tokens == 64
+
+
+def test_the_model_says_how_long_passages_are(tiny, monkeypatch):
+    text = "Ferns like shade. " * 400
+    expected = M3NodeParser(model=tiny, max_tokens=tiny.passage_tokens).split_text(text)
+    assert M3NodeParser(model=tiny).split_text(text) == expected
+    monkeypatch.setattr("m3rag.model.shared.shared_model", None)  # loads no weights
+    assert M3NodeParser(model="tiny").split_text(text) == expected

@@ -35,7 +35,7 @@ def texts(store):
 def folder(request, tmp_path, fresh):
     """Open a folder again and again, as later sessions do."""
     context = "document" if request.param == "document" else "passage"
-    stores = []
+    stores: list[M3VectorStore] = []
 
     def open_again():
         for store in stores:
