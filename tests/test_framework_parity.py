@@ -1,6 +1,7 @@
 """Both frameworks return the same ids, order and scores for the same corpus and queries."""
 
 import asyncio
+from operator import attrgetter
 
 import pytest
 from langchain_core.documents import Document
@@ -8,6 +9,7 @@ from llama_index.core.schema import Document as Source
 from llama_index.core.schema import TextNode
 
 from m3rag import langchain, llama_index
+from m3rag.errors import ArgumentError
 from tests.conftest import TEXTS
 
 QUERIES = ["What is BGE M3?", "soil moisture", "¿Cómo se riega una planta?", "土壌の水分", "🌱"]
@@ -24,6 +26,58 @@ SETTINGS = [
     {"weights": [1, 2, 0], "fusion": "rrf"},
     {"channels": ["dense", "sparse"]},
 ]
+
+
+RETRIEVER = ("M3EnsembleRetriever", "M3SparseRetriever")
+SAME = [
+    # LangChain's name, and LlamaIndex's
+    ("M3Embeddings", "M3Embedding"),
+    ("M3TextSplitter", "M3NodeParser"),
+    ("M3TextSplitter.split_text", "M3NodeParser.split_text"),
+    ("M3Reranker", "M3Reranker"),
+    ("scores_of", "scores_of"),
+    *(
+        (f"{kind}.{left}", f"{kind}.{right}")
+        for kind in (*RETRIEVER, "M3VectorStore")
+        for left, right in [
+            ("from_texts", "from_nodes"),
+            ("from_documents", "from_documents"),
+            ("afrom_documents", "afrom_documents"),
+            ("add_documents", "add_documents"),
+            ("aadd_documents", "aadd_documents"),
+            ("upsert_documents", "upsert_documents"),
+            ("aupsert_documents", "aupsert_documents"),
+            ("documents", "get_nodes"),
+            ("count", "count"),
+            ("delete", "delete_nodes"),
+            ("adelete", "adelete_nodes"),
+            ("close", "close"),
+            ("__enter__", "__enter__"),
+        ]
+    ),
+]
+REFUSING = [
+    # a class of each, and a name that it does not have
+    ("M3Embeddings", "M3Embedding", "max_lenght"),
+    ("M3TextSplitter", "M3NodeParser", "makrdown"),
+    ("M3Reranker", "M3Reranker", "topn"),
+    ("M3EnsembleRetriever", "M3EnsembleRetriever", "wieghts"),
+    ("M3SparseRetriever", "M3SparseRetriever", "neighbors"),
+    ("M3VectorStore", "M3VectorStore", "persist_directory"),
+]
+
+
+@pytest.mark.parametrize(("left", "right"), SAME)
+def test_both_frameworks_offer_the_same(left, right):
+    assert callable(attrgetter(left)(langchain))
+    assert callable(attrgetter(right)(llama_index))
+
+
+@pytest.mark.parametrize(("left", "right", "name"), REFUSING)
+def test_both_frameworks_refuse_what_they_do_not_know(left, right, name):
+    for module, kind in ((langchain, left), (llama_index, right)):
+        with pytest.raises(ArgumentError, match=rf"no argument `{name}`\. Did you mean"):
+            getattr(module, kind)(model="tiny", **{name: 1})
 
 
 @pytest.fixture(scope="module", params=["memory", "folder"])

@@ -12,6 +12,7 @@ from m3rag.langchain.embeddings import M3Embeddings
 from m3rag.langchain.loader import M3Loader
 from m3rag.langchain.rerank import M3Reranker
 from m3rag.langchain.retrievers import M3EnsembleRetriever, M3SparseRetriever
+from m3rag.langchain.scores import scores_of
 from m3rag.langchain.splitter import M3TextSplitter
 from m3rag.langchain.tool import retrieval_tool
 from m3rag.langchain.translator import M3Translator
@@ -27,4 +28,5 @@ __all__ = [
     "M3Translator",
     "M3VectorStore",
     "retrieval_tool",
+    "scores_of",
 ]

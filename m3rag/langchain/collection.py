@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from types import TracebackType
@@ -113,6 +113,38 @@ class DocumentCollection:
         """Run `upsert_documents` in a thread."""
         check_names("aupsert_documents", settings, _UPSERT)
         return await in_thread(partial(_of(self).upsert_documents, documents, **settings))
+
+    def update_metadata(
+        self: HasIndex,
+        metadata: Mapping[str, Any],
+        ids: Sequence[str] | None = None,
+        *,
+        filter: Where = None,
+    ) -> int:
+        """Change keys of the metadata of documents without encoding them again.
+
+        Args:
+            metadata: The keys to set; others stay as they are.
+            ids: The documents to change, by id.
+            filter: The documents to change; they are all that match.
+
+        Returns:
+            The number of documents that were changed.
+
+        Raises:
+            InputError: Neither ids nor a filter is given, or both are.
+        """
+        if (ids is None) == (not filter):
+            raise InputError("`update_metadata` needs either ids or a non-empty filter.")
+        where = filter if ids is None else {"$id": _id_list(ids)}
+        narrow = where_of(self.index, _base(self), where)
+        return self.index.update_metadata(dict(metadata), filter=narrow)
+
+    async def aupdate_metadata(
+        self: HasIndex, metadata: Mapping[str, Any], *args: Any, **settings: Any
+    ) -> int:
+        """Run `update_metadata` in a thread."""
+        return await in_thread(partial(_of(self).update_metadata, metadata, *args, **settings))
 
     def delete(
         self: HasIndex,

@@ -52,3 +52,14 @@ def with_scores(
     found = {f"{prefix}relevance_score": float(score)}
     found |= {f"{prefix}{c}_score": float(s) for c, s in channels.items() if s is not None}
     return document.model_copy(update={"metadata": ScoredMetadata(document.metadata, found)})
+
+
+def scores_of(document: Document, prefix: str = "") -> dict[str, float]:
+    """Return the score of each channel of a search result; empty if it has none.
+
+    Args:
+        document: A result of a retriever or a reranker.
+        prefix: The string that its `scores` puts before each key.
+    """
+    keys = {channel: f"{prefix}{channel}_score" for channel in SCORED}
+    return {c: document.metadata[key] for c, key in keys.items() if key in document.metadata}

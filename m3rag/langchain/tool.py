@@ -41,6 +41,7 @@ def retrieval_tool(
     order of the numbers. Both `invoke` and `ainvoke` work.
 
     Example:
+        >>> from m3rag.langchain import M3EnsembleRetriever
         >>> retriever = M3EnsembleRetriever.from_texts(["Ferns like shade."], model="tiny")
         >>> tool = retrieval_tool(retriever, name="plants")
         >>> tool.invoke({"query": "Where do I put my fern?"})

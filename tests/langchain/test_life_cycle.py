@@ -6,7 +6,7 @@ from langchain_core.documents import Document
 from langchain_core.indexing import index
 from langchain_text_splitters import CharacterTextSplitter
 
-from m3rag.errors import ClosedError
+from m3rag.errors import ClosedError, InputError
 from m3rag.langchain import M3EnsembleRetriever, M3SparseRetriever, M3TextSplitter, M3VectorStore
 from tests.langchain.conftest import DOCUMENTS, QUERY, ids
 
@@ -103,6 +103,19 @@ def test_documents_are_listed(shared_index):
     assert store.documents(limit=0) == []
     assert set(ids(store.documents({"lang": "en"}, limit=9))) == {"fern", "cactus", "pump"}
     assert ids(store.documents(lambda document: document.id == "pump")) == ["pump"]
+
+
+async def test_metadata_change_without_encoding(fresh):
+    store = M3VectorStore.from_documents(DOCUMENTS, model=fresh)
+    encoded = fresh.encoded
+    assert store.update_metadata({"seen": True}, filter={"lang": "en"}) == 3
+    assert await store.aupdate_metadata({"seen": False}, ["pump", "unknown"]) == 1
+    own = M3VectorStore(store, base_filter={"lang": "es"})
+    assert own.update_metadata({"seen": True}, ["fern", "helecho"]) == 1
+    assert fresh.encoded == encoded
+    assert set(ids(store.documents({"seen": True}))) == {"fern", "cactus", "helecho"}
+    with pytest.raises(InputError, match="either ids or a non-empty filter"):
+        store.update_metadata({"seen": True})
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -13,10 +13,14 @@ from m3rag.extras import require
 NAMES = [
     "M3Embeddings",
     "M3EnsembleRetriever",
+    "M3Loader",
     "M3Reranker",
     "M3SparseRetriever",
     "M3TextSplitter",
+    "M3Translator",
     "M3VectorStore",
+    "retrieval_tool",
+    "scores_of",
 ]
 BLOCK = """
 import sys
@@ -92,8 +96,9 @@ def test_an_installed_module_passes():
     require("json", "langchain")
 
 
-@pytest.mark.parametrize("name", ["documents", "embeddings", "milvus", "qdrant", "rerank",
-                                  "retrievers", "splitter", "vectorstore"])  # fmt: skip
+@pytest.mark.parametrize("name", ["documents", "embeddings", "loader", "milvus", "qdrant",
+                                  "rerank", "retrievers", "splitter", "tool", "translator",
+                                  "vectorstore"])  # fmt: skip
 def test_examples_in_docstrings_run(name):
     module = import_module(f"m3rag.langchain.{name}")
     results = doctest.testmod(module)

@@ -11,7 +11,7 @@ from langchain_core.documents import Document
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.load import dumps
 
-from m3rag.langchain import M3EnsembleRetriever, M3SparseRetriever, M3VectorStore
+from m3rag.langchain import M3EnsembleRetriever, M3SparseRetriever, M3VectorStore, scores_of
 from tests.langchain.conftest import DOCUMENTS, QUERY, ids
 
 KEYS = ["relevance_score", "dense_score", "sparse_score", "colbert_score"]
@@ -53,6 +53,15 @@ def test_a_prefix(shared_index):
     )
     assert {f"m3_{key}": scored[key] for key in KEYS}.items() <= prefixed.items()
     assert not set(KEYS) & prefixed.keys()
+
+
+def test_scores_by_channel(shared_index):
+    for scores, prefix in [(True, ""), ("m3_", "m3_")]:
+        (found,) = M3EnsembleRetriever(shared_index, k=1, scores=scores).invoke(QUERY)
+        (hit,) = shared_index.search(QUERY, 1)
+        channels = {"dense": hit.dense, "sparse": hit.sparse, "colbert": hit.colbert}
+        assert scores_of(found, prefix) == channels
+    assert scores_of(DOCUMENTS[0]) == {}
 
 
 def test_results_are_equal_whatever_their_scores(shared_index):
