@@ -7,6 +7,7 @@ client of a remote model or a test double.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +15,9 @@ from numpy.typing import NDArray
 
 from m3rag.encoding import Encoding
 from m3rag.progress import Progress
+
+TEXT_NAMES: ContextVar[Sequence[str] | None] = ContextVar("TEXT_NAMES", default=None)
+"""What a warning calls the texts that are being encoded; None for their numbers."""
 
 
 class Tokenizer(Protocol):

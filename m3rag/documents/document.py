@@ -103,7 +103,10 @@ def as_passage(passage: object, limits: Limits = DEFAULT_LIMITS) -> Passage:
         digest = hashlib.blake2b(passage.encode(errors="surrogatepass"), digest_size=16)
         passage = Passage(id=digest.hexdigest(), text=passage)
     if not isinstance(passage, Passage):
-        raise InputError(f"A passage must be a Passage or a string, got {type(passage).__name__}.")
+        raise InputError(
+            f"A passage must be a Passage or a string, got {type(passage).__name__}."
+            f"{_help(passage)}"
+        )
     metadata = _checked(passage, limits)
     name = passage.document_id
     return replace(
@@ -114,6 +117,16 @@ def as_passage(passage: object, limits: Limits = DEFAULT_LIMITS) -> Passage:
         document_id=None if name is None else _plain(name),
         headings=tuple(map(_plain, passage.headings)),
     )
+
+
+def _help(item: object) -> str:
+    """Return how to add what a framework calls a document or a node, as a sentence."""
+    framework = type(item).__module__.split(".")[0]
+    if framework.startswith("langchain"):
+        return " m3rag.langchain's stores and retrievers take it: add_documents([document])."
+    if framework == "llama_index":
+        return " m3rag.llama_index's stores and retrievers take it: from_nodes, or add([node])."
+    return ""
 
 
 def check_passage(passage: Passage, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -136,13 +149,16 @@ def _checked(passage: Passage, limits: Limits) -> dict[str, Any]:
         _check_fields(passage, limits)
         return checked_metadata(passage.metadata, limits)
     except InputError as error:
-        source = passage.document_id or _source(passage.metadata)
-        place = f" (from {shown(source)})" if isinstance(source, str) and source else ""
+        source = source_of(passage)
+        place = f" (from {shown(source)})" if source else ""
         raise InputError(f"Passage {shown(passage.id)}{place} cannot be stored: {error}") from None
 
 
-def _source(metadata: object) -> object:
-    return metadata.get("source") if isinstance(metadata, Mapping) else None
+def source_of(passage: Passage) -> str | None:
+    """Return the document of a passage, or the "source" of its metadata, if it names one."""
+    metadata = passage.metadata if isinstance(passage.metadata, Mapping) else {}
+    found = passage.document_id or metadata.get("source")
+    return found if isinstance(found, str) and found else None
 
 
 def _check_fields(passage: Passage, limits: Limits) -> None:

@@ -9,7 +9,8 @@ from itertools import islice
 import numpy as np
 
 from m3rag.documents import Passage, as_passage
-from m3rag.encoder import Model
+from m3rag.documents.document import source_of
+from m3rag.encoder import TEXT_NAMES, Model
 from m3rag.errors import InputError
 from m3rag.limits import DEFAULT_LIMITS, Limits, check_count, shown
 from m3rag.progress import Progress, counting
@@ -134,7 +135,11 @@ def points_of(
             "It must return one list for each text."
         )
     documents = [passage.document_id for passage in passages]
-    encoding = model.encode(texts, colbert=colbert, documents=documents if together else None)
+    named = TEXT_NAMES.set([_name(passage) for passage in passages])
+    try:
+        encoding = model.encode(texts, colbert=colbert, documents=documents if together else None)
+    finally:
+        TEXT_NAMES.reset(named)
     broken = ~np.isfinite(encoding.dense).all(axis=1)
     if broken.any():
         passage = passages[int(broken.argmax())]
@@ -149,6 +154,12 @@ def points_of(
         bm25.passages(tokens),
         encoding.colbert if colbert else None,
     )
+
+
+def _name(passage: Passage) -> str:
+    """Return what a warning calls a passage."""
+    source = source_of(passage)
+    return f"passage {shown(passage.id)}" + (f" (from {shown(source)})" if source else "")
 
 
 def _finish(writing: Task[None] | None, size: int, report: Callable[[int], None]) -> None:

@@ -25,6 +25,7 @@ from m3rag.model.lookup import DEFAULT, ModelSpec, locate
 from m3rag.model.memo import Unit
 from m3rag.model.memory import trimmed
 from m3rag.model.network import M3Network
+from m3rag.model.reference import ByReference
 from m3rag.model.request import EncodingRequest, warn_truncated
 from m3rag.model.worker import EncodingThread
 from m3rag.progress import Progress
@@ -32,12 +33,11 @@ from m3rag.progress import Progress
 UNNAMED = "unnamed"
 
 
-class M3Model:
-    """A BGE-M3 model that any number of threads and event loops can share.
+class M3Model(ByReference):
+    """A BGE-M3 model (arXiv 2402.03216) that any number of threads and event loops can share.
 
     One pass returns a dense vector, learned sparse term weights and ColBERT vectors for each text,
-    with the same numbers as FlagEmbedding (arXiv 2402.03216; FlagEmbedding 1.4.2
-    `BGEM3FlagModel.encode`).
+    with the numbers of FlagEmbedding 1.4.2 (`BGEM3FlagModel.encode`).
 
     Example:
         >>> model = M3Model.load("tiny")
@@ -54,8 +54,7 @@ class M3Model:
         dtype: "float32", "bfloat16" or "float16".
         device: The device it runs on.
         tokenizer: The tokenizer; safe to use from any thread.
-        presets: Fusion weights that suit this model, by name; every `weights=` argument takes these
-            names. Those of BGE-M3 are in `m3rag.scoring.PRESETS`.
+        presets: Its own fusion weights by name, beside those of `m3rag.scoring.PRESETS`.
     """
 
     def __init__(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from m3rag.encoder import TEXT_NAMES
 from m3rag.encoding import Encoding, GrowingMultiVectors, MultiVectors, SparseVectors
 from m3rag.errors import InputError, TruncationWarning
 from m3rag.model.memo import TextViews, Unit
@@ -137,9 +138,11 @@ def warn_truncated(encoding: Encoding, request: EncodingRequest) -> Encoding:
     if cut := int(encoding.truncated.sum()):
         views = request.text_views
         i = max(encoding.truncated.nonzero()[0].tolist(), key=lambda i: views[i].total_tokens)
+        names = TEXT_NAMES.get()
+        name = f"text {i}" if names is None else names[i]
         warnings.warn(
             f"{cut} of {len(encoding)} texts {'was' if cut == 1 else 'were'} cut to "
-            f"{request.units[0].limit:,} tokens; the longest, text {i}, has "
+            f"{request.units[0].limit:,} tokens; the longest, {name}, has "
             f"{len(request.texts[i]):,} characters and at least {views[i].total_tokens:,} tokens. "
             "Its end was not encoded: split long texts with m3rag.split, or raise max_length.",
             TruncationWarning,

@@ -4,9 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from langchain_core.documents import Document
+from llama_index.core.schema import TextNode
 
 from m3rag import M3Index, Passage
-from m3rag.errors import InputError
+from m3rag.errors import InputError, TruncationWarning
 from tests.index.conftest import PASSAGES
 from tests.index.test_index import QUERY, ids
 
@@ -70,6 +72,25 @@ def test_passages_reported_before_an_error_are_stored(place, tiny):
         with pytest.raises(OSError, match="documents"):
             index.add(stream(), batch=2, progress=lambda stage, n, total: done.append(n))
         assert index.count() >= done[-1] >= 6
+
+
+def test_the_warning_about_a_long_text_names_its_passage(tiny):
+    texts = ["short", "word " * 9_000, "also short"]
+    passages = [Passage(f"p{i}", text, {"source": f"{i}.md"}) for i, text in enumerate(texts)]
+    with M3Index.open(model=tiny, colbert="off") as index:
+        with pytest.warns(TruncationWarning, match=r"longest, passage 'p1' \(from '1\.md'\), has"):
+            index.add(passages)
+        with pytest.warns(TruncationWarning, match=r"longest, text 1, has"):
+            tiny.encode(texts)
+
+
+def test_items_of_a_framework_are_refused_with_advice(index):
+    for item, method in (
+        (Document("text"), "add_documents"),
+        (TextNode(text="text"), "from_nodes"),
+    ):
+        with pytest.raises(InputError, match=rf"passages\[0\]: .*{type(item).__name__}.*{method}"):
+            index.add([item])
 
 
 def test_delete_by_filter(own):

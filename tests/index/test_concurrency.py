@@ -12,7 +12,7 @@ import pytest
 
 from m3rag import M3Index, Passage
 from m3rag.index import QueryPlan
-from m3rag.stores.edge import store as edge
+from m3rag.stores.edge import parts
 from m3rag.stores.edge.store import EdgeStore
 from tests.conftest import hear_ctrl_c
 from tests.index.conftest import PASSAGES
@@ -93,7 +93,7 @@ def test_threads_search_while_others_add_and_delete(own):
 
 
 def test_searches_run_between_the_chunks_of_a_long_add(tmp_path, rng, monkeypatch):
-    monkeypatch.setattr(edge, "_MESSAGE_BYTES", 20_000)
+    monkeypatch.setattr(parts, "_MESSAGE_BYTES", 20_000)
     store = EdgeStore(tmp_path, dim=DIM, colbert_dim=COLBERT_DIM)
     points = make(rng, named(2000))
     plan = QueryPlan(("dense",), ("dense",), 10, dense=unit(rng, DIM))

@@ -99,6 +99,18 @@ def test_a_model_without_a_name_says_that_it_cannot(tmp_path, tiny_folder):
     unnamed.close()
 
 
+def test_models(tiny, tmp_path, tiny_folder):
+    assert copy.copy(tiny) is copy.deepcopy([tiny])[0] is tiny
+    again = pickle.loads(pickle.dumps(tiny))
+    assert (again.fingerprint, again.name) == (tiny.fingerprint, "tiny")
+    assert again is pickle.loads(pickle.dumps(again))
+    with (
+        M3Model(checkpoint.read(tiny_folder)) as unnamed,
+        pytest.raises(InputError, match="no name to load it by"),
+    ):
+        pickle.dumps(unnamed)
+
+
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda hit: pickle.loads(pickle.dumps(hit))])
 def test_hits_are_copied_without_their_model(index, copied):
     hit = index.search(QUERY, 1, weights=(1, 1, 1, 1))[0]
