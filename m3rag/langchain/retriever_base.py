@@ -56,14 +56,10 @@ class RetrieverBase(DocumentCollection, BaseRetriever):
     neighbours: int = 0
     rewrite: Any = None
 
-    def __init__(
-        self,
-        index: IndexLike | None = None,
-        *,
-        path: object = None,
-        model: ModelLike = None,
-        **settings: Any,
+    def _make(
+        self, index: IndexLike | None, path: object, model: ModelLike, settings: dict[str, Any]
     ) -> None:
+        """Do the work of the constructors, whose signatures are for type checkers."""
         kind = type(self)
         check_fields(kind, settings, besides=("path", "model", *OPENING))
         opening: Any = {name: settings.pop(name) for name in OPENING if name in settings}
@@ -143,7 +139,7 @@ class RetrieverBase(DocumentCollection, BaseRetriever):
         new = cls._new_colbert
         index = open_index(path, model=model, new_colbert=new, **opening)  # type: ignore[arg-type]
         try:
-            retriever = cls(index, **settings)
+            retriever = cls(index=index, **settings)
             upsert(index, documents, ids, source_id_key, progress=progress)
         except BaseException:
             index.close()

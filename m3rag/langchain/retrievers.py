@@ -2,10 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Unpack
 
+from langchain_core.runnables import Runnable
+
+from m3rag.frameworks import IndexLike, ModelLike, Opening
+from m3rag.index.pooling import Query
 from m3rag.index.settings import SearchSettings
+from m3rag.langchain.filters import Where
 from m3rag.langchain.index_retriever import IndexRetriever
+from m3rag.langchain.scores import Scores
+from m3rag.scoring import Fusion, Weights
+
+Texts = str | Sequence[str] | Query
+
+
+class RetrieverOptions(Opening, total=False):
+    """The arguments of both retrievers besides `index`, `path` and `model`."""
+
+    k: int
+    candidates: int | None
+    offset: int
+    max_per_document: int | None
+    min_score: float | str | None
+    filter: Where
+    base_filter: Where
+    scores: Scores
+    neighbours: int
+    rewrite: Runnable[str, Any] | Callable[[str], Texts] | None
+    name: str | None
+    tags: list[str] | None
+    metadata: dict[str, Any] | None
+
+
+class EnsembleOptions(RetrieverOptions, total=False):
+    """The arguments of `M3EnsembleRetriever` besides `index`, `path` and `model`."""
+
+    weights: Weights
+    fusion: Fusion
+    channels: Sequence[str] | None
+    balance: str | None
+    rrf_k: float | None
 
 
 class M3EnsembleRetriever(IndexRetriever):
@@ -63,6 +102,17 @@ class M3EnsembleRetriever(IndexRetriever):
     balance: str | None = None
     rrf_k: float | None = None
 
+    # Type checkers would otherwise take the fields for the only arguments.
+    def __init__(
+        self,
+        index: IndexLike | None = None,
+        *,
+        path: str | Path | None = None,
+        model: ModelLike = None,
+        **settings: Unpack[EnsembleOptions],
+    ) -> None:
+        self._make(index, path, model, dict(settings))
+
 
 class M3SparseRetriever(IndexRetriever):
     """A retriever that uses the model's term weights alone: `<q, p>` over common tokens.
@@ -89,6 +139,16 @@ class M3SparseRetriever(IndexRetriever):
     """
 
     _new_colbert = "off"
+
+    def __init__(
+        self,
+        index: IndexLike | None = None,
+        *,
+        path: str | Path | None = None,
+        model: ModelLike = None,
+        **settings: Unpack[RetrieverOptions],
+    ) -> None:
+        self._make(index, path, model, dict(settings))
 
     def _settings(self) -> SearchSettings:
         return super()._settings().changed(channels=["sparse"])

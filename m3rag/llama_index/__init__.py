@@ -10,9 +10,12 @@ require("llama_index.core", "llama-index")
 from m3rag.llama_index.embeddings import M3Embedding, M3SparseEmbedding, sparse_encoder
 from m3rag.llama_index.node_parser import M3NodeParser
 from m3rag.llama_index.nodes import M3NodeWithScore, scores_of
+from m3rag.llama_index.reader import M3Reader
 from m3rag.llama_index.rerank import M3Reranker
 from m3rag.llama_index.retrievers import M3EnsembleRetriever, M3SparseRetriever
 from m3rag.llama_index.sections import M3NeighbourPostprocessor
+from m3rag.llama_index.sentence_splitter import split_sentences
+from m3rag.llama_index.tool import retrieval_tool
 from m3rag.llama_index.vectorstore import M3VectorStore
 
 __all__ = [
@@ -21,10 +24,13 @@ __all__ = [
     "M3NeighbourPostprocessor",
     "M3NodeParser",
     "M3NodeWithScore",
+    "M3Reader",
     "M3Reranker",
     "M3SparseEmbedding",
     "M3SparseRetriever",
     "M3VectorStore",
+    "retrieval_tool",
     "scores_of",
     "sparse_encoder",
+    "split_sentences",
 ]

@@ -134,6 +134,21 @@ class Checked(BaseModel):
         """Check the fields together; each of them is of its type already."""
 
 
+class OverAnIndex:
+    """A mixin for components with an index, which is pickled by its folder, not by its content."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        component: Any = self
+        kept = [name for name, field in type(component).model_fields.items() if not field.exclude]
+        fields = {name: getattr(component, name) for name in kept}
+        return _restored, (type(component), component._index, fields)
+
+
+def _restored(kind: Any, index: M3Index | None, fields: dict[str, Any]) -> Any:
+    """Return a component that was pickled."""
+    return kind(index=index, **fields)
+
+
 class UsesModel(Checked):
     """A mixin for components, with the fields that describe a model.
 

@@ -17,6 +17,7 @@ from m3rag.frameworks import (
     Opening,
     check_names,
     index_of,
+    least_score,
     names_of,
 )
 from m3rag.index.hit import Hit
@@ -192,12 +193,13 @@ class IndexRetriever(NodeCollection, BaseRetriever):
     def _settings(self) -> SearchSettings:
         """Return the settings of a search, with the current filters."""
         return self.settings.changed(
+            min_score=least_score(self.index, self.settings.min_score, self.settings.weights),
             filter=all_of(
                 where_of(self.filters),
                 one_of("$document_id", self.doc_ids, "doc_ids"),
                 one_of("$id", self.node_ids, "node_ids"),
                 self.settings.filter,
-            )
+            ),
         )
 
     if TYPE_CHECKING:

@@ -128,8 +128,11 @@ class M3NodeParser(UsesModel, TextSplitter):
             for i, passage in enumerate(passages)
         ]
 
+    def passages(self, document: documents.Document) -> list[documents.Passage]:
+        """Return the passages of a document that `m3rag.read` returned."""
+        limit = self.passage_tokens if self.max_tokens is None else self.max_tokens
+        return documents.split(document, self.tokenizer, max_tokens=limit, overlap=self.overlap)
+
     def _passages(self, name: str, text: str) -> list[documents.Passage]:
         headings = markdown.headings(text) if self.markdown else ()
-        limit = self.passage_tokens if self.max_tokens is None else self.max_tokens
-        document = documents.Document(name, text, headings)
-        return documents.split(document, self.tokenizer, max_tokens=limit, overlap=self.overlap)
+        return self.passages(documents.Document(name, text, headings))

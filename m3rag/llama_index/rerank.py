@@ -14,7 +14,7 @@ from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 from m3rag.errors import InputError
 from m3rag.frameworks import IndexLike, ModelLike, index_of
 from m3rag.index.index import M3Index
-from m3rag.llama_index.component import UsesModel
+from m3rag.llama_index.component import OverAnIndex, UsesModel
 from m3rag.llama_index.nodes import check_scores, scores_of, with_scores
 from m3rag.scoring import PRESETS, Weights, score_texts
 from m3rag.scoring.texts import text_weights
@@ -22,7 +22,7 @@ from m3rag.scoring.texts import text_weights
 dispatcher = get_dispatcher(__name__)
 
 
-class M3Reranker(UsesModel, BaseNodePostprocessor):
+class M3Reranker(OverAnIndex, UsesModel, BaseNodePostprocessor):
     """A reranker that sorts retrieved nodes by ColBERT, or by all three scores of the model.
 
         colbert   the mean, over the query's vectors, of the best match in the node

@@ -15,13 +15,13 @@ from m3rag.frameworks import IndexLike, index_of, own_errors
 from m3rag.index.expand import expand
 from m3rag.index.hit import Hit
 from m3rag.index.index import M3Index
-from m3rag.llama_index.component import Checked, check_fields
+from m3rag.llama_index.component import Checked, OverAnIndex, check_fields
 from m3rag.llama_index.nodes import REST, M3NodeWithScore, node_of, passage_of
 
 _PLACE = ("text", "start_char_idx", "end_char_idx")
 
 
-class M3NeighbourPostprocessor(Checked, BaseNodePostprocessor):
+class M3NeighbourPostprocessor(OverAnIndex, Checked, BaseNodePostprocessor):
     """A postprocessor that widens nodes with the nodes before and after them in their document.
 
     Needs no docstore: the neighbours come from the index. They are those by position in the
@@ -34,7 +34,7 @@ class M3NeighbourPostprocessor(Checked, BaseNodePostprocessor):
         >>> store = M3VectorStore.from_documents([document], node_parser=parser, model="tiny")
         >>> found = M3EnsembleRetriever(store, similarity_top_k=1).retrieve("Who likes sun?")
         >>> M3NeighbourPostprocessor(store).postprocess_nodes(found)[0].text.splitlines()
-        ['Ferns like shade. Cacti like sun.', 'Moss is small.']
+        ['Ferns like shade.', 'Cacti like sun. Moss is small.']
 
     Args:
         index: The index with the neighbours, or what has it.

@@ -12,7 +12,14 @@ from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQu
 from m3rag.frameworks import IndexLike, ModelLike, check_names, names_of, own_errors
 from m3rag.index.index import M3Index
 from m3rag.llama_index.collection import NodeCollection
-from m3rag.llama_index.component import OPENING, Checked, check_fields, chosen_index, opening_of
+from m3rag.llama_index.component import (
+    OPENING,
+    Checked,
+    OverAnIndex,
+    check_fields,
+    chosen_index,
+    opening_of,
+)
 from m3rag.llama_index.embeddings import M3Embedding
 from m3rag.llama_index.nodes import node_of
 from m3rag.llama_index.querying import OPTIONS, hits_of
@@ -22,7 +29,7 @@ from m3rag.threads import in_thread
 _EVERYTHING = {"$not": {"$id": ""}}
 
 
-class M3VectorStore(NodeCollection, Checked, StoresNodes):
+class M3VectorStore(OverAnIndex, NodeCollection, Checked, StoresNodes):
     """A vector store over an `M3Index`, for `VectorStoreIndex` and `IngestionPipeline`.
 
     Example:

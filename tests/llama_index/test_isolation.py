@@ -10,7 +10,18 @@ from llama_index.core import VectorStoreIndex, schema
 
 import m3rag.llama_index
 
-MODULES = ("embeddings", "node_parser", "nodes", "rerank", "retrievers", "sections", "vectorstore")
+MODULES = (
+    "embeddings",
+    "node_parser",
+    "nodes",
+    "reader",
+    "rerank",
+    "retrievers",
+    "sections",
+    "sentence_splitter",
+    "tool",
+    "vectorstore",
+)
 
 BLOCK = """
 import sys

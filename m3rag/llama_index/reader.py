@@ -1,0 +1,119 @@
+"""A reader of files and folders for LlamaIndex."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from llama_index.core.readers.base import BaseReader
+from llama_index.core.schema import Document, NodeRelationship, TextNode
+
+from m3rag import documents as core
+from m3rag.errors import DocumentError, InputError
+from m3rag.frameworks import check_names, refusing
+from m3rag.limits import DEFAULT_LIMITS, Limits, shown
+from m3rag.llama_index.node_parser import M3NodeParser
+from m3rag.llama_index.nodes import node_of
+from m3rag.threads import in_thread
+
+
+class M3Reader(BaseReader):
+    """A reader of Markdown, text, HTML, PDF and Word files, or of a folder of them.
+
+    `load_data` returns each file as one document. `load_nodes` returns its passages, with
+    "headings", "page" and the exact span in the text. Their ids and document ids are those of
+    `m3rag index` for the same folder: the path of a file in it.
+
+    Example:
+        >>> reader = M3Reader("examples/lessons")
+        >>> sorted(reader.load_nodes(M3NodeParser(model="tiny"))[0].metadata)
+        ['format', 'headings', 'source', 'title']
+
+    Args:
+        path: A file or a folder; of a folder, all files that m3rag can read, with those in folders
+            below it.
+        errors: "raise" stops at a file that cannot be read, "warn" warns and goes on.
+        follow_links: Whether to follow links out of the folder.
+        limits: The largest files, and how long reading one may take.
+
+    Raises:
+        ArgumentError: An argument does not exist.
+        InputError: An argument has a value that it cannot have.
+    """
+
+    @refusing
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        errors: Literal["raise", "warn"] = "raise",
+        follow_links: bool = False,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        if not isinstance(path, str | Path):
+            raise InputError(f"`path` must be a file or a folder, got {shown(path)}.")
+        if errors not in ("raise", "warn"):
+            raise InputError(f'`errors` must be "raise" or "warn", got {shown(errors)}.')
+        self.path = Path(path)
+        self.errors = errors
+        self.follow_links = follow_links
+        self.limits = limits
+
+    def lazy_load_data(self, *args: Any, **load_kwargs: Any) -> Iterable[Document]:
+        """Yield the documents; each file is read when it is needed.
+
+        Raises:
+            DocumentError: The path does not exist, or a file cannot be read.
+        """
+        check_names("lazy_load_data", [*map(str, args), *load_kwargs], ())
+        return map(_document, self._read())
+
+    async def aload_data(self, *args: Any, **load_kwargs: Any) -> list[Document]:
+        """Run `load_data` in a thread."""
+        return await in_thread(self.load_data, *args, **load_kwargs)
+
+    def load_nodes(self, node_parser: M3NodeParser | None = None) -> list[TextNode]:
+        """Return the passages of all documents, with headings, pages and exact spans.
+
+        Args:
+            node_parser: Says how long passages are; those of BGE-M3 by default.
+        """
+        parser = node_parser or M3NodeParser()
+        return [node for document in self._read() for node in _nodes(document, parser)]
+
+    async def aload_nodes(self, node_parser: M3NodeParser | None = None) -> list[TextNode]:
+        """Run `load_nodes` in a thread."""
+        return await in_thread(self.load_nodes, node_parser)
+
+    def _read(self) -> Iterator[core.Document]:
+        for path, name in self._files():
+            try:
+                yield core.read(path, id=name, limits=self.limits)
+            except DocumentError as error:
+                if self.errors == "raise":
+                    raise
+                warnings.warn(f"Left out: {error}", stacklevel=2)
+
+    def _files(self) -> Iterator[tuple[Path, str]]:
+        """Yield each file with its id."""
+        if not self.path.is_dir() and self.path.exists():
+            yield self.path, self.path.name
+            return
+        listing = core.scan(self.path, follow_links=self.follow_links, limits=self.limits)
+        for name in listing.files:
+            yield listing.root / name, str(name)
+
+
+def _document(document: core.Document) -> Document:
+    return Document(id_=document.id, text=document.text, metadata=dict(document.metadata))
+
+
+def _nodes(document: core.Document, parser: M3NodeParser) -> Iterator[TextNode]:
+    source = _document(document).as_related_node_info()
+    for passage in parser.passages(document):
+        node = node_of(passage)
+        if isinstance(node, TextNode):
+            node.relationships[NodeRelationship.SOURCE] = source
+            yield node
