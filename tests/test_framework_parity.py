@@ -36,6 +36,8 @@ SAME = [
     ("M3TextSplitter.split_text", "M3NodeParser.split_text"),
     ("M3Reranker", "M3Reranker"),
     ("scores_of", "scores_of"),
+    ("retrieval_tool", "retrieval_tool"),
+    ("M3Loader", "M3Reader"),
     *(
         (f"{kind}.{left}", f"{kind}.{right}")
         for kind in (*RETRIEVER, "M3VectorStore")
