@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
@@ -18,9 +18,9 @@ from m3rag.errors import InputError
 from m3rag.frameworks import check_names
 from m3rag.index.index import M3Index
 from m3rag.index.upsert import Upserted
-from m3rag.limits import check_count, shown
-from m3rag.llama_index.metadata_filters import Where, all_of, one_of, where_of
-from m3rag.llama_index.nodes import node_of
+from m3rag.limits import check_count
+from m3rag.llama_index.metadata_filters import restriction, where_of
+from m3rag.llama_index.nodes import changed_metadata, node_list, node_of
 from m3rag.llama_index.progress_bar import shown_progress
 from m3rag.llama_index.versions import passages_of, store_nodes, upsert
 from m3rag.progress import Progress
@@ -219,6 +219,30 @@ class NodeCollection(ABC):
             raise InputError("`delete_nodes` needs ids or filters. clear() deletes all nodes.")
         self.index.delete(filter=where)
 
+    def update_metadata(
+        self,
+        metadata: Mapping[str, Any],
+        node_ids: list[str] | None = None,
+        filters: MetadataFilters | None = None,
+    ) -> int:
+        """Add values to the metadata of nodes, without encoding them; return the number of nodes.
+
+        Embedding models do not see new keys.
+
+        Args:
+            metadata: The values; they replace those of the same keys.
+            node_ids: Change nodes with these ids.
+            filters: Change only nodes that match.
+
+        Raises:
+            InputError: Neither ids nor filters are given, or the text of a node that was encoded
+                has one of the keys. Such a node must be added again.
+        """
+        where = restriction(node_ids, filters)
+        if where is None:
+            raise InputError("`update_metadata` needs ids or filters.")
+        return self.index.update_metadata(partial(changed_metadata, metadata), filter=where)
+
     async def aget_nodes(
         self,
         node_ids: list[str] | None = None,
@@ -270,27 +294,3 @@ class NodeCollection(ABC):
         except BaseException:
             self.close()
             raise
-
-
-def node_list(nodes: Sequence[Any], name: str = "nodes") -> list[Any]:
-    """Return nodes or documents as a list.
-
-    Raises:
-        InputError: It is a single node or text, or an item is no node.
-    """
-    if isinstance(nodes, str | BaseNode) or not hasattr(nodes, "__iter__"):
-        raise InputError(f"`{name}` must be a list of {name}, got {shown(nodes)}.")
-    found = list(nodes)
-    for at, node in enumerate(found):
-        if not isinstance(node, BaseNode):
-            kind = "Document(text=…)" if name == "documents" else "TextNode(text=…)"
-            raise InputError(
-                f"`{name}` must be a list of LlamaIndex's nodes, such as {kind}, got {shown(node)} "
-                f"at position {at:,}."
-            )
-    return found
-
-
-def restriction(node_ids: list[str] | None, filters: MetadataFilters | None) -> Where | None:
-    """Return the index's filter for ids and filters; None if there is nothing to filter."""
-    return all_of(one_of("$id", node_ids, "node_ids"), where_of(filters))

@@ -114,6 +114,11 @@ def all_of(*parts: AnyWhere) -> Where | None:
     return {"$and": given} if given else None
 
 
+def restriction(node_ids: list[str] | None, filters: MetadataFilters | None) -> Where | None:
+    """Return the index's filter for ids and filters; None if there is nothing to filter."""
+    return all_of(one_of("$id", node_ids, "node_ids"), where_of(filters))
+
+
 def _part(part: MetadataFilter | MetadataFilters) -> Where | None:
     if isinstance(part, MetadataFilters):
         return where_of(part)

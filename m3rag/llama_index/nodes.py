@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from llama_index.core.bridge.pydantic import Field
@@ -169,3 +169,42 @@ def _new_fields(passage: Passage, metadata: dict[str, Any]) -> dict[str, Any]:
         source = RelatedNodeInfo(node_id=passage.document_id)
         rest["relationships"] = {NodeRelationship.SOURCE: source}
     return rest
+
+
+def node_list(nodes: Sequence[Any], name: str = "nodes") -> list[Any]:
+    """Return nodes or documents as a list.
+
+    Raises:
+        InputError: It is a single node or text, or an item is no node.
+    """
+    if isinstance(nodes, str | BaseNode) or not hasattr(nodes, "__iter__"):
+        raise InputError(f"`{name}` must be a list of {name}, got {shown(nodes)}.")
+    found = list(nodes)
+    for at, node in enumerate(found):
+        if not isinstance(node, BaseNode):
+            kind = "Document(text=…)" if name == "documents" else "TextNode(text=…)"
+            raise InputError(
+                f"`{name}` must be a list of LlamaIndex's nodes, such as {kind}, got {shown(node)} "
+                f"at position {at:,}."
+            )
+    return found
+
+
+def changed_metadata(new: Mapping[str, Any], passage: Passage) -> dict[str, Any]:
+    """Return the metadata of a passage with new values, hidden from embedding models.
+
+    Raises:
+        InputError: The encoded text of the passage has one of the keys.
+    """
+    rest = {**(passage.metadata.get(REST) or {})}
+    if REST in passage.metadata:
+        hidden = rest.get("excluded_embed_metadata_keys", [])
+        encoded = [key for key in new if key in passage.metadata and key not in hidden]
+        if encoded:
+            raise InputError(
+                f"Node {shown(passage.id)} was encoded with its metadata {shown(encoded[0])}, so "
+                "its vectors would not fit. Add the node again with the new value."
+            )
+        rest["excluded_embed_metadata_keys"] = _joined(hidden, new)
+        return {**passage.metadata, **new, REST: rest}
+    return {**passage.metadata, **new}

@@ -5,6 +5,7 @@ from llama_index.core.schema import TextNode
 from llama_index.core.vector_stores.types import MetadataFilters
 
 from m3rag.errors import InputError
+from m3rag.llama_index import M3VectorStore
 from tests.llama_index.conftest import IDS, MODES, TEXTS, make_nodes, make_query, where
 
 FILTERS = [
@@ -138,3 +139,35 @@ async def test_asynchronous_changes(own, nodes):
     assert await own.async_add(nodes) == list(TEXTS)
     await own.aclear()
     assert await own.aget_nodes() == []
+
+
+def test_metadata_change_without_encoding(fresh):
+    own = M3VectorStore.from_nodes(make_nodes(), model=fresh)
+    before = fresh.encoded
+    assert own.update_metadata({"year": 1999, "seen": True}, ["hub", "no"]) == 1
+    assert own.update_metadata({"seen": False}, filters=where("lang", "es")) == 1
+    (hub,) = own.get_nodes(["hub"])
+    assert (hub.metadata["year"], hub.metadata["seen"]) == (1999, True)
+    assert hub.get_content("embed") == hub.text
+    assert own.count(where("seen", 0)) == 1
+    assert own.count(where("year", 1999)) == 1
+    assert own.count(where("seen", None, "is_empty")) == len(TEXTS) - 2
+    assert fresh.encoded == before
+    assert own.query(make_query("IoT hub", k=1)).ids == ["hub"]
+
+
+def test_metadata_that_were_encoded_do_not_change(own):
+    own.add([TextNode(id_="new", text="Tulips bloom.", metadata={"title": "Tulips"})])
+    with pytest.raises(InputError, match="Node 'new' was encoded with its metadata 'title'"):
+        own.update_metadata({"title": "Roses"}, ["new"])
+    with pytest.raises(InputError, match="needs ids or filters"):
+        own.update_metadata({"a": 1})
+
+
+def test_pages_of_nodes(shared):
+    assert len(shared.get_nodes(limit=3)) == 3
+    assert [n.node_id for n in shared.get_nodes(["hub", "shade", "water"], limit=1, offset=1)] == [
+        "shade"
+    ]
+    with pytest.raises(InputError, match="`limit`"):
+        shared.get_nodes(limit=-1)
