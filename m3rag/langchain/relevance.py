@@ -8,8 +8,8 @@ from m3rag.index.query import ScoringPlan
 def relevance(score: float, plan: ScoringPlan, calibrated: float | None = None) -> float:
     """Return the relevance of a score, from 0 to 1; a higher score has no lower relevance.
 
-        weighted          the score itself, at least 0 and at most 1. Unrelated passages get a dense
-                          relevance near 0 with "small", but .5 to .6 where ColBERT counts: calibrate
+        weighted          the score itself, at least 0 and at most 1; unrelated passages get about 0
+                          from "small" by dense scores, and .5 to .6 with ColBERT: calibrate them
         with bm25         score / (1 + score), because the scores of BM25 have no limit
         rrf               the share of the highest possible score: 1 for a passage that is first in
                           all channels

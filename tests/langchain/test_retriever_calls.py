@@ -9,7 +9,7 @@ from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
-from langchain_core.runnables import RunnablePassthrough
+from langchain_core.runnables import ConfigurableField, RunnablePassthrough
 from langchain_core.tools import create_retriever_tool
 
 from m3rag.errors import InputError
@@ -185,3 +185,17 @@ async def test_as_a_tool(ensemble):
     assert "Ferns like shade" in message.content
     assert ids(message.artifact) == ids(ensemble.invoke(QUERY))
     assert (await tool.ainvoke(call)).content == message.content
+
+
+async def test_with_langchain_s_wrappers(ensemble):
+    """Fields that a configuration changes make a new retriever, with the same index."""
+    fields = ensemble.configurable_fields(k=ConfigurableField(id="k"))
+    assert len(fields.invoke(QUERY, {"configurable": {"k": 1}})) == 1
+    assert len(await fields.ainvoke(QUERY)) == 3
+    for wrapped in (
+        ensemble.bind(k=1),
+        ensemble.with_config(tags=["plants"]).bind(k=1),
+        ensemble.with_retry().bind(k=1),
+        ensemble.with_fallbacks([ensemble]).bind(k=1),
+    ):
+        assert ids(wrapped.invoke(QUERY)) == ["fern"]
