@@ -80,13 +80,13 @@ def widened(index: M3Index, hits: Sequence[Hit], neighbours: int) -> list[Hit]:
     passage is widened too, and loses the metadata in its text.
     """
     return expand(
-        [replace(hit, passage=_bare(hit.passage)) for hit in hits],
+        [replace(hit, passage=bare(hit.passage)) for hit in hits],
         neighbours,
-        lambda name: [_bare(passage) for passage in index.passages({"$document_id": name})],
+        lambda name: [bare(passage) for passage in index.passages({"$document_id": name})],
     )
 
 
-def _bare(passage: Passage) -> Passage:
+def bare(passage: Passage) -> Passage:
     """Return a passage with the text and the position of its node."""
     rest = passage.metadata.get(REST) or {}
     if passage.start is not None or not all(key in rest for key in _PLACE):

@@ -11,6 +11,7 @@ from llama_index.core import VectorStoreIndex, schema
 import m3rag.llama_index
 
 MODULES = (
+    "auto_merging",
     "embeddings",
     "node_parser",
     "nodes",
