@@ -95,3 +95,6 @@ class M3Loader(BaseLoader):
         listing = core.scan(self.path, follow_links=self.follow_links, limits=self.limits)
         for name in listing.files:
             yield listing.root / name, str(name)
+
+    def __repr__(self) -> str:
+        return f"M3Loader({str(self.path)!r}, splitter={self.splitter!r})"

@@ -126,6 +126,10 @@ class M3TextSplitter(SharesModel, TextSplitter):
                 passage.metadata["start_index"] = passage.metadata["start"]
         return found
 
+    def __repr__(self) -> str:
+        sizes = f"chunk_size={self.chunk_size}, chunk_overlap={self.chunk_overlap}"
+        return f"M3TextSplitter({self.model.name!r}, {sizes})"
+
 
 def _in_document(passage: core.Passage, parent: Mapping[str, Any]) -> core.Passage:
     """Return a passage with its place in the document, if what was split is itself a passage."""

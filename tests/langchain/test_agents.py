@@ -197,6 +197,9 @@ def test_the_loader_returns_files(tiny):
     (single,) = M3Loader(LESSONS / "en-plant-growth.md").load()
     assert single.id == "en-plant-growth.md"
     assert single.metadata["format"]
+    splitter = M3TextSplitter(tiny, chunk_size=128)
+    assert repr(splitter) == "M3TextSplitter('tiny', chunk_size=128, chunk_overlap=16)"
+    assert repr(M3Loader("x", splitter=splitter)) == f"M3Loader('x', splitter={splitter!r})"
 
 
 async def test_the_loader_returns_passages(tiny):
