@@ -12,6 +12,7 @@ from m3rag.documents import Passage
 from m3rag.index.query import ScoringPlan, SearchRequest
 from m3rag.scoring import balanced, reciprocal_rank_fusion, weighted_sum
 from m3rag.stores.base import Candidates, Floats, Store
+from m3rag.stores.filter_fields import values
 
 
 def rank(found: Candidates, plan: ScoringPlan) -> tuple[list[int], Floats]:
@@ -63,15 +64,21 @@ def balance_candidates(
         found: The n candidates.
         plan: How they will be ranked.
         passages: The n passages; None for a passage that was deleted meanwhile.
-        name: The metadata field.
+        name: The metadata field, or the path of a key inside dicts.
     """
-    values = [None if p is None else p.metadata.get(name) for p in passages]
+    found_values = [None if p is None else _value(p, name) for p in passages]
     # Numbers for the groups: an array of long texts takes the length of the longest for each.
     names: dict[str, int] = {}
-    texts = (json.dumps(value, sort_keys=True) for value in values)
+    texts = (json.dumps(value, sort_keys=True) for value in found_values)
     groups = np.array([names.setdefault(text, len(names)) for text in texts], np.int64)
     counted = {c: balanced(found.scores[c], groups) for c in plan.weights}
     return Candidates(found.ids, {**found.scores, **counted})
+
+
+def _value(passage: Passage, name: str) -> object:
+    if name in passage.metadata or "." not in name or name.startswith("$"):
+        return passage.metadata.get(name)
+    return list(values(passage, name)) or None  # a path, such as "author.lang"
 
 
 def _fetched(

@@ -54,6 +54,17 @@ def test_balance_raises_the_answer_in_the_other_language(index):
         assert same[0] == same[1]
 
 
+def test_by_a_key_inside_a_dict(index, tiny):
+    with M3Index.open(model=tiny) as nested:
+        nested.add([Passage(p.id, p.text, {"of": {"lang": p.metadata["lang"]}}) for p in PASSAGES])
+        expected = index.search(QUERY, 12, balance="lang")
+        found = nested.search(QUERY, 12, balance="of.lang")
+        assert ids(found)[:3] == ids(expected)[:3]
+        assert ids(found) != ids(nested.search(QUERY, 12))
+        for unknown in ("$id", "$a.b", "of.none", "none"):
+            assert ids(nested.search(QUERY, 12, balance=unknown)) == ids(nested.search(QUERY, 12))
+
+
 def test_only_the_fused_score_is_balanced(index, tiny):
     plain = {hit.passage.id: hit for hit in index.search(QUERY, 12)}
     found = {hit.passage.id: hit for hit in index.search(QUERY, 12, balance="lang")}
