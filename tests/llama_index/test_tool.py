@@ -2,6 +2,9 @@
 
 import pytest
 from llama_index.core import VectorStoreIndex
+from llama_index.core.agent.workflow import FunctionAgent, ToolCallResult
+from llama_index.core.base.llms.types import ChatMessage, MessageRole, ToolCallBlock
+from llama_index.core.llms.mock import MockFunctionCallingLLM
 
 from m3rag.errors import ArgumentError, InputError
 from m3rag.llama_index import M3EnsembleRetriever, M3VectorStore, retrieval_tool
@@ -61,3 +64,22 @@ def test_arguments(store):
         retrieval_tool(store, descripton="x")
     with pytest.raises(InputError, match="`retriever` must be a retriever or a store"):
         retrieval_tool("kb")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of LlamaIndex's own workflows
+async def test_a_function_agent(store):
+    def reply(messages, **kwargs):
+        if any(message.role == MessageRole.TOOL for message in messages):
+            return ChatMessage(role="assistant", content="It is the sensor [1].")
+        call = ToolCallBlock(tool_call_id="1", tool_name="search", tool_kwargs={"input": QUERY})
+        return ChatMessage(role="assistant", blocks=[call])
+
+    llm = MockFunctionCallingLLM(response_generator=reply)
+    agent = FunctionAgent(tools=[retrieval_tool(store)], llm=llm, streaming=False)
+    run = agent.run("What measures moisture?")
+    results = [event async for event in run.stream_events() if isinstance(event, ToolCallResult)]
+    assert str(await run) == "It is the sensor [1]."
+    (result,) = results
+    assert result.tool_output.content.startswith("[1] iot.md")
+    assert result.tool_output.raw_output[0].node_id == "sensor"
+    assert set(result.tool_output.raw_output[0].scores) == {"dense", "sparse", "colbert"}
