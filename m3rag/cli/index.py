@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -139,18 +140,10 @@ def index(
     if model is None:
         model = _default_model(folder, to, as_json=as_json)
     bars = IndexingBar(Path(folder))
-    with (
-        bars,
-        opened(
-            to,
-            model=model,
-            colbert=settings.colbert,
-            context=settings.context,
-            create=True,
-        ) as (kb, loaded),
-    ):
-        bars.start_now()
-        try:
+    kb_of = partial(opened, colbert=settings.colbert, context=settings.context, create=True)
+    try:
+        with bars, kb_of(to, model=model) as (kb, loaded):
+            bars.start_now()
             changes = sync(
                 kb,
                 folder,
@@ -161,13 +154,13 @@ def index(
                 limits=limits,
                 progress=bars.report,
             )
-        except KeyboardInterrupt:
-            bars.stop()
-            bars.console.print(
-                "Stopped. Stored documents are kept; run the same command again to continue."
-            )
-            raise typer.Exit(130) from None
-        total = kb.count()
+            total = kb.count()
+    except KeyboardInterrupt:  # also while the model is loaded and the knowledge base opened
+        bars.stop()
+        bars.console.print(
+            "Stopped. Stored documents are kept; run the same command again to continue."
+        )
+        raise typer.Exit(130) from None
     _report(changes, to, total, as_json=as_json)
 
 
