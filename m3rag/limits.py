@@ -12,6 +12,7 @@ import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from itertools import islice
+from typing import TypeGuard
 
 from m3rag.errors import InputError
 
@@ -105,6 +106,11 @@ def check_count(name: str, value: object, *, least: int = 1, most: int | None = 
     if value > most:
         raise InputError(f"`{name}` must be at most {most:,}, got {shown(value)}.")
     return value
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Return whether a value is an int or a float; a bool is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def check_text(what: str, text: str, most: int, limit: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -140,9 +139,17 @@ def index(
     if model is None:
         model = _default_model(folder, to, as_json=as_json)
     bars = IndexingBar(Path(folder))
-    kb_of = partial(opened, colbert=settings.colbert, context=settings.context, create=True)
     try:
-        with bars, kb_of(to, model=model) as (kb, loaded):
+        with (
+            bars,
+            opened(
+                to,
+                model=model,
+                colbert=settings.colbert,
+                context=settings.context,
+                create=True,
+            ) as (kb, loaded),
+        ):
             bars.start_now()
             changes = sync(
                 kb,

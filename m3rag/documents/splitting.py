@@ -65,7 +65,7 @@ def split(
             is longer than `max_tokens`.
     """
     if overlap is None:
-        overlap = max_tokens // 8
+        overlap = usual_overlap(max_tokens)
     _check(document, max_tokens, overlap)
     if not document.text.strip():
         return []
@@ -74,6 +74,11 @@ def split(
     filled = _Filling(pieces, document.headings, limit=limit, overlap=overlap).spans()
     stripped = (_strip(document.text, start, end) for start, end in filled)
     return _passages(document, _within(document.text, stripped, tokenizer, limit))
+
+
+def usual_overlap(max_tokens: int) -> int:
+    """Return the overlap of passages of a length, unless another is given: an eighth of it."""
+    return max_tokens // 8
 
 
 def _check(document: Document, max_tokens: int, overlap: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol, TypedDict, Unpack
+from typing import Any, Protocol, TypedDict, Unpack
 
 from m3rag.errors import InputError
 from m3rag.frameworks.models import ModelLike, check_model, model_of
@@ -40,6 +40,16 @@ class Opening(TypedDict, total=False):
     analyzer: Analyzer | None
     bm25: BM25 | None
     limits: Limits
+
+
+OPENING = tuple(Opening.__annotations__)
+"""The names of these arguments."""
+
+
+def opening_of(settings: dict[str, Any]) -> Opening:
+    """Remove the arguments with which an index is opened from settings, and return them."""
+    found: Any = {name: settings.pop(name) for name in OPENING if name in settings}
+    return found  # type: ignore[no-any-return]
 
 
 def open_index(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from m3rag.errors import InputError
 from m3rag.index.index import M3Index
-from m3rag.limits import shown
+from m3rag.limits import is_number, shown
 
 CALIBRATED = "calibrated"
 
@@ -21,9 +21,7 @@ def least_score(index: M3Index, min_score: object, weights: object) -> float | N
     Raises:
         InputError: It is nothing of this, or the weights are not calibrated.
     """
-    if min_score is None or (
-        isinstance(min_score, int | float) and not isinstance(min_score, bool)
-    ):
+    if min_score is None or is_number(min_score):
         return min_score
     if min_score != CALIBRATED:
         raise InputError(

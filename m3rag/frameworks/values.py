@@ -1,9 +1,10 @@
-"""Values that pydantic does not accept, as errors of m3rag."""
+"""Values of arguments and attributes that are refused, as errors of m3rag."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -31,3 +32,25 @@ def own_errors(what: str) -> Iterator[None]:
         name = ".".join(map(str, first["loc"]))
         message = first["msg"][:1].lower() + first["msg"][1:]
         raise InputError(f"{what}: `{name}`: {message}, got {shown(first['input'])}.") from None
+
+
+def assign(component: Any, name: str, value: object, put: Callable[[str, Any], None]) -> None:
+    """Assign an attribute, and take it back if the component's `_check` refuses it.
+
+    Args:
+        component: The component; its `_check` checks all attributes together.
+        name: The name of an attribute that it has.
+        value: The new value.
+        put: The `__setattr__` of the component's base class.
+
+    Raises:
+        InputError: The value is of another kind, or does not fit the others.
+    """
+    before = getattr(component, name)
+    with own_errors(type(component).__name__):
+        put(name, value)
+    try:
+        component._check()
+    except BaseException:
+        put(name, before)
+        raise

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from types import TracebackType
-from typing import Self
 
+from m3rag.closing import Closing
 from m3rag.documents import Passage
 from m3rag.encoder import Model
 from m3rag.errors import ClosedError, InputError, M3Error
@@ -22,7 +21,7 @@ from m3rag.stores.filters import Filter, Where, parse_filter
 from m3rag.threads import in_thread
 
 
-class Collection:
+class Collection(Closing):
     """Passages in a store, encoded by a model. `M3Index` adds documents and searching.
 
     Attributes:
@@ -175,17 +174,6 @@ class Collection:
         if not self._closed:
             self._closed = True
             self._store.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         location = self.stored.location

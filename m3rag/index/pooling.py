@@ -55,23 +55,24 @@ def as_query(query: str | Query) -> Query:
     return query if isinstance(query, Query) else Query([query])
 
 
-def pooled_encoding(
-    queries: Sequence[Query], encoding: Encoding, vectors: Sequence[Floats | None]
-) -> Encoding:
+def pooled_encoding(queries: Sequence[Query], encoding: Encoding) -> Encoding:
     """Return one encoding for each query.
 
     Args:
         queries: The n queries.
         encoding: The views of all their texts, one after the other.
-        vectors: The dense vector of each query, `(dim,)`; None for that of its texts.
     """
     if all(query.plain for query in queries):
         return encoding
     rows = list(_rows(queries))
     dense = np.stack(
         [
-            _unit(encoding.dense[part].mean(axis=0) if vector is None else vector)
-            for part, vector in zip(rows, vectors, strict=True)
+            _unit(
+                encoding.dense[part].mean(axis=0)
+                if query.dense is None
+                else np.asarray(query.dense, np.float32)
+            )
+            for part, query in zip(rows, queries, strict=True)
         ]
     )
     colbert = [np.concatenate([encoding.colbert[i] for i in _numbers(part)]) for part in rows]

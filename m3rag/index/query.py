@@ -14,7 +14,7 @@ from m3rag.errors import InputError
 from m3rag.index.pooling import Query, as_query
 from m3rag.index.presets import Preset
 from m3rag.index.settings import SearchSettings
-from m3rag.limits import DEFAULT_LIMITS, Limits, check_count, check_text, shown
+from m3rag.limits import DEFAULT_LIMITS, Limits, check_count, check_text, is_number, shown
 from m3rag.scoring import FUSIONS, SCORED, Fusion, named_weights, parse_weights
 from m3rag.scoring.fusion import RRF_K
 from m3rag.scoring.texts import check_query
@@ -151,7 +151,7 @@ def _candidates(k: int, settings: SearchSettings, limits: Limits) -> int:
 def _checked_score(score: object) -> float | None:
     if score is None:
         return None
-    if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+    if not is_number(score) or not math.isfinite(score):
         raise InputError(f"`min_score` must be a finite number, got {shown(score)}.")
     return float(score)
 
@@ -218,11 +218,7 @@ def _rrf_k(given: object, preset: Preset | None, fusion: str) -> float:
     """
     if given is None:
         return preset.k if preset is not None else RRF_K
-    if (
-        isinstance(given, bool)
-        or not isinstance(given, int | float)
-        or not 0 <= given <= _LARGEST_K
-    ):
+    if not is_number(given) or not 0 <= given <= _LARGEST_K:
         raise InputError(f"`rrf_k` must be a number from 0 to {_LARGEST_K:,}, got {shown(given)}.")
     if fusion != "rrf":
         raise InputError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from types import MappingProxyType
 from typing import Unpack
 
@@ -196,24 +196,36 @@ class SearchableCollection(DocumentCollection):
         min_score: float | None = None,
     ) -> list[Hit]:
         """Run `search_by_vector` in a thread."""
-        search = partial(self.search_by_vector, filter=filter, candidates=candidates)
-        rest = partial(search, max_per_document=max_per_document, min_score=min_score)
-        return await in_thread(rest, vector, k, offset=offset)
+        return await in_thread(
+            self.search_by_vector,
+            vector,
+            k,
+            filter=filter,
+            candidates=candidates,
+            offset=offset,
+            max_per_document=max_per_document,
+            min_score=min_score,
+        )
 
     def _request(
         self, queries: Sequence[str | Query], k: int, settings: SearchSettings
     ) -> SearchRequest:
         self._check_open()
         request = self.check(k, texts=queries, settings=settings)
-        for query in request.queries:  # before the texts are encoded
-            if query.dense is not None:
-                query_vector(query.dense, self.model)
-                if "dense" not in request.plan.score:
-                    raise InputError(
-                        "The query has a dense vector, but the search does not score dense. Leave "
-                        f"the vector out, or add dense to {', '.join(request.plan.score)}."
-                    )
-        return request
+        checked = tuple(self._with_vector(query, request.plan.score) for query in request.queries)
+        return replace(request, queries=checked)
+
+    def _with_vector(self, query: Query, score: Sequence[str]) -> Query:
+        """Return a query with its dense vector in float32, if it has one."""
+        if query.dense is None:
+            return query
+        vector = query_vector(query.dense, self.model)
+        if "dense" not in score:
+            raise InputError(
+                "The query has a dense vector, but the search does not score dense. Leave "
+                f"the vector out, or add dense to {', '.join(score)}."
+            )
+        return replace(query, dense=vector)
 
     def _run(self, request: SearchRequest, encoding: Encoding | None) -> list[list[Hit]]:
         bm25 = None
@@ -221,9 +233,7 @@ class SearchableCollection(DocumentCollection):
             counts = self.manifest.bm25.queries(self._analyze(request.texts))
             bm25 = pooled_counts(request.queries, counts)
         if encoding is not None:
-            vectors = [q.dense for q in request.queries]
-            known = [None if v is None else query_vector(v, self.model) for v in vectors]
-            encoding = pooled_encoding(request.queries, encoding, known)
+            encoding = pooled_encoding(request.queries, encoding)
         on_demand = self.manifest.colbert == "on-demand"
         return run_search(
             request, encoding, bm25, store=self._store, model=self.model, on_demand=on_demand

@@ -7,7 +7,7 @@ imports nothing heavy, so that the command line shows its help quickly.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 if TYPE_CHECKING:
@@ -134,4 +134,6 @@ class SearchSettings:
         return replace(self, **options) if options else self
 
 
+SETTINGS = tuple(f.name for f in fields(SearchSettings))
+"""The names of the settings of a search."""
 DEFAULTS = SearchSettings()

@@ -19,7 +19,7 @@ from typing import TypeVar
 from m3rag.documents import Document, Listing, Passage, check_passage, scan, split
 from m3rag.documents.reading import format_of, load
 from m3rag.documents.regular import chunks, visible
-from m3rag.documents.splitting import SpanTokenizer
+from m3rag.documents.splitting import SpanTokenizer, usual_overlap
 from m3rag.errors import DocumentError, InputError, MissingExtraError
 from m3rag.index.index import M3Index
 from m3rag.limits import DEFAULT_LIMITS, Limits
@@ -101,7 +101,7 @@ def sync(
             the index holds a different folder of the same name.
     """
     max_tokens = index.model.passage_tokens if max_tokens is None else max_tokens
-    overlap = max_tokens // 8 if overlap is None else overlap
+    overlap = usual_overlap(max_tokens) if overlap is None else overlap
     # Report limits that are out of range once, not for every document.
     split(Document("", ""), tokenizer, max_tokens=max_tokens, overlap=overlap)
     folder = _named_folder(folder)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from langchain_core.documents import Document
 
+from m3rag.closing import Closing
 from m3rag.errors import InputError
 from m3rag.frameworks import check_names
 from m3rag.frameworks.indexes import HasIndex
@@ -31,7 +31,7 @@ _UPSERT = ("documents", "ids", "source_id_key", "progress", "durable")
 _DELETE = ("ids", "filter", "delete_all")
 
 
-class DocumentCollection:
+class DocumentCollection(Closing):
     """A mixin with the life cycle of an index and its documents.
 
     The classes that use it have an `index` and a `base_filter`, which deleting and reading respect.
@@ -213,17 +213,6 @@ class DocumentCollection:
     def close(self: HasIndex) -> None:
         """Close the index, also for others that use it; a second call does nothing."""
         self.index.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        _of(self).close()
 
 
 def upsert(

@@ -12,9 +12,6 @@ from m3rag.frameworks import IndexLike, ModelLike, Opening, check_names, index_o
 from m3rag.index.index import M3Index
 from m3rag.index.manifest import ColbertMode
 
-OPENING = tuple(Opening.__annotations__)
-"""The names of the arguments with which an index is opened, besides the path and the model."""
-
 
 def check_fields(
     kind: type[BaseModel], given: Iterable[str], *, besides: tuple[str, ...] = ()

@@ -14,12 +14,13 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.base import coerce_to_runnable
 
 from m3rag.errors import InputError, M3Error
-from m3rag.frameworks import check_names, least_score
+from m3rag.frameworks import Scores, check_names, check_scores, least_score
 from m3rag.index.hit import Hit
 from m3rag.index.pooling import Query
+from m3rag.index.settings import SETTINGS
 from m3rag.langchain.filters import Where, where_of
-from m3rag.langchain.retriever_base import SETTINGS, RetrieverBase
-from m3rag.langchain.scores import Scores, check_scores, scored_document
+from m3rag.langchain.retriever_base import RetrieverBase
+from m3rag.langchain.scores import scored_document
 from m3rag.limits import shown
 from m3rag.threads import in_thread
 
@@ -57,7 +58,7 @@ class IndexRetriever(RetrieverBase):
         """Return the documents of hits, with their neighbours and scores."""
         neighbours = options.get("neighbours", self.neighbours)
         scores: Scores = options.get("scores", self.scores)
-        check_scores(scores)
+        check_scores(scores, "scores")
         if neighbours != 0:
             hits = self.index.expand(hits, neighbours)
         return [scored_document(hit, scores) for hit in hits]
@@ -90,18 +91,17 @@ class IndexRetriever(RetrieverBase):
         prefetched: HitsByQuery | None = None,
         **settings: Any,
     ) -> list[Document]:
-        if prefetched is None:
-            arguments = await in_thread(self._search, settings)  # a filter may be a function
-            if blank(query):
-                return []
-            texts: str | Query = query
-            if self.rewrite is not None:
-                run = coerce_to_runnable(self.rewrite)
-                config: RunnableConfig = {"callbacks": run_manager.get_child()}
-                texts = _texts(query, await run.ainvoke(query, config))
-            hits = await self.index.asearch(texts, **arguments)
-        else:
-            hits = prefetched[query]
+        if prefetched is not None:
+            return await in_thread(self._documents, prefetched[query], settings)
+        arguments = await in_thread(self._search, settings)  # a filter may be a function
+        if blank(query):
+            return []
+        texts: str | Query = query
+        if self.rewrite is not None:
+            run = coerce_to_runnable(self.rewrite)
+            config: RunnableConfig = {"callbacks": run_manager.get_child()}
+            texts = _texts(query, await run.ainvoke(query, config))
+        hits = await self.index.asearch(texts, **arguments)
         return await in_thread(self._documents, hits, settings)
 
     def batch(

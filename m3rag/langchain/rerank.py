@@ -10,11 +10,19 @@ from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import ConfigDict, Field
 
 from m3rag.errors import InputError
-from m3rag.frameworks import IndexLike, ModelLike, index_of, model_of, own_errors
+from m3rag.frameworks import (
+    IndexLike,
+    ModelLike,
+    assign,
+    check_scores,
+    index_of,
+    model_of,
+    own_errors,
+)
 from m3rag.index.index import M3Index
 from m3rag.langchain.component import check_fields
 from m3rag.langchain.index_retriever import blank
-from m3rag.langchain.scores import Scores, check_scores, with_scores
+from m3rag.langchain.scores import with_scores
 from m3rag.langchain.sharing import named
 from m3rag.limits import shown
 from m3rag.scoring import Weights, score_texts
@@ -75,16 +83,9 @@ class M3Reranker(BaseDocumentCompressor):
 
     def __setattr__(self, name: str, value: Any) -> None:
         check_fields(type(self), [name])
-        before = getattr(self, name)
         if name == "index" and value is not None:
             value = index_of(value)
-        with own_errors(type(self).__name__):
-            super().__setattr__(name, model_of(value) if name == "model" else value)
-        try:
-            self._check()
-        except BaseException:
-            super().__setattr__(name, before)
-            raise
+        assign(self, name, model_of(value) if name == "model" else value, super().__setattr__)
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         return self.model_copy()  # the copy shares the model and the index
@@ -98,7 +99,7 @@ class M3Reranker(BaseDocumentCompressor):
         super().__setstate__({**state, "__dict__": fields})
 
     def _check(self) -> None:
-        check_scores(self.scores)
+        check_scores(self.scores, "scores")
         if self.index is not None:
             self.index.manifest.check_model(self.model, "The index")
         if self.mode == "colbert" and self.weights != "default":
@@ -137,8 +138,5 @@ class M3Reranker(BaseDocumentCompressor):
         return [self._scored(documents[i], fused[i], channels, i) for i in best]
 
     def _scored(self, document: Document, score: float, channels: Any, at: int) -> Document:
-        scores: Scores = self.scores
-        if scores is False:
-            return document
         columns = {channel: column[at] for channel, column in channels.items()}
-        return with_scores(document, score, columns, "" if scores is True else scores)
+        return with_scores(document, score, columns, self.scores)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from functools import partial
 from typing import Any, ClassVar, Self
 
@@ -14,26 +13,26 @@ from pydantic import ConfigDict, Field
 
 from m3rag.errors import InputError
 from m3rag.frameworks import (
+    OPENING,
     IndexLike,
     ModelLike,
+    assign,
+    check_scores,
     index_of,
     least_score,
     open_index,
+    opening_of,
     own_errors,
 )
 from m3rag.index.index import M3Index
 from m3rag.index.manifest import ColbertMode
-from m3rag.index.settings import SearchSettings
+from m3rag.index.settings import SETTINGS, SearchSettings
 from m3rag.langchain.collection import SOURCE, DocumentCollection, upsert
-from m3rag.langchain.component import OPENING, check_fields, component_index
+from m3rag.langchain.component import check_fields, component_index
 from m3rag.langchain.documents import documents_of
-from m3rag.langchain.scores import check_scores
 from m3rag.limits import check_count, shown
 from m3rag.progress import Progress
 from m3rag.threads import in_thread
-
-SETTINGS = tuple(field.name for field in fields(SearchSettings))
-"""The names of the settings of a search."""
 
 
 class RetrieverBase(DocumentCollection, BaseRetriever):
@@ -62,7 +61,7 @@ class RetrieverBase(DocumentCollection, BaseRetriever):
         """Do the work of the constructors, whose signatures are for type checkers."""
         kind = type(self)
         check_fields(kind, settings, besides=("path", "model", *OPENING))
-        opening: Any = {name: settings.pop(name) for name in OPENING if name in settings}
+        opening = opening_of(settings)
         found, opened = component_index(
             kind.__name__, index, path, model, opening, new_colbert=kind._new_colbert
         )
@@ -80,14 +79,7 @@ class RetrieverBase(DocumentCollection, BaseRetriever):
             super().__setattr__(name, value)
             return
         check_fields(type(self), [name])
-        before = getattr(self, name)
-        with own_errors(type(self).__name__):
-            super().__setattr__(name, index_of(value) if name == "index" else value)
-        try:
-            self._check()
-        except BaseException:
-            super().__setattr__(name, before)
-            raise
+        assign(self, name, index_of(value) if name == "index" else value, super().__setattr__)
 
     def __repr__(self) -> str:
         changed = {
@@ -135,7 +127,7 @@ class RetrieverBase(DocumentCollection, BaseRetriever):
         """
         known = ("model", "path", "ids", "source_id_key", "progress", *OPENING)
         check_fields(cls, settings, besides=known)
-        opening: Any = {name: settings.pop(name) for name in OPENING if name in settings}
+        opening = opening_of(settings)
         new = cls._new_colbert
         index = open_index(path, model=model, new_colbert=new, **opening)  # type: ignore[arg-type]
         try:
@@ -170,7 +162,7 @@ class RetrieverBase(DocumentCollection, BaseRetriever):
 
     def _check(self) -> None:
         """Check that the index supports the settings, so that no search is the first to."""
-        check_scores(self.scores)
+        check_scores(self.scores, "scores")
         check_count("neighbours", self.neighbours, least=0)
         if self.rewrite is not None:
             try:

@@ -8,12 +8,11 @@ from typing import Any, Unpack
 
 from langchain_core.runnables import Runnable
 
-from m3rag.frameworks import IndexLike, ModelLike, Opening
+from m3rag.frameworks import IndexLike, ModelLike, Opening, Scores
 from m3rag.index.pooling import Query
 from m3rag.index.settings import SearchSettings
 from m3rag.langchain.filters import Where
 from m3rag.langchain.index_retriever import IndexRetriever
-from m3rag.langchain.scores import Scores
 from m3rag.scoring import Fusion, Weights
 
 Texts = str | Sequence[str] | Query

@@ -6,51 +6,33 @@ from collections.abc import Mapping
 
 from langchain_core.documents import Document
 
-from m3rag.errors import InputError
+from m3rag.frameworks import Scores, channel_scores, score_entries
 from m3rag.index.hit import Hit
 from m3rag.langchain.documents import to_document
 from m3rag.langchain.metadata import ScoredMetadata
-from m3rag.limits import shown
 from m3rag.scoring import SCORED
-
-Scores = bool | str
-"""True for scores in the metadata, a string for keys that begin with it, False for none."""
-
-
-def check_scores(scores: object) -> None:
-    """Check the argument `scores` of a retriever.
-
-    Raises:
-        InputError: It is neither a boolean nor a string.
-    """
-    if not isinstance(scores, bool | str):
-        raise InputError(
-            '`scores` must be True, False or the beginning of the keys, such as "m3_", got '
-            f"{shown(scores)}."
-        )
 
 
 def scored_document(hit: Hit, scores: Scores = True) -> Document:
-    """Return the document of a hit, with its scores.
-
-    Args:
-        hit: The hit.
-        scores: True adds "relevance_score", "dense_score" and so on to the metadata; a string
-            goes before each of these keys; False adds nothing.
-    """
-    document = to_document(hit.passage)
-    if scores is False:
-        return document
-    channels = {channel: getattr(hit, channel) for channel in SCORED}
-    return with_scores(document, hit.score, channels, "" if scores is True else scores)
+    """Return the document of a hit, with its scores; see `with_scores`."""
+    return with_scores(to_document(hit.passage), hit.score, channel_scores(hit), scores)
 
 
 def with_scores(
-    document: Document, score: float, channels: Mapping[str, float | None], prefix: str = ""
+    document: Document, score: float, channels: Mapping[str, float], scores: Scores = True
 ) -> Document:
-    """Return a copy of a document with scores in its metadata."""
-    found = {f"{prefix}relevance_score": float(score)}
-    found |= {f"{prefix}{c}_score": float(s) for c, s in channels.items() if s is not None}
+    """Return a copy of a document with scores in its metadata, or itself without them.
+
+    Args:
+        document: The document.
+        score: The fused score.
+        channels: The score of each channel.
+        scores: True adds "relevance_score", "dense_score" and so on to the metadata; a string
+            goes before each of these keys; False adds nothing.
+    """
+    if scores is False:
+        return document
+    found = score_entries(score, channels, scores)
     return document.model_copy(update={"metadata": ScoredMetadata(document.metadata, found)})
 
 

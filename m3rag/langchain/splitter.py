@@ -11,6 +11,7 @@ from langchain_text_splitters import TextSplitter
 
 from m3rag import documents as core
 from m3rag.documents.formats import markdown
+from m3rag.documents.splitting import usual_overlap
 from m3rag.encoder import Tokenizer
 from m3rag.frameworks import ModelLike, model_of, refusing
 from m3rag.langchain.documents import digest, documents_of, to_document
@@ -62,7 +63,7 @@ class M3TextSplitter(SharesModel, TextSplitter):
         if chunk_size is None:
             chunk_size = self.model.passage_tokens
         if chunk_overlap is None:
-            chunk_overlap = chunk_size // 8
+            chunk_overlap = usual_overlap(chunk_size)
         nothing = core.Document("nothing", "")  # checks the limits
         core.split(nothing, self.tokenizer, max_tokens=chunk_size, overlap=chunk_overlap)
         super().__init__(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import Any
 
 from langchain_core.embeddings import Embeddings
@@ -11,13 +10,10 @@ from langchain_core.embeddings import Embeddings
 from m3rag.errors import ArgumentError, InputError
 from m3rag.frameworks import ModelLike, check_names
 from m3rag.index.manifest import ColbertMode
-from m3rag.index.settings import SearchSettings
+from m3rag.index.settings import SETTINGS
 from m3rag.langchain.embeddings import M3Embeddings
 from m3rag.limits import shown
 from m3rag.scoring import Weights
-
-SETTINGS = tuple(field.name for field in fields(SearchSettings))
-"""The names of the settings of a search."""
 
 BY_VECTOR = ("candidates", "offset", "max_per_document", "min_score")
 """The names of the settings of a search by vector, besides the filter."""

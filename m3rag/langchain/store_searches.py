@@ -13,13 +13,13 @@ from m3rag.frameworks import check_names, own_errors
 from m3rag.index.hit import Hit
 from m3rag.index.index import M3Index
 from m3rag.index.pooling import Query
-from m3rag.index.settings import DEFAULTS, SearchSettings
+from m3rag.index.settings import DEFAULTS, SETTINGS, SearchSettings
 from m3rag.langchain.collection import DocumentCollection
 from m3rag.langchain.documents import to_document
 from m3rag.langchain.filters import Where, where_of
 from m3rag.langchain.index_retriever import blank
 from m3rag.langchain.relevance import relevance
-from m3rag.langchain.store_arguments import BY_VECTOR, SETTINGS, check_retriever
+from m3rag.langchain.store_arguments import BY_VECTOR, check_retriever
 from m3rag.scoring import Weights
 
 

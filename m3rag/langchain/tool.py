@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import Document
@@ -12,11 +13,8 @@ from langchain_core.vectorstores import VectorStore
 from pydantic import BaseModel, ConfigDict, Field
 
 from m3rag.errors import InputError
-from m3rag.frameworks import refusing
+from m3rag.frameworks import numbered, refusing
 from m3rag.limits import shown
-
-NOTHING = "No passage was found. Search in other words, or say that you do not know."
-"""What a language model reads if nothing was found."""
 
 
 class _Search(BaseModel):
@@ -58,11 +56,11 @@ def retrieval_tool(
 
     def search(query: str, callbacks: Callbacks = None) -> tuple[str, list[Document]]:
         documents = source.invoke(query, {"callbacks": callbacks})
-        return numbered(documents), documents
+        return _text(documents), documents
 
     async def asearch(query: str, callbacks: Callbacks = None) -> tuple[str, list[Document]]:
         documents = await source.ainvoke(query, {"callbacks": callbacks})
-        return numbered(documents), documents
+        return _text(documents), documents
 
     return StructuredTool.from_function(
         search,
@@ -74,15 +72,10 @@ def retrieval_tool(
     )
 
 
-def numbered(documents: Sequence[Document]) -> str:
-    """Return passages as text for a language model, numbered from 1, with their places."""
-    parts = []
-    for number, document in enumerate(documents, 1):
-        at = document.metadata
-        place = " › ".join(
-            str(part)
-            for part in [at.get("document_id") or at.get("source"), *(at.get("headings") or ())]
-            if part
-        )
-        parts.append(f"[{number}] {place}".rstrip() + f"\n{document.page_content}")
-    return "\n\n".join(parts) or NOTHING
+def _text(documents: Sequence[Document]) -> str:
+    """Return what a language model reads of documents."""
+    return numbered((_place(d.metadata), d.page_content) for d in documents)
+
+
+def _place(at: Mapping[str, Any]) -> list[object]:
+    return [at.get("document_id") or at.get("source"), *(at.get("headings") or ())]

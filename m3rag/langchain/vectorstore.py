@@ -8,10 +8,10 @@ from typing import Any, Self
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 
-from m3rag.frameworks import IndexLike, ModelLike, check_names
+from m3rag.frameworks import OPENING, IndexLike, ModelLike, check_names
 from m3rag.index.settings import SearchSettings
 from m3rag.langchain.collection import ADD, SOURCE, upsert
-from m3rag.langchain.component import OPENING, component_index
+from m3rag.langchain.component import component_index
 from m3rag.langchain.documents import documents_of
 from m3rag.langchain.embeddings import M3Embeddings
 from m3rag.langchain.filters import Where

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
-from types import TracebackType
 from typing import Any, Self
 
 from llama_index.core.node_parser import NodeParser
 from llama_index.core.schema import BaseNode, Document
 from llama_index.core.vector_stores.types import MetadataFilters
 
+from m3rag.closing import Closing
 from m3rag.errors import InputError
 from m3rag.frameworks import check_names
 from m3rag.index.index import M3Index
@@ -27,7 +27,7 @@ from m3rag.progress import Progress
 from m3rag.threads import in_thread
 
 
-class NodeCollection(ABC):
+class NodeCollection(Closing, ABC):
     """A mixin with the life cycle of an index and its nodes.
 
     The classes that use it have an `index`, and `_opened` to open one.
@@ -264,17 +264,6 @@ class NodeCollection(ABC):
     def close(self) -> None:
         """Close the index, also for others that use it; a second call does nothing."""
         self.index.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @classmethod
     @abstractmethod

@@ -19,6 +19,7 @@ from m3rag.frameworks import (
     IndexLike,
     ModelLike,
     Opening,
+    assign,
     check_model,
     check_names,
     index_of,
@@ -31,9 +32,6 @@ from m3rag.index.index import M3Index
 from m3rag.model.lookup import DEFAULT, ModelSpec, locate
 
 _SPECIFIED = ("revision", "device", "dtype", "fingerprint")
-
-OPENING = tuple(Opening.__annotations__)
-"""The names of the arguments with which an index is opened, besides the path and the model."""
 
 
 def check_fields(kind: type[BaseModel], given: Iterable[str], besides: Iterable[str] = ()) -> None:
@@ -92,12 +90,6 @@ def chosen_index(
     return index_of(index, model=model), folder
 
 
-def opening_of(settings: dict[str, Any]) -> Opening:
-    """Remove the arguments with which an index is opened from settings, and return them."""
-    found: Any = {name: settings.pop(name) for name in OPENING if name in settings}
-    return found  # type: ignore[no-any-return]
-
-
 class _Held:
     """A holder for the model: copies share it, and another process gets an empty one."""
 
@@ -121,14 +113,7 @@ class Checked(BaseModel):
             super().__setattr__(name, value)
             return
         check_fields(type(self), [name])
-        before = getattr(self, name)
-        with own_errors(type(self).__name__):
-            super().__setattr__(name, value)
-        try:
-            self._check()
-        except BaseException:
-            super().__setattr__(name, before)
-            raise
+        assign(self, name, value, super().__setattr__)
 
     def _check(self) -> None:
         """Check the fields together; each of them is of its type already."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
 from llama_index.core.base.base_retriever import BaseRetriever
@@ -12,30 +12,31 @@ from llama_index.core.schema import IndexNode, NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.types import MetadataFilters
 
 from m3rag.frameworks import (
+    OPENING,
     IndexLike,
     ModelLike,
     Opening,
+    assign,
     check_names,
+    check_scores,
     index_of,
     least_score,
     names_of,
+    opening_of,
 )
 from m3rag.index.hit import Hit
 from m3rag.index.index import M3Index
 from m3rag.index.manifest import ColbertMode
-from m3rag.index.settings import DEFAULTS, SearchOptions, SearchSettings
+from m3rag.index.settings import DEFAULTS, SETTINGS, SearchOptions, SearchSettings
 from m3rag.limits import check_count
 from m3rag.llama_index.collection import NodeCollection
-from m3rag.llama_index.component import OPENING, chosen_index, opening_of
+from m3rag.llama_index.component import chosen_index
 from m3rag.llama_index.metadata_filters import all_of, one_of, where_of
-from m3rag.llama_index.nodes import M3NodeWithScore, check_scores, scored
+from m3rag.llama_index.nodes import M3NodeWithScore, scored
 from m3rag.llama_index.query_bundle import asearch, search
 from m3rag.llama_index.sections import widened
 from m3rag.model.lookup import DEFAULT
 from m3rag.threads import in_thread
-
-SEARCH = tuple(field.name for field in fields(SearchSettings))
-"""The names of the settings of a search."""
 
 
 class RetrieverOptions(SearchOptions, Opening, total=False):
@@ -57,34 +58,12 @@ def setting(name: str) -> Any:
 class IndexRetriever(NodeCollection, BaseRetriever):
     """The base of both retrievers: search an index and return nodes with scores.
 
-    Every attribute can be assigned, and is checked at once.
-
-    Args:
-        index: The index to search, or what has one: a store, a `VectorStoreIndex` over one, a
-            retriever, or the folder of an existing index. `from_nodes` and `from_documents` create
-            one.
-        path: The folder of the index, instead of `index`; it is created if it does not exist.
-        model: The model for `path`; that of an existing index by default.
-        similarity_top_k: The most nodes to return for a query.
-        filters: Search only nodes that match.
-        doc_ids: Search only nodes of these source documents.
-        node_ids: Search only nodes with these ids.
-        neighbours: The number of nodes before and after a found one to return with it; see
-            `M3NeighbourPostprocessor`.
-        scores_in_metadata: Whether the nodes have the scores in their metadata too, where they
-            survive `model_dump` and other steps, as "relevance_score", "dense_score" and so on; a
-            string goes before each of these keys. They change the hash of a node.
-        settings: How to search.
-        callback_manager: See `BaseRetriever`.
-        object_map: See `BaseRetriever`.
-        objects: See `BaseRetriever`.
-        verbose: See `BaseRetriever`.
-        options: Fields of `SearchSettings` that differ from `settings`, and with `path` arguments
-            of `M3Index.open`.
+    The arguments are those of `M3EnsembleRetriever`. Every attribute can be assigned, and is
+    checked at once.
     """
 
     _new_colbert: ClassVar[ColbertMode | None] = None  # the mode of a new index in memory
-    _options: ClassVar[tuple[str, ...]] = SEARCH  # the settings of a search that it takes
+    _options: ClassVar[tuple[str, ...]] = SETTINGS  # the settings of a search that it takes
     _fixed: ClassVar[SearchOptions] = {}
     _ready = False  # whether the constructor is done
 
@@ -155,13 +134,7 @@ class IndexRetriever(NodeCollection, BaseRetriever):
             return
         known = [n for n in dir(self) if not n.startswith("_") and not callable(getattr(self, n))]
         check_names(type(self).__name__, [name], known)
-        before = getattr(self, name)
-        super().__setattr__(name, value)
-        try:
-            self._check()
-        except BaseException:
-            super().__setattr__(name, before)
-            raise
+        assign(self, name, value, super().__setattr__)
 
     def __str__(self) -> str:
         return f"{type(self).__name__}({self.index!r}, similarity_top_k={self.similarity_top_k})"
@@ -186,7 +159,7 @@ class IndexRetriever(NodeCollection, BaseRetriever):
 
     def _check(self) -> None:
         """Check that the index supports the settings, so that no search is the first to."""
-        check_scores(self.scores_in_metadata)
+        check_scores(self.scores_in_metadata, "scores_in_metadata")
         check_count("neighbours", self.neighbours, least=0)
         self.index.check(self.similarity_top_k, settings=self._settings())
 

@@ -21,9 +21,9 @@ from llama_index.core.schema import (
 
 from m3rag.documents import Passage
 from m3rag.errors import InputError
+from m3rag.frameworks import Scores, channel_scores, score_entries
 from m3rag.index.hit import Hit
 from m3rag.limits import shown
-from m3rag.scoring import SCORED
 
 REST = "_node"  # the metadata key for the fields of a node that a passage does not have
 HEADINGS = "headings"  # the metadata key of a node for the titles above it
@@ -52,15 +52,13 @@ class M3NodeWithScore(NodeWithScore):
         return "M3NodeWithScore"
 
 
-def scored(hit: Hit, in_metadata: bool | str = False) -> M3NodeWithScore:
+def scored(hit: Hit, in_metadata: Scores = False) -> M3NodeWithScore:
     """Return a hit as a node with scores; see `with_scores`."""
-    scores = {channel: getattr(hit, channel) for channel in SCORED}
-    found = {channel: score for channel, score in scores.items() if score is not None}
-    return with_scores(node_of(hit.passage), hit.score, found, in_metadata)
+    return with_scores(node_of(hit.passage), hit.score, channel_scores(hit), in_metadata)
 
 
 def with_scores(
-    node: BaseNode, score: float, scores: dict[str, float], in_metadata: bool | str = False
+    node: BaseNode, score: float, scores: dict[str, float], in_metadata: Scores = False
 ) -> M3NodeWithScore:
     """Return a node with scores.
 
@@ -73,9 +71,7 @@ def with_scores(
             Neither the language model nor an embedding model sees them.
     """
     if in_metadata is not False:
-        prefix = "" if in_metadata is True else in_metadata
-        new = {f"{prefix}relevance_score": score}
-        new |= {f"{prefix}{channel}_score": value for channel, value in scores.items()}
+        new = score_entries(score, scores, in_metadata)
         node = node.model_copy(
             update={
                 "metadata": {**node.metadata, **new},
@@ -84,19 +80,6 @@ def with_scores(
             }
         )
     return M3NodeWithScore(node=node, score=score, scores=scores)
-
-
-def check_scores(in_metadata: object) -> None:
-    """Check the argument `scores_in_metadata` of a retriever or a reranker.
-
-    Raises:
-        InputError: It is neither a boolean nor a string.
-    """
-    if not isinstance(in_metadata, bool | str):
-        raise InputError(
-            "`scores_in_metadata` must be True, False or the beginning of the keys, such as "
-            f'"m3_", got {shown(in_metadata)}.'
-        )
 
 
 def scores_of(found: NodeWithScore) -> dict[str, float]:

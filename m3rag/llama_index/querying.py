@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
-from numpy.typing import NDArray
 
 from m3rag.errors import InputError
+from m3rag.index.diversity import mmr
 from m3rag.index.hit import Hit
 from m3rag.index.index import M3Index
 from m3rag.index.pooling import Query
@@ -61,38 +61,6 @@ def hits_of(index: M3Index, query: VectorStoreQuery, options: Mapping[str, Any])
     )
 
 
-def mmr(
-    query: NDArray[np.float32], passages: NDArray[np.float32], k: int, threshold: float
-) -> list[tuple[int, float]]:
-    """Choose passages by maximal marginal relevance, one after the other.
-
-        score(p) = threshold * <q, p> - (1 - threshold) * max over the chosen c of <c, p>
-
-    Source: Carbonell and Goldstein, SIGIR 1998.
-
-    Args:
-        query: The query vector `(d,)`, of unit length.
-        passages: The passage vectors `(n, d)`, of unit length.
-        k: The most passages to choose.
-        threshold: 1 counts only similarity to the query, 0 only dissimilarity to chosen passages.
-
-    Returns:
-        The rows of the chosen passages and their scores, in the order they are chosen.
-    """
-    relevance = threshold * (passages @ query)
-    nearest = np.zeros(len(passages), np.float32)  # similarity to the nearest chosen passage
-    left = np.ones(len(passages), bool)
-    chosen: list[tuple[int, float]] = []
-    for _ in range(min(k, len(passages))):
-        scores = np.where(left, relevance - (1 - threshold) * nearest, -np.inf)
-        best = int(scores.argmax())
-        overlap = passages @ passages[best]
-        nearest = np.maximum(nearest, overlap) if chosen else overlap
-        chosen.append((best, float(scores[best])))
-        left[best] = False
-    return chosen
-
-
 def _nearest(index: M3Index, query: VectorStoreQuery, k: int, every: Any) -> list[Hit]:
     if query.query_embedding:
         return index.search_by_vector(query.query_embedding, k, **every)
@@ -118,7 +86,8 @@ def _diverse(
     if not kept:
         return []
     vector = query.query_embedding or index.model.encode([_text(query)]).dense[0]
-    chosen = mmr(np.asarray(vector, np.float32), np.stack([v for _, v in kept]), k, threshold)
+    passages = np.stack([v for _, v in kept])
+    chosen = mmr(passages @ np.asarray(vector, np.float32), passages, k, threshold)
     return [Hit(score, kept[row][0].passage, kept[row][0].dense) for row, score in chosen]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -11,15 +10,14 @@ from llama_index.core.readers.base import BaseReader
 from llama_index.core.schema import Document, NodeRelationship, TextNode
 
 from m3rag import documents as core
-from m3rag.errors import DocumentError, InputError
-from m3rag.frameworks import check_names, refusing
-from m3rag.limits import DEFAULT_LIMITS, Limits, shown
+from m3rag.frameworks import ReadsFiles, check_names, refusing
+from m3rag.limits import DEFAULT_LIMITS, Limits
 from m3rag.llama_index.node_parser import M3NodeParser
 from m3rag.llama_index.nodes import node_of
 from m3rag.threads import in_thread
 
 
-class M3Reader(BaseReader):
+class M3Reader(ReadsFiles, BaseReader):
     """A reader of Markdown, text, HTML, PDF and Word files, or of a folder of them.
 
     `load_data` returns each file as one document. `load_nodes` returns its passages, with
@@ -52,14 +50,7 @@ class M3Reader(BaseReader):
         follow_links: bool = False,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
-        if not isinstance(path, str | Path):
-            raise InputError(f"`path` must be a file or a folder, got {shown(path)}.")
-        if errors not in ("raise", "warn"):
-            raise InputError(f'`errors` must be "raise" or "warn", got {shown(errors)}.')
-        self.path = Path(path)
-        self.errors = errors
-        self.follow_links = follow_links
-        self.limits = limits
+        super().__init__(path, errors=errors, follow_links=follow_links, limits=limits)
 
     def lazy_load_data(self, *args: Any, **load_kwargs: Any) -> Iterable[Document]:
         """Yield the documents; each file is read when it is needed.
@@ -86,24 +77,6 @@ class M3Reader(BaseReader):
     async def aload_nodes(self, node_parser: M3NodeParser | None = None) -> list[TextNode]:
         """Run `load_nodes` in a thread."""
         return await in_thread(self.load_nodes, node_parser)
-
-    def _read(self) -> Iterator[core.Document]:
-        for path, name in self._files():
-            try:
-                yield core.read(path, id=name, limits=self.limits)
-            except DocumentError as error:
-                if self.errors == "raise":
-                    raise
-                warnings.warn(f"Left out: {error}", stacklevel=2)
-
-    def _files(self) -> Iterator[tuple[Path, str]]:
-        """Yield each file with its id."""
-        if not self.path.is_dir() and self.path.exists():
-            yield self.path, self.path.name
-            return
-        listing = core.scan(self.path, follow_links=self.follow_links, limits=self.limits)
-        for name in listing.files:
-            yield listing.root / name, str(name)
 
 
 def _document(document: core.Document) -> Document:

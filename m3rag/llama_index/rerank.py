@@ -12,10 +12,10 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 
 from m3rag.errors import InputError
-from m3rag.frameworks import IndexLike, ModelLike, index_of
+from m3rag.frameworks import IndexLike, ModelLike, check_scores, index_of
 from m3rag.index.index import M3Index
 from m3rag.llama_index.component import OverAnIndex, UsesModel
-from m3rag.llama_index.nodes import check_scores, scores_of, with_scores
+from m3rag.llama_index.nodes import scores_of, with_scores
 from m3rag.scoring import PRESETS, Weights, score_texts
 from m3rag.scoring.texts import text_weights
 
@@ -105,7 +105,7 @@ class M3Reranker(OverAnIndex, UsesModel, BaseNodePostprocessor):
 
     def _check(self) -> None:
         """Check that the model or the index knows the weights; loads no model for a known name."""
-        check_scores(self.scores_in_metadata)
+        check_scores(self.scores_in_metadata, "scores_in_metadata")
         known = self._held.model is None and (
             not isinstance(self.weights, str) or self.weights in PRESETS
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from m3rag.llama_index.index_retriever import SEARCH, IndexRetriever, setting
+from m3rag.index.settings import SETTINGS
+from m3rag.llama_index.index_retriever import IndexRetriever, setting
 
 
 class M3EnsembleRetriever(IndexRetriever):
@@ -70,6 +71,6 @@ class M3SparseRetriever(IndexRetriever):
 
     _new_colbert = "off"
     _options = tuple(
-        name for name in SEARCH if name not in ("weights", "fusion", "channels", "rrf_k")
+        name for name in SETTINGS if name not in ("weights", "fusion", "channels", "rrf_k")
     )
     _fixed = {"channels": ["sparse"]}  # noqa: RUF012

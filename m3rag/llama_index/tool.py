@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.indices.vector_store.base import VectorStoreIndex
 from llama_index.core.schema import MetadataMode, NodeWithScore
 from llama_index.core.tools import AsyncBaseTool, ToolMetadata, ToolOutput
 
 from m3rag.errors import InputError
-from m3rag.frameworks import refusing
+from m3rag.frameworks import numbered, refusing
 from m3rag.limits import shown
 from m3rag.llama_index.nodes import HEADINGS
 from m3rag.llama_index.retrievers import M3EnsembleRetriever
 from m3rag.llama_index.vectorstore import M3VectorStore
-
-NOTHING = "No passage was found. Search in other words, or say that you do not know."
-"""What a language model reads if nothing was found."""
 
 
 class M3RetrievalTool(AsyncBaseTool):
@@ -43,7 +38,7 @@ class M3RetrievalTool(AsyncBaseTool):
     def _output(self, query: str, found: list[NodeWithScore]) -> ToolOutput:
         return ToolOutput(
             tool_name=self.metadata.get_name(),
-            content=numbered(found),
+            content=numbered((_place(one), one.get_content(MetadataMode.NONE)) for one in found),
             raw_input={"input": query},
             raw_output=found,
         )
@@ -84,12 +79,6 @@ def retrieval_tool(
     return M3RetrievalTool(source, ToolMetadata(description=description, name=name))
 
 
-def numbered(found: Sequence[NodeWithScore]) -> str:
-    """Return nodes as text for a language model, numbered from 1, with their places."""
-    parts = []
-    for number, one in enumerate(found, 1):
-        titles = one.metadata.get(HEADINGS)
-        headings = titles if isinstance(titles, list) else []
-        place = " › ".join(str(part) for part in [one.node.ref_doc_id, *headings] if part)
-        parts.append(f"[{number}] {place}".rstrip() + f"\n{one.get_content(MetadataMode.NONE)}")
-    return "\n\n".join(parts) or NOTHING
+def _place(found: NodeWithScore) -> list[object]:
+    titles = found.metadata.get(HEADINGS)
+    return [found.node.ref_doc_id, *(titles if isinstance(titles, list) else ())]

@@ -9,17 +9,18 @@ from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryResult
 
-from m3rag.frameworks import IndexLike, ModelLike, check_names, names_of, own_errors
+from m3rag.frameworks import (
+    OPENING,
+    IndexLike,
+    ModelLike,
+    check_names,
+    names_of,
+    opening_of,
+    own_errors,
+)
 from m3rag.index.index import M3Index
 from m3rag.llama_index.collection import NodeCollection
-from m3rag.llama_index.component import (
-    OPENING,
-    Checked,
-    OverAnIndex,
-    check_fields,
-    chosen_index,
-    opening_of,
-)
+from m3rag.llama_index.component import Checked, OverAnIndex, check_fields, chosen_index
 from m3rag.llama_index.embeddings import M3Embedding
 from m3rag.llama_index.nodes import node_of
 from m3rag.llama_index.querying import OPTIONS, hits_of

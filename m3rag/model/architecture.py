@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from m3rag.errors import CheckpointError
+from m3rag.limits import is_number
 from m3rag.model.modelfiles import exists, read_json, shortened
 from m3rag.model.storage import KEY, PACKED_TYPE, PLAIN_TYPE, check_storage, stored_positions
 
@@ -199,8 +200,7 @@ def _check_number(
     path: Path, config: Mapping[str, Any], key: str, *, below: float, zero: bool = False
 ) -> None:
     value = config[key]
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 <= value < below or not (value or zero):
+    if not is_number(value) or not 0 <= value < below or not (value or zero):
         rule = f"{'at least' if zero else 'above'} 0 and below {below}"
         raise _wrong(path, key, value, f"it must be a number {rule}")
 

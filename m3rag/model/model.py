@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from m3rag.closing import Closing
 from m3rag.encoding import Encoding
 from m3rag.errors import InputError
 from m3rag.model import checkpoint as checkpoints
@@ -33,7 +34,7 @@ from m3rag.progress import Progress
 UNNAMED = "unnamed"
 
 
-class M3Model(ByReference):
+class M3Model(ByReference, Closing):
     """A BGE-M3 model (arXiv 2402.03216) that any number of threads and event loops can share.
 
     One pass returns a dense vector, learned sparse term weights and ColBERT vectors for each text,
@@ -270,12 +271,6 @@ class M3Model(ByReference):
     def close(self) -> None:
         """Stop the thread and free the memory; garbage collection does the same."""
         self._finalizer()
-
-    def __enter__(self) -> M3Model:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"M3Model({self.name!r}, dim={self.dim}, dtype={self.dtype}, device={self.device})"

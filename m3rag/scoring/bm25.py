@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from m3rag.encoding import SparseVectors
 from m3rag.errors import InputError
-from m3rag.limits import shown
+from m3rag.limits import is_number, shown
 
 Analyzer = Callable[[Sequence[str]], list[list[int]]]
 """A function from texts to token ids: integers from 0 to 2**31 - 1, with repeats, in any order."""
@@ -50,7 +50,7 @@ class BM25:
     def __post_init__(self) -> None:
         for name in ("k1", "b", "average_length"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float):
+            if not is_number(value):
                 raise InputError(f"BM25 needs numbers, got {name}={shown(value)}.")
         if not (
             0 <= self.k1 <= _MOST and 0 <= self.b <= 1 and 1 / _MOST <= self.average_length <= _MOST

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from m3rag.errors import InputError
-from m3rag.limits import Limits, shown
+from m3rag.limits import Limits, is_number, shown
 from m3rag.stores.filter_checks import (
     check_bounds,
     check_field,
@@ -143,7 +143,7 @@ def _value(field: str, value: object, limits: Limits) -> Value:
 def _bound(value: object) -> Any:
     """Return a bound as a 64-bit float, if it is a number and fits, or in its JSON form."""
     found = json_form(value)
-    if isinstance(found, bool) or not isinstance(found, int | float):
+    if not is_number(found):
         return found
     try:
         return float(found)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 # Thai and Lao, Myanmar, Khmer, Chinese and Japanese
@@ -81,13 +81,11 @@ def _words(text: str) -> Callable[[str], bool]:
     return found
 
 
-def _overlapping(pattern: re.Pattern[str], text: str) -> list[re.Match[str]]:
-    found = []
+def _overlapping(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
     match = pattern.search(text)
     while match is not None:
-        found.append(match)
+        yield match
         match = pattern.search(text, match.start() + 1)
-    return found
 
 
 def _joined(text: str, at: int) -> bool:

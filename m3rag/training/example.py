@@ -23,7 +23,7 @@ import numpy as np
 
 from m3rag.errors import InputError
 from m3rag.files import json_value
-from m3rag.limits import brief, shown
+from m3rag.limits import brief, is_number, shown
 
 Row = Mapping[str, Any]
 LanguagePair = tuple[str, str]
@@ -234,8 +234,7 @@ def _scores(row: Row, name: str, count: int) -> tuple[float, ...]:
     if scores is None:
         return ()
     valid = isinstance(scores, list) and all(
-        isinstance(x, int | float) and not isinstance(x, bool) and abs(x) <= sys.float_info.max
-        for x in scores
+        is_number(x) and abs(x) <= sys.float_info.max for x in scores
     )
     if not valid or len(scores) != count:
         raise InputError(

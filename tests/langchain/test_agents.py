@@ -22,6 +22,7 @@ from langchain_text_splitters import TextSplitter
 
 from m3rag import M3Index, read, split
 from m3rag.errors import ArgumentError, DocumentError, InputError
+from m3rag.frameworks.numbered import NOTHING
 from m3rag.langchain import (
     M3EnsembleRetriever,
     M3Loader,
@@ -30,7 +31,6 @@ from m3rag.langchain import (
     M3VectorStore,
     retrieval_tool,
 )
-from m3rag.langchain.tool import NOTHING
 from tests.langchain.conftest import QUERY, ids
 
 LESSONS = Path(__file__).parents[2] / "examples" / "lessons"

@@ -15,8 +15,8 @@ from llama_index.core.vector_stores.types import (
 
 from m3rag import M3Index
 from m3rag.errors import InputError
+from m3rag.index.diversity import mmr
 from m3rag.llama_index import M3Embedding, M3VectorStore
-from m3rag.llama_index.querying import mmr
 from tests.conftest import passes_need_the_loop
 from tests.llama_index.conftest import IDS, MODES, QUERIES, TEXTS, make_nodes, make_query
 
@@ -128,7 +128,7 @@ def test_mmr_follows_the_formula():
     vectors = rng.normal(size=(12, 8)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     query, passages = vectors[0], vectors[1:]
-    chosen = mmr(query, passages, 6, 0.3)
+    chosen = mmr(passages @ query, passages, 6, 0.3)
     for n, (row, score) in enumerate(chosen):
         before = [earlier for earlier, _ in chosen[:n]]
         scores = {

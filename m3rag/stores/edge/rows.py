@@ -62,8 +62,7 @@ class Row(NamedTuple):
 
     def renewed(self, passage: Passage, key: int) -> Row:
         """Return the row with another passage of the same id, a new key and the same vectors."""
-        content = json.dumps(passage_to_dict(passage), ensure_ascii=False)
-        return self._replace(key=key, document_id=passage.document_id, content=content)
+        return self._replace(key=key, document_id=passage.document_id, content=content_of(passage))
 
     @property
     def passage(self) -> Passage:
@@ -78,12 +77,17 @@ def rows_of(points: Points, first_key: int) -> Iterator[Row]:
             key=first_key + i,
             id=passage.id,
             document_id=passage.document_id,
-            content=json.dumps(passage_to_dict(passage), ensure_ascii=False),
+            content=content_of(passage),
             dense=np.asarray(points.dense[i], "<f4").tobytes(),
             sparse=_sparse_blob(points.sparse.rows(i)),
             bm25=_sparse_blob(points.bm25.rows(i)),
             colbert=None if points.colbert is None else colbert.encode(points.colbert[i]),
         )
+
+
+def content_of(passage: Passage) -> str:
+    """Return a passage as the column `content`."""
+    return json.dumps(passage_to_dict(passage), ensure_ascii=False)
 
 
 def passage_of(content: str) -> Passage:

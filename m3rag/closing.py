@@ -1,0 +1,19 @@
+"""What is closed at the end of a `with` block."""
+
+from __future__ import annotations
+
+from typing import Self
+
+
+class Closing:
+    """A mixin for classes with a `close`, which the end of a `with` block calls."""
+
+    def close(self) -> None:
+        """Free what the object holds; a second call does nothing."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

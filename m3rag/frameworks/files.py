@@ -1,0 +1,62 @@
+"""The documents of a file or a folder, for a loader or a reader."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from m3rag import documents
+from m3rag.errors import DocumentError, InputError
+from m3rag.limits import Limits, shown
+
+
+class ReadsFiles:
+    """A mixin that reads a file, or all files of a folder that m3rag can read.
+
+    Args:
+        path: A file or a folder.
+        errors: "raise" stops at a file that cannot be read, "warn" warns and goes on.
+        follow_links: Whether to follow links out of the folder.
+        limits: The largest files, and how long reading one may take.
+
+    Raises:
+        InputError: `path` or `errors` has a value that it cannot have.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        errors: Literal["raise", "warn"],
+        follow_links: bool,
+        limits: Limits,
+    ) -> None:
+        if not isinstance(path, str | Path):
+            raise InputError(f"`path` must be a file or a folder, got {shown(path)}.")
+        if errors not in ("raise", "warn"):
+            raise InputError(f'`errors` must be "raise" or "warn", got {shown(errors)}.')
+        self.path = Path(path)
+        self.errors = errors
+        self.follow_links = follow_links
+        self.limits = limits
+
+    def _read(self) -> Iterator[documents.Document]:
+        """Yield the documents; each file is read when it is needed."""
+        for path, name in self._files():
+            try:
+                yield documents.read(path, id=name, limits=self.limits)
+            except DocumentError as error:
+                if self.errors == "raise":
+                    raise
+                warnings.warn(f"Left out: {error}", stacklevel=3)
+
+    def _files(self) -> Iterator[tuple[Path, str]]:
+        """Yield each file with the id of its document."""
+        if not self.path.is_dir() and self.path.exists():
+            yield self.path, self.path.name
+            return
+        listing = documents.scan(self.path, follow_links=self.follow_links, limits=self.limits)
+        for name in listing.files:
+            yield listing.root / name, str(name)
