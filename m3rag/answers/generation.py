@@ -162,7 +162,30 @@ def write(
     if error := too_long(text, limits):
         raise error
     text = hide.answer(valid(text))
-    checked = check(text, [passage.text for passage in passages], limits)
+    return check_answer(text, hits, question=question, min_score=min_score, limits=limits)
+
+
+def check_answer(
+    text: str,
+    hits: Sequence[Hit],
+    *,
+    question: str = "",
+    min_score: float | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Answer:
+    """Return an answer that was written elsewhere, with its citations and quotations checked.
+
+    Args:
+        text: The answer as it was written.
+        hits: The passages that its author read, numbered from 1 in this order.
+        question: The question that it answers.
+        min_score: As in `Answer`.
+        limits: The most characters of the text, in `answer_characters`.
+
+    Raises:
+        AnswerError: The answer is too long, or has too many quotations for passages as long.
+    """
+    checked = check(text, [hit.passage.text for hit in hits], limits)
     return Answer(
         question=question,
         text=checked.text,

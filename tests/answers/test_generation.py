@@ -7,7 +7,7 @@ from langchain_core.messages import AIMessage
 from llama_index.core.llms import MockLLM
 
 from m3rag import M3Index, Passage
-from m3rag.answers import answer, load_llm, score_needed, write
+from m3rag.answers import answer, check_answer, load_llm, score_needed, write
 from m3rag.answers.generation import INSTRUCTIONS, prompt
 from m3rag.errors import AnswerError, InputError
 from m3rag.index.presets import Preset
@@ -53,6 +53,13 @@ def test_an_answer_without_citations_is_unsupported(index):
     assert answer(index, QUESTION, lambda *_: 'Do "water them" [1].').quotes[0].found is False
     assert not answer(index, QUESTION, lambda *_: 'Do "water them" [1].').supported
     assert answer(index, QUESTION, lambda *_: '"Water them" [1].').supported
+
+
+def test_an_answer_written_elsewhere_is_checked_alike(index):
+    text = 'Do "water them" [1], and [9].'
+    written = answer(index, QUESTION, lambda *_: text, k=2)
+    assert check_answer(text, written.hits, question=QUESTION) == written
+    assert (written.cited, written.removed) == ((1,), (9,))
 
 
 def test_a_passage_cannot_end_its_tag():
