@@ -76,7 +76,7 @@ lowest: setup  ## Test with the lowest versions that pyproject.toml allows; minu
 	$(BIN)/python scripts/lowest.py
 
 dist: setup  ## Build the wheels and the sdist into dist/, check and try them
-	$(BIN)/python scripts/dist.py
+	$(BIN)/python -m scripts.dist
 
 clean:  ## Remove what the commands above made
 	rm -rf $(VENV) site demo-kb .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist htmlcov .coverage*

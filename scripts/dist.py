@@ -1,55 +1,40 @@
 """Build the wheels and the sdist, check what is in them, and try them in an empty environment.
 
-    python scripts/dist.py [--no-try] [--source FOLDER] [--to FOLDER]
+    python -m scripts.dist [--no-try] [--source FOLDER] [--to FOLDER]
 
 The checks: every module of the package, `py.typed`, the licences and the bundled model are in the
 wheel, and nothing beside the package; the version is that of `m3rag/__init__.py`; the sizes. The
 model "small" has a wheel of its own, from models/small. The trial, in a new virtual environment:
 `import m3rag` and a search work with the core dependencies alone; what needs an extra names it;
-with the extras the command line indexes a folder with "small" and answers.
+with the extras the command line indexes a folder with "small" and answers. The packages in
+packages/ export the classes of `m3rag.langchain` and `m3rag.llama_index` under other names; they
+have m3rag's version, and in the trial each name is importable.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import re
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
-import tomllib
 import venv
-from collections.abc import Iterable
-from email.parser import HeaderParser
 from pathlib import Path
 from zipfile import ZipFile
 
-from packaging.requirements import Requirement
+from scripts.wheels import (
+    DistError,
+    build,
+    build_thin,
+    check_sdist,
+    check_small,
+    check_wheel,
+    say,
+    version_of,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
-MIB = 2**20
-WHEEL_LIMIT, SDIST_LIMIT = 30 * MIB, 40 * MIB
-SMALL_LIMIT = 100_000_000 // MIB * MIB  # PyPI takes files of 100 MB
-
-MODEL = "m3rag/bundled/tiny"
-WHEEL = (
-    "m3rag/py.typed",
-    *(f"{MODEL}/{name}" for name in ("LICENSE", "config.json", "tokenizer.json")),
-    *(f"{MODEL}/{name}" for name in ("model.safetensors", "sparse_linear.pt", "colbert_linear.pt")),
-)
-SMALL = (
-    *("LICENSE", "README.md", "config.json", "tokenizer.json.gz", "model.safetensors.index.json"),
-    *("model-words.safetensors", "model-layers.safetensors"),
-    *("sparse_linear.pt", "colbert_linear.pt"),
-)
-SDIST = (
-    *WHEEL,
-    *("LICENSE", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "pyproject.toml", "Makefile"),
-    *("constraints.txt", "mkdocs.yml", "docs/index.md", "tests/conftest.py", "scripts/dist.py"),
-    *("requirements/runtime.txt", "requirements/torch-cpu.sha256", "THIRD-PARTY.md"),
-)
 
 CORE = """
 import m3rag
@@ -90,110 +75,16 @@ else:
 """
 
 
-class DistError(Exception):
-    """A check of the distributions failed."""
+THIN = """
+import importlib
+import sys
 
-
-def say(text: str) -> None:
-    """Print a line at once, so that it stands between the output of the commands."""
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
-
-
-def build(source: Path, to: Path) -> tuple[Path, Path, Path]:
-    """Build with the locked tools, and return the wheel, the sdist and the wheel of "small"."""
-    for old in (*to.glob("*.whl"), *to.glob("*.tar.gz")):
-        old.unlink()
-    tool = (sys.executable, "-m", "build", "--no-isolation")
-    subprocess.run([*tool, "--outdir", str(to), str(source)], check=True)
-    [wheel], [sdist] = to.glob("*.whl"), to.glob("*.tar.gz")
-    small = source / "models" / "small"
-    subprocess.run([*tool, "--wheel", "--outdir", str(to), str(small)], check=True)
-    [model] = to.glob("m3rag_small-*.whl")
-    return wheel, sdist, model
-
-
-def version_of(source: Path) -> str:
-    """Return the version in `m3rag/__init__.py`."""
-    text = (source / "m3rag" / "__init__.py").read_text(encoding="utf-8")
-    found = re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE)
-    if found is None:
-        raise DistError("m3rag/__init__.py has no line `__version__ = …`.")
-    return found[1]
-
-
-def check_wheel(wheel: Path, source: Path) -> None:
-    """Check a wheel's names, version and size.
-
-    Raises:
-        DistError: Something is missing, superfluous, or too large.
-    """
-    version = version_of(source)
-    with ZipFile(wheel) as archive:
-        names = archive.namelist()
-        metadata = archive.read(f"m3rag-{version}.dist-info/METADATA").decode()
-    info = f"m3rag-{version}.dist-info"
-    modules = (p.relative_to(source).as_posix() for p in (source / "m3rag").rglob("*.py"))
-    licences = (f"{info}/licenses/LICENSE", f"{info}/licenses/{MODEL}/LICENSE")
-    need(wheel, names, (*WHEEL, *licences, *modules))
-    if foreign := [name for name in names if not name.startswith(("m3rag/", f"{info}/"))]:
-        raise DistError(f"{wheel.name} holds more than the package: {foreign[:5]}.")
-    if junk := [name for name in names if "__pycache__" in name or name.endswith(".ipynb")]:
-        raise DistError(f"{wheel.name} holds {junk[:5]}.")
-    if links := re.findall(r"\]\((?!https?://|#)([^)]+)", metadata):
-        raise DistError(f"{wheel.name}: the description has relative links to {links[:5]}.")
-    if (found := HeaderParser().parsestr(metadata)["Version"]) != version:
-        raise DistError(f"{wheel.name} has version {found}, m3rag/__init__.py {version}.")
-    weigh(wheel, WHEEL_LIMIT)
-
-
-def check_small(wheel: Path, source: Path) -> None:
-    """Check that the wheel of "small" fits the extra and has the model, and nothing else.
-
-    Raises:
-        DistError: Something is missing, superfluous, or too large.
-    """
-    project = tomllib.loads((source / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    [line] = project["optional-dependencies"]["small"]
-    version = wheel.name.split("-")[1]
-    if version not in Requirement(line).specifier:
-        raise DistError(f"{wheel.name} does not fit {line!r}, which m3rag asks for.")
-    with ZipFile(wheel) as archive:
-        names = archive.namelist()
-    need(wheel, names, [f"m3rag_small/model/{name}" for name in SMALL])
-    own = ("m3rag_small/__init__.py", "m3rag_small/model/", f"m3rag_small-{version}.dist-info/")
-    if foreign := [name for name in names if not name.startswith(own) or "__pycache__" in name]:
-        raise DistError(f"{wheel.name} holds more than the model: {foreign[:5]}.")
-    weigh(wheel, SMALL_LIMIT)
-
-
-def check_sdist(sdist: Path, source: Path) -> None:
-    """Check an sdist's names and size.
-
-    Raises:
-        DistError: Something is missing, superfluous, or too large.
-    """
-    root = f"m3rag-{version_of(source)}/"
-    with tarfile.open(sdist) as archive:
-        names = [name.removeprefix(root) for name in archive.getnames()]
-    need(sdist, names, SDIST)
-    if junk := [name for name in names if re.search(r"__pycache__|^\.venv|^site/|^dist/", name)]:
-        raise DistError(f"{sdist.name} holds {junk[:5]}.")
-    weigh(sdist, SDIST_LIMIT)
-
-
-def need(archive: Path, names: Iterable[str], wanted: Iterable[str]) -> None:
-    """Check that an archive holds all wanted names."""
-    if missing := sorted(set(wanted) - set(names)):
-        raise DistError(f"{archive.name} lacks {', '.join(missing)}.")
-
-
-def weigh(archive: Path, limit: int) -> None:
-    """Print an archive's size and check that it is within the limit."""
-    size = archive.stat().st_size
-    say(f"{archive.name}: {size / MIB:.1f} MiB, at most {limit / MIB:.0f}")
-    if size > limit:
-        raise DistError(f"{archive.name} has {size / MIB:.1f} MiB, more than {limit / MIB:.0f}.")
+for name in sys.argv[1:]:
+    module = importlib.import_module(name)
+    assert module.__all__, name
+    for exported in module.__all__:
+        getattr(module, exported)
+"""
 
 
 class Trial:
@@ -265,6 +156,15 @@ class Trial:
         self.run("python", "-m", "pip", "check")
         say("extras cli, documents, small: indexes a folder and answers")
 
+    def thin(self, wheels: list[Path]) -> None:
+        """Try the packages that only export names."""
+        self.pip("install", f"{self._wheel}[agents,llama-index]", *map(str, wheels))
+        with_modules = (name for wheel in wheels for name in ZipFile(wheel).namelist())
+        files = sorted(name for name in with_modules if name.endswith("/__init__.py"))
+        modules = [name.removesuffix("/__init__.py").replace("/", ".") for name in files]
+        self.run("python", "-c", THIN, *modules)
+        say(f"packages: {', '.join(modules)} export their names")
+
 
 def main() -> int:
     """Return 0 if every check passed, otherwise 1."""
@@ -280,12 +180,14 @@ def main() -> int:
         check_wheel(wheel, given.source)
         check_small(small, given.source)
         check_sdist(sdist, given.source)
+        thin = build_thin(given.source, given.to)
         if not given.no_try:
             home = Path(tempfile.mkdtemp(prefix="m3rag-dist-"))
             try:
                 trial = Trial(home, wheel.resolve(), small.resolve())
                 trial.core()
                 trial.extras(version_of(given.source))
+                trial.thin([wheel.resolve() for wheel in thin])
             finally:
                 shutil.rmtree(home, ignore_errors=True)
     except DistError as error:
