@@ -14,7 +14,7 @@ from m3rag.langchain.rerank import M3Reranker
 from m3rag.langchain.retrievers import M3EnsembleRetriever, M3SparseRetriever
 from m3rag.langchain.scores import scores_of
 from m3rag.langchain.splitter import M3TextSplitter
-from m3rag.langchain.tool import retrieval_tool
+from m3rag.langchain.tool import found_documents, retrieval_tool
 from m3rag.langchain.translator import M3Translator
 from m3rag.langchain.vectorstore import M3VectorStore
 
@@ -27,6 +27,7 @@ __all__ = [
     "M3TextSplitter",
     "M3Translator",
     "M3VectorStore",
+    "found_documents",
     "retrieval_tool",
     "scores_of",
 ]

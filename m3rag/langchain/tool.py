@@ -7,6 +7,7 @@ from typing import Any
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import Document
+from langchain_core.messages import BaseMessage
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.tools import BaseTool, StructuredTool
 from langchain_core.vectorstores import VectorStore
@@ -36,7 +37,7 @@ def retrieval_tool(
 
     The language model reads the numbered passages with their places: "[1] plants.md › Ferns". The
     artifact of the tool's message has the documents themselves, with ids, spans and scores, in the
-    order of the numbers. Both `invoke` and `ainvoke` work.
+    order of the numbers; `found_documents` returns them. Both `invoke` and `ainvoke` work.
 
     Example:
         >>> from m3rag.langchain import M3EnsembleRetriever
@@ -70,6 +71,25 @@ def retrieval_tool(
         args_schema=_Search,
         response_format="content_and_artifact",
     )
+
+
+def found_documents(message: BaseMessage) -> list[Document]:
+    """Return the documents of a message of `retrieval_tool`; none for another message.
+
+    The checkpoints of LangGraph store documents as dicts. They become documents again.
+
+    Args:
+        message: A message of an agent's state.
+    """
+    found = getattr(message, "artifact", None)
+    if not isinstance(found, list):
+        return []
+    documents = [Document(**one) if _is_stored(one) else one for one in found]
+    return documents if all(isinstance(one, Document) for one in documents) else []
+
+
+def _is_stored(value: object) -> bool:
+    return isinstance(value, dict) and value.get("type") == "Document"
 
 
 def _text(documents: Sequence[Document]) -> str:

@@ -19,6 +19,7 @@ NAMES = [
     "M3TextSplitter",
     "M3Translator",
     "M3VectorStore",
+    "found_documents",
     "retrieval_tool",
     "scores_of",
 ]
