@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from langchain_core.structured_query import (
     Comparator,
     Comparison,
+    FilterDirective,
     Operation,
     Operator,
     StructuredQuery,
@@ -44,9 +46,25 @@ class M3Translator(Visitor):
     def visit_structured_query(
         self, structured_query: StructuredQuery
     ) -> tuple[str, dict[str, Any]]:
-        """Return the text to search for, and the arguments of a search with the filter."""
+        """Return the text to search for, and the arguments of a search with the filter.
+
+        Where a question is nothing but a filter ("all of 2024"), its words are the text: what
+        passes the filter must be ranked by something, and an empty query finds nothing.
+        """
         where = structured_query.filter
-        return structured_query.query, {} if where is None else {"filter": where.accept(self)}
+        if where is None:
+            return structured_query.query, {}
+        text = structured_query.query.strip() or " ".join(_words(where))
+        return text, {"filter": where.accept(self)}
+
+
+def _words(where: FilterDirective) -> Iterator[str]:
+    if isinstance(where, Operation):
+        for argument in where.arguments:
+            yield from _words(argument)
+    elif isinstance(where, Comparison):
+        value = _value(where.value)
+        yield from map(str, [where.attribute, *(value if isinstance(value, list) else [value])])
 
 
 def _value(value: object) -> Any:
