@@ -104,25 +104,37 @@ def index_of(given: object, *, model: ModelLike = None, name: str = "index") -> 
     """
     if isinstance(given, str | Path) or _is_location(given):
         return open_index(given, model=model, create=False)  # type: ignore[arg-type]
-    found = _held(given, _DEEPEST)
-    if found is None:
+    way = _way(given, _DEEPEST)
+    if not way:
         raise InputError(
             f"`{name}` must be an M3Index, an M3VectorStore or a retriever over one, or the folder "
             f"of an index, got {shown(given)}."
         )
-    return found
+    return way[-1]  # type: ignore[no-any-return]
 
 
-def _held(given: object, depth: int) -> M3Index | None:
+def held_filters(given: object, name: str) -> list[Any]:
+    """Return the filters that the holders of an index put on it, outermost first.
+
+    Args:
+        given: What `index_of` finds an index in.
+        name: The attribute of the holders that has the filter.
+    """
+    found = (getattr(holder, name, None) for holder in _way(given, _DEEPEST)[:-1])
+    return [where for where in found if where is not None]
+
+
+def _way(given: object, depth: int) -> list[Any]:
+    """Return the holders from an object to the index that it has, and the index; else nothing."""
     if isinstance(given, M3Index):
-        return given
+        return [given]
     if depth == 0 or isinstance(given, type):
-        return None
+        return []
     for name in _HOLDERS:
         held = getattr(given, name, None)
-        if held is not None and (found := _held(held, depth - 1)) is not None:
-            return found
-    return None
+        if held is not None and (way := _way(held, depth - 1)):
+            return [given, *way]
+    return []
 
 
 def _is_location(value: object) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
+from llama_index.core.vector_stores.types import MetadataFilters
 
 from m3rag.documents import Passage
 from m3rag.errors import InputError
@@ -16,6 +17,8 @@ from m3rag.frameworks import IndexLike, index_of, refusing
 from m3rag.index.expand import expand
 from m3rag.index.hit import Hit
 from m3rag.index.index import M3Index
+from m3rag.llama_index.base_filters import base_of
+from m3rag.llama_index.metadata_filters import all_of, where_of
 from m3rag.llama_index.nodes import HEADINGS, M3NodeWithScore, node_of, passage_of, scores_of
 from m3rag.llama_index.sections import bare
 from m3rag.threads import in_thread
@@ -63,7 +66,9 @@ class M3AutoMergingRetriever(BaseRetriever):
         if not isinstance(ratio, int | float) or not 0 <= ratio <= 1:
             raise InputError(f"`ratio` must be from 0 to 1, got {ratio!r}.")
         self.retriever = retriever
-        self.index = index_of(retriever if index is None else index)
+        given = retriever if index is None else index
+        self.index = index_of(given)
+        self.base_filters = base_of(given, None)
         self.ratio = ratio
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
@@ -77,7 +82,7 @@ class M3AutoMergingRetriever(BaseRetriever):
         groups: dict[Section, list[NodeWithScore]] = {}
         for one in found:
             groups.setdefault(_section(one.node), []).append(one)
-        stored = _sections(self.index, groups)
+        stored = _sections(self.index, self.base_filters, groups)
         merged: list[NodeWithScore] = []
         for section, nodes in groups.items():
             every = stored.get(section, [])
@@ -99,12 +104,15 @@ def _section(node: BaseNode) -> Section:
 
 
 def _sections(
-    index: M3Index, groups: Mapping[Section, Sequence[NodeWithScore]]
+    index: M3Index,
+    base: MetadataFilters | None,
+    groups: Mapping[Section, Sequence[NodeWithScore]],
 ) -> dict[Section, list[Passage]]:
     """Return all stored passages of the sections of which several nodes were found."""
     names = {str(section[1]) for section, nodes in groups.items() if len(nodes) > 1 and section[1]}
     stored: dict[Section, list[Passage]] = {}
-    for passage in index.passages({"$document_id": sorted(names)}) if names else ():
+    where = all_of({"$document_id": sorted(names)}, where_of(base))
+    for passage in index.passages(where) if names else ():
         section = _section(node_of(passage))
         if section in groups:
             stored.setdefault(section, []).append(bare(passage))

@@ -1,42 +1,30 @@
-"""The nodes of an index, as the store and the retrievers offer them."""
+"""Make components over an index, and add nodes to it, as the store and the retrievers do."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import islice
 from typing import Any, Self
 
 from llama_index.core.node_parser import NodeParser
 from llama_index.core.schema import BaseNode, Document
-from llama_index.core.vector_stores.types import MetadataFilters
 
-from m3rag.closing import Closing
-from m3rag.errors import InputError
-from m3rag.frameworks import check_names
-from m3rag.index.index import M3Index
 from m3rag.index.upsert import Upserted
-from m3rag.limits import check_count
-from m3rag.llama_index.metadata_filters import restriction, where_of
-from m3rag.llama_index.nodes import changed_metadata, node_list, node_of
+from m3rag.llama_index.nodes import node_list
 from m3rag.llama_index.progress_bar import shown_progress
-from m3rag.llama_index.versions import passages_of, store_nodes, upsert
+from m3rag.llama_index.stored_nodes import StoredNodes
+from m3rag.llama_index.versions import store_nodes, upsert, upsert_nodes
 from m3rag.progress import Progress
 from m3rag.threads import in_thread
 
 
-class NodeCollection(Closing, ABC):
+class NodeCollection(StoredNodes):
     """A mixin with the life cycle of an index and its nodes.
 
-    The classes that use it have an `index`, and `_opened` to open one.
+    The classes that use it have an `index`, `base_filters`, and `_opened` to open an index.
     """
-
-    @property
-    @abstractmethod
-    def index(self) -> M3Index:
-        """The index."""
 
     @classmethod
     def from_nodes(
@@ -66,8 +54,7 @@ class NodeCollection(Closing, ABC):
         nodes = node_list(nodes)
         opened = cls._opened("from_nodes", settings)
         with opened._closed_on_errors(), shown_progress(progress, show_progress) as report:
-            index = opened.index
-            index.upsert_documents(passages_of(index, nodes), progress=report)
+            upsert_nodes(opened.index, nodes, opened.base_filters, progress=report)
         return opened
 
     @classmethod
@@ -92,7 +79,14 @@ class NodeCollection(Closing, ABC):
         documents = node_list(documents, "documents")
         opened = cls._opened("from_documents", settings)
         with opened._closed_on_errors(), shown_progress(progress, show_progress) as report:
-            upsert(opened.index, documents, node_parser, show_progress, progress=report)
+            upsert(
+                opened.index,
+                documents,
+                node_parser,
+                show_progress,
+                base=opened.base_filters,
+                progress=report,
+            )
         return opened
 
     @classmethod
@@ -125,7 +119,13 @@ class NodeCollection(Closing, ABC):
                 not match it.
         """
         with shown_progress(progress, show_progress) as report:
-            return store_nodes(self.index, node_list(nodes), progress=report, durable=durable)
+            return store_nodes(
+                self.index,
+                node_list(nodes),
+                base=self.base_filters,
+                progress=report,
+                durable=durable,
+            )
 
     async def aadd_nodes(self, nodes: Sequence[BaseNode], **settings: Any) -> list[str]:
         """Run `add_nodes` in a thread."""
@@ -156,9 +156,14 @@ class NodeCollection(Closing, ABC):
             The ids of all passages, and which were added, replaced, unchanged and removed.
         """
         with shown_progress(progress, show_progress) as report:
-            found = node_list(documents, "documents")
             return upsert(
-                self.index, found, node_parser, show_progress, progress=report, durable=durable
+                self.index,
+                node_list(documents, "documents"),
+                node_parser,
+                show_progress,
+                base=self.base_filters,
+                progress=report,
+                durable=durable,
             )
 
     async def aupsert_documents(self, documents: Sequence[Document], **settings: Any) -> Upserted:
@@ -173,97 +178,6 @@ class NodeCollection(Closing, ABC):
     async def aadd_documents(self, documents: Sequence[Document], **settings: Any) -> list[str]:
         """Run `add_documents` in a thread."""
         return await in_thread(partial(self.add_documents, documents, **settings))
-
-    def get_nodes(
-        self,
-        node_ids: list[str] | None = None,
-        filters: MetadataFilters | None = None,
-        *,
-        limit: int | None = None,
-        offset: int = 0,
-    ) -> list[BaseNode]:
-        """Return the nodes that have one of the ids, in their order, and match the filters.
-
-        Args:
-            node_ids: The ids; all nodes by default, in no particular order.
-            filters: Return only nodes that match.
-            limit: The most nodes; all by default.
-            offset: The number of nodes to skip.
-        """
-        check_count("offset", offset, least=0)
-        last = None if limit is None else offset + check_count("limit", limit, least=0)
-        found = self.index.passages(restriction(node_ids, filters))
-        if node_ids is not None:
-            by_id = {passage.id: passage for passage in found}
-            found = iter([by_id[i] for i in dict.fromkeys(node_ids) if i in by_id])
-        return [node_of(passage) for passage in islice(found, offset, last)]
-
-    def count(self, filters: MetadataFilters | None = None) -> int:
-        """Return the number of nodes, or of those that match the filters."""
-        return self.index.count(where_of(filters))
-
-    def delete_nodes(
-        self,
-        node_ids: list[str] | None = None,
-        filters: MetadataFilters | None = None,
-        **unknown: Any,
-    ) -> None:
-        """Delete the nodes that have one of the ids and match the filters.
-
-        Raises:
-            InputError: Neither ids nor filters are given; use `clear` to delete all nodes.
-        """
-        check_names("delete_nodes", unknown, ("node_ids", "filters"))
-        where = restriction(node_ids, filters)
-        if where is None:
-            raise InputError("`delete_nodes` needs ids or filters. clear() deletes all nodes.")
-        self.index.delete(filter=where)
-
-    def update_metadata(
-        self,
-        metadata: Mapping[str, Any],
-        node_ids: list[str] | None = None,
-        filters: MetadataFilters | None = None,
-    ) -> int:
-        """Add values to the metadata of nodes, without encoding them; return the number of nodes.
-
-        Embedding models do not see new keys.
-
-        Args:
-            metadata: The values; they replace those of the same keys.
-            node_ids: Change nodes with these ids.
-            filters: Change only nodes that match.
-
-        Raises:
-            InputError: Neither ids nor filters are given, or the text of a node that was encoded
-                has one of the keys. Such a node must be added again.
-        """
-        where = restriction(node_ids, filters)
-        if where is None:
-            raise InputError("`update_metadata` needs ids or filters.")
-        return self.index.update_metadata(partial(changed_metadata, metadata), filter=where)
-
-    async def aget_nodes(
-        self,
-        node_ids: list[str] | None = None,
-        filters: MetadataFilters | None = None,
-        **settings: Any,
-    ) -> list[BaseNode]:
-        """Run `get_nodes` in a thread."""
-        return await in_thread(partial(self.get_nodes, node_ids, filters, **settings))
-
-    async def adelete_nodes(
-        self,
-        node_ids: list[str] | None = None,
-        filters: MetadataFilters | None = None,
-        **unknown: Any,
-    ) -> None:
-        """Run `delete_nodes` in a thread."""
-        await in_thread(partial(self.delete_nodes, node_ids, filters, **unknown))
-
-    def close(self) -> None:
-        """Close the index, also for others that use it; a second call does nothing."""
-        self.index.close()
 
     @classmethod
     @abstractmethod

@@ -29,6 +29,7 @@ from m3rag.index.index import M3Index
 from m3rag.index.manifest import ColbertMode
 from m3rag.index.settings import DEFAULTS, SETTINGS, SearchOptions, SearchSettings
 from m3rag.limits import check_count
+from m3rag.llama_index.base_filters import base_of
 from m3rag.llama_index.collection import NodeCollection
 from m3rag.llama_index.component import chosen_index
 from m3rag.llama_index.metadata_filters import all_of, one_of, where_of
@@ -75,6 +76,7 @@ class IndexRetriever(NodeCollection, BaseRetriever):
         model: ModelLike = None,
         similarity_top_k: int = 4,
         filters: MetadataFilters | None = None,
+        base_filters: MetadataFilters | None = None,
         doc_ids: Sequence[str] | None = None,
         node_ids: Sequence[str] | None = None,
         neighbours: int = 0,
@@ -98,6 +100,7 @@ class IndexRetriever(NodeCollection, BaseRetriever):
         opening = opening_of(rest)
         found, opened = chosen_index(what, index, path, model, opening)
         try:
+            self.base_filters = base_of(index, base_filters)
             self.index = found
             self.similarity_top_k = similarity_top_k
             self.filters = filters
@@ -121,6 +124,7 @@ class IndexRetriever(NodeCollection, BaseRetriever):
     @index.setter
     def index(self, index: IndexLike) -> None:
         self._index = index_of(index)
+        self.base_filters = base_of(index, self.base_filters)
 
     candidates = setting("candidates")
     balance = setting("balance")
@@ -168,6 +172,7 @@ class IndexRetriever(NodeCollection, BaseRetriever):
         return self.settings.changed(
             min_score=least_score(self.index, self.settings.min_score, self.settings.weights),
             filter=all_of(
+                where_of(self.base_filters, "base_filters"),
                 where_of(self.filters),
                 one_of("$document_id", self.doc_ids, "doc_ids"),
                 one_of("$id", self.node_ids, "node_ids"),
@@ -198,7 +203,7 @@ class IndexRetriever(NodeCollection, BaseRetriever):
 
     def _nodes(self, hits: Sequence[Hit]) -> list[NodeWithScore]:
         if self.neighbours:
-            hits = widened(self.index, hits, self.neighbours)
+            hits = widened(self.index, hits, self.neighbours, self.base_filters)
         return [scored(hit, self.scores_in_metadata) for hit in hits]
 
     # Older versions of LlamaIndex merge nodes of equal text; an index identifies nodes by id.

@@ -54,7 +54,7 @@ _CONDITIONS: dict[FilterOperator, Callable[[str, Any], Where]] = {
 }
 
 
-def where_of(filters: MetadataFilters | None) -> Where | None:
+def where_of(filters: MetadataFilters | None, name: str = "filters") -> Where | None:
     """Return the index's filter for LlamaIndex's filters; None if there is nothing to filter.
 
     Keys are metadata keys of the nodes, such as "lang", or "author.name" for a key in a dict;
@@ -70,7 +70,7 @@ def where_of(filters: MetadataFilters | None) -> Where | None:
         return None
     if not isinstance(filters, MetadataFilters):
         raise InputError(
-            f"`filters` must be MetadataFilters, got {shown(filters)}. Use "
+            f"`{name}` must be MetadataFilters, got {shown(filters)}. Use "
             "MetadataFilters(filters=[MetadataFilter(key=…, value=…)])."
         )
     parts = [part for part in map(_part, filters.filters) if part is not None]

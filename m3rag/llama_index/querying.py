@@ -14,7 +14,7 @@ from m3rag.index.hit import Hit
 from m3rag.index.index import M3Index
 from m3rag.index.pooling import Query
 from m3rag.index.settings import SearchSettings
-from m3rag.llama_index.metadata_filters import where_of_query
+from m3rag.llama_index.metadata_filters import Where, all_of, where_of_query
 from m3rag.scoring import Weights
 
 _EVERY_MODE = ("min_score", "max_per_document", "offset")
@@ -24,13 +24,16 @@ OPTIONS = ("weights", *_FUSION, *_EVERY_MODE, "mmr_threshold", "mmr_prefetch_k")
 _PREFETCH = 4  # the number of candidates of mmr for each result
 
 
-def hits_of(index: M3Index, query: VectorStoreQuery, options: Mapping[str, Any]) -> list[Hit]:
+def hits_of(
+    index: M3Index, query: VectorStoreQuery, options: Mapping[str, Any], base: Where | None = None
+) -> list[Hit]:
     """Return the hits of a query, best first; in the mode mmr, in the order they are chosen.
 
     Args:
         index: The index to search.
         query: A query in one of the five modes of `M3VectorStore`.
         options: The options of the query; their names are in `OPTIONS`.
+        base: A filter that all nodes match, besides the restrictions of the query.
 
     Raises:
         InputError: The mode is not supported, a text is missing, or alpha or mmr_threshold is not
@@ -38,7 +41,7 @@ def hits_of(index: M3Index, query: VectorStoreQuery, options: Mapping[str, Any])
     """
     k = query.similarity_top_k
     every: Any = {name: options[name] for name in _EVERY_MODE if name in options}
-    every["filter"] = where_of_query(query)
+    every["filter"] = all_of(base, where_of_query(query))
     match query.mode:
         case VectorStoreQueryMode.DEFAULT:
             return _nearest(index, query, k, every)

@@ -31,6 +31,8 @@ class M3EnsembleRetriever(IndexRetriever):
         model: The model for `path`; that of an existing index by default.
         similarity_top_k: The most nodes to return for a query.
         filters: Search only nodes that match.
+        base_filters: Filters that all nodes match which the retriever finds, returns, changes,
+            deletes or adds. A retriever over a store has those of the store, too.
         doc_ids: Search only nodes of these source documents.
         node_ids: Search only nodes with these ids.
         neighbours: The number of nodes before and after a found one to return with it; see

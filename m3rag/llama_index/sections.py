@@ -9,14 +9,18 @@ from typing import Any
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
+from llama_index.core.vector_stores.types import MetadataFilters
 
 from m3rag.documents import Passage
 from m3rag.frameworks import IndexLike, index_of, own_errors
 from m3rag.index.expand import expand
 from m3rag.index.hit import Hit
 from m3rag.index.index import M3Index
+from m3rag.llama_index.base_filters import base_of
 from m3rag.llama_index.component import Checked, OverAnIndex, check_fields
+from m3rag.llama_index.metadata_filters import all_of, where_of
 from m3rag.llama_index.nodes import REST, M3NodeWithScore, node_of, passage_of
+from m3rag.stores.filters import parse_filter
 
 _PLACE = ("text", "start_char_idx", "end_char_idx")
 
@@ -42,9 +46,11 @@ class M3NeighbourPostprocessor(OverAnIndex, Checked, BaseNodePostprocessor):
 
     Attributes:
         neighbours: The number of nodes to add on each side.
+        base_filters: Filters that the neighbours match; those of the store, for one over a store.
     """
 
     neighbours: int = Field(default=1, ge=0)
+    base_filters: MetadataFilters | None = None
     _index: M3Index = PrivateAttr()
 
     def __init__(self, index: IndexLike, **settings: Any) -> None:
@@ -52,6 +58,10 @@ class M3NeighbourPostprocessor(OverAnIndex, Checked, BaseNodePostprocessor):
         with own_errors(type(self).__name__):
             super().__init__(**settings)
         self._index = index_of(index)
+        self.base_filters = base_of(index, self.base_filters)
+
+    def _check(self) -> None:
+        parse_filter(where_of(self.base_filters), self._index.limits)
 
     @classmethod
     def class_name(cls) -> str:
@@ -69,21 +79,27 @@ class M3NeighbourPostprocessor(OverAnIndex, Checked, BaseNodePostprocessor):
                 score=given[hit.passage.id].score,
                 scores=getattr(given[hit.passage.id], "scores", {}),
             )
-            for hit in widened(self._index, hits, self.neighbours)
+            for hit in widened(self._index, hits, self.neighbours, self.base_filters)
         ]
 
 
-def widened(index: M3Index, hits: Sequence[Hit], neighbours: int) -> list[Hit]:
+def widened(
+    index: M3Index, hits: Sequence[Hit], neighbours: int, base: MetadataFilters | None = None
+) -> list[Hit]:
     """Return hits with widened passages, as `M3Index.expand`, whose texts have no metadata.
+
+    The neighbours match the base filters.
 
     A passage whose text begins with metadata has the position of the text in its node; such a
     passage is widened too, and loses the metadata in its text.
     """
-    return expand(
-        [replace(hit, passage=bare(hit.passage)) for hit in hits],
-        neighbours,
-        lambda name: [bare(passage) for passage in index.passages({"$document_id": name})],
-    )
+    where = where_of(base)
+
+    def stored(document: str) -> list[Passage]:
+        narrow = all_of({"$document_id": document}, where)
+        return [bare(passage) for passage in index.passages(narrow)]
+
+    return expand([replace(hit, passage=bare(hit.passage)) for hit in hits], neighbours, stored)
 
 
 def bare(passage: Passage) -> Passage:

@@ -7,7 +7,11 @@ from typing import Any, Self
 
 from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.schema import BaseNode
-from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryResult
+from llama_index.core.vector_stores.types import (
+    MetadataFilters,
+    VectorStoreQuery,
+    VectorStoreQueryResult,
+)
 
 from m3rag.frameworks import (
     OPENING,
@@ -19,9 +23,12 @@ from m3rag.frameworks import (
     own_errors,
 )
 from m3rag.index.index import M3Index
+from m3rag.limits import shown
+from m3rag.llama_index.base_filters import base_of
 from m3rag.llama_index.collection import NodeCollection
 from m3rag.llama_index.component import Checked, OverAnIndex, check_fields, chosen_index
 from m3rag.llama_index.embeddings import M3Embedding
+from m3rag.llama_index.metadata_filters import where_of
 from m3rag.llama_index.nodes import node_of
 from m3rag.llama_index.querying import OPTIONS, hits_of
 from m3rag.llama_index.store_embedding import M3QueryEmbedding, StoresNodes
@@ -68,6 +75,8 @@ class M3VectorStore(OverAnIndex, NodeCollection, Checked, StoresNodes):
         weights: The weights of the mode hybrid without alpha.
         fusion: The fusion of the mode hybrid: "weighted" or "rrf".
         candidates: The number of candidates that each channel retrieves in the mode hybrid.
+        base_filters: Filters that all nodes match which the store finds, returns, changes, deletes
+            or adds. Other filters only narrow them; components made over the store have them too.
 
     Raises:
         InputError: An argument is unknown or cannot be used.
@@ -77,6 +86,7 @@ class M3VectorStore(OverAnIndex, NodeCollection, Checked, StoresNodes):
     weights: Any = "default"  # checked by the index, whose error lists the choices
     fusion: Any = "weighted"
     candidates: int | None = None
+    base_filters: MetadataFilters | None = None
     _index: M3Index = PrivateAttr()
 
     def __init__(
@@ -95,14 +105,15 @@ class M3VectorStore(OverAnIndex, NodeCollection, Checked, StoresNodes):
         found, opened = chosen_index(what, index, path, model, opening, in_memory=True)
         try:
             self._index = found
-            self._check()
+            self.base_filters = base_of(index, self.base_filters)
         except BaseException:
             if opened:
                 found.close()
             raise
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._index!r})"
+        base = f", base_filters={shown(where_of(self.base_filters), 80)}"
+        return f"{type(self).__name__}({self._index!r}{base if self.base_filters else ''})"
 
     __str__ = __repr__
 
@@ -137,11 +148,11 @@ class M3VectorStore(OverAnIndex, NodeCollection, Checked, StoresNodes):
     def delete(self, ref_doc_id: str, **unknown: Any) -> None:
         """Delete all nodes of a source document."""
         check_names(f"{type(self).__name__}.delete", unknown, ("ref_doc_id",))
-        self._index.delete(filter={"$document_id": ref_doc_id})
+        self._index.delete(filter=self._where({"$document_id": ref_doc_id}))
 
     def clear(self) -> None:
-        """Delete all nodes."""
-        self._index.delete(filter=_EVERYTHING)
+        """Delete all nodes; with `base_filters`, those that match."""
+        self._index.delete(filter=self._where(_EVERYTHING))
 
     def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
         """Return the nodes that match a query best, best first.
@@ -151,7 +162,8 @@ class M3VectorStore(OverAnIndex, NodeCollection, Checked, StoresNodes):
         """
         check_names("A query of M3VectorStore", kwargs, OPTIONS)
         defaults = {"weights": self.weights, "fusion": self.fusion, "candidates": self.candidates}
-        hits = hits_of(self._index, query, {**defaults, **kwargs})
+        base = where_of(self.base_filters)
+        hits = hits_of(self._index, query, {**defaults, **kwargs}, base)
         return VectorStoreQueryResult(
             nodes=[node_of(hit.passage) for hit in hits],
             similarities=[hit.score for hit in hits],
@@ -183,4 +195,4 @@ class M3VectorStore(OverAnIndex, NodeCollection, Checked, StoresNodes):
     def _check(self) -> None:
         """Check that the index supports the settings, so that no query is the first to."""
         options: Any = {name: getattr(self, name) for name in ("weights", "fusion", "candidates")}
-        self._index.check(1, **options)
+        self._index.check(1, filter=where_of(self.base_filters), **options)

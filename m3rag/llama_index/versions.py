@@ -11,10 +11,12 @@ from typing import Any
 
 from llama_index.core.node_parser import NodeParser
 from llama_index.core.schema import BaseNode, Document, NodeRelationship
+from llama_index.core.vector_stores.types import MetadataFilters
 
 from m3rag.documents import Passage, as_passage
 from m3rag.index.index import M3Index
 from m3rag.index.upsert import Upserted
+from m3rag.llama_index.base_filters import check_within
 from m3rag.llama_index.given_vectors import checked_passages
 from m3rag.llama_index.node_parser import M3NodeParser
 from m3rag.llama_index.nodes import REST, passage_of
@@ -29,6 +31,7 @@ def store_nodes(
     index: M3Index,
     nodes: Sequence[BaseNode],
     *,
+    base: MetadataFilters | None = None,
     progress: Progress | None = None,
     durable: bool = False,
 ) -> list[str]:
@@ -37,9 +40,11 @@ def store_nodes(
     Nodes of an earlier version of the same document are deleted, after all new ones are stored.
 
     Raises:
-        InputError: A node cannot be stored, or its embedding comes from another model.
+        InputError: A node cannot be stored, its embedding comes from another model, or it does not
+            match the base filters.
     """
     passages = [passage_of(node) for node in nodes]
+    check_within(index, base, passages)
     if any(node.embedding for node in nodes):
         changed = _changed(index, passages)  # an embedding is checked only if it is needed
     else:
@@ -57,6 +62,7 @@ def upsert(
     node_parser: NodeParser | None = None,
     show_progress: bool = False,
     *,
+    base: MetadataFilters | None = None,
     progress: Progress | None = None,
     durable: bool = False,
 ) -> Upserted:
@@ -64,14 +70,27 @@ def upsert(
     parser = node_parser or M3NodeParser(model=index.model)
     nodes = parser.get_nodes_from_documents(documents, show_progress)
     names = [document.node_id for document in documents]
-    return index.upsert_documents(
-        passages_of(index, nodes), documents=names, progress=progress, durable=durable
-    )
+    return upsert_nodes(index, nodes, base, documents=names, progress=progress, durable=durable)
 
 
-def passages_of(index: M3Index, nodes: Sequence[BaseNode]) -> Sequence[Passage] | Iterator[Passage]:
-    """Return the passages of nodes, whose embeddings are checked if they have any."""
-    return checked_passages(index, nodes, [passage_of(node) for node in nodes])
+def upsert_nodes(
+    index: M3Index,
+    nodes: Sequence[BaseNode],
+    base: MetadataFilters | None = None,
+    *,
+    documents: Sequence[str] = (),
+    progress: Progress | None = None,
+    durable: bool = False,
+) -> Upserted:
+    """Store all nodes of documents, in place of those that the documents had before.
+
+    Raises:
+        InputError: As for `store_nodes`.
+    """
+    passages = [passage_of(node) for node in nodes]
+    check_within(index, base, passages, documents)
+    new = checked_passages(index, nodes, passages)
+    return index.upsert_documents(new, documents=documents, progress=progress, durable=durable)
 
 
 def _changed(index: M3Index, passages: Sequence[Passage]) -> Sequence[int]:

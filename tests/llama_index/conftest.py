@@ -6,6 +6,7 @@ import pytest
 from llama_index.core.bridge.pydantic import Field
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
+from llama_index.core.llms import CompletionResponse, CustomLLM, LLMMetadata
 from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
 from llama_index.core.vector_stores.types import (
     FilterOperator,
@@ -116,3 +117,19 @@ def make_query(text="soil moisture sensor", mode="default", k=3, **settings):
 def where(key, value, operator="==", condition="and"):
     part = MetadataFilter(key=key, value=value, operator=FilterOperator(operator))
     return MetadataFilters(filters=[part], condition=condition)
+
+
+class SpecLLM(CustomLLM):
+    """Answers the auto retriever's question with a fixed query."""
+
+    answer: str
+
+    @property
+    def metadata(self):
+        return LLMMetadata()
+
+    def complete(self, prompt, formatted=False, **kwargs):
+        return CompletionResponse(text=self.answer)
+
+    def stream_complete(self, prompt, formatted=False, **kwargs):
+        yield self.complete(prompt)

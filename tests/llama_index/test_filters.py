@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 from llama_index.core import VectorStoreIndex
 from llama_index.core.indices.vector_store.retrievers import VectorIndexAutoRetriever
-from llama_index.core.llms import CompletionResponse, CustomLLM, LLMMetadata
 from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
 from llama_index.core.vector_stores.types import MetadataFilters, MetadataInfo, VectorStoreInfo
 
 from m3rag import M3Index
 from m3rag.errors import InputError
 from m3rag.llama_index import M3EnsembleRetriever, M3VectorStore
-from tests.llama_index.conftest import MODES, make_query, where
+from tests.llama_index.conftest import MODES, SpecLLM, make_query, where
 
 
 class Kind(Enum):
@@ -173,22 +172,6 @@ def test_retrievers_of_documents_and_nodes(store):
     assert found(node_ids=["b", "nowhere"]) == ["b"]
     assert found(node_ids=["b"], doc_ids=["garden.md"]) == []
     assert found(node_ids=["a", "b"], filters=where("author.name", "Bob")) == ["b"]
-
-
-class SpecLLM(CustomLLM):
-    """Answers the auto retriever's question with a fixed query."""
-
-    answer: str
-
-    @property
-    def metadata(self):
-        return LLMMetadata()
-
-    def complete(self, prompt, formatted=False, **kwargs):
-        return CompletionResponse(text=self.answer)
-
-    def stream_complete(self, prompt, formatted=False, **kwargs):
-        yield self.complete(prompt)
 
 
 @pytest.mark.parametrize(
