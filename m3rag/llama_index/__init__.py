@@ -8,6 +8,7 @@ from m3rag.extras import require
 require("llama_index.core", "llama-index")
 
 from m3rag.llama_index.auto_merging import M3AutoMergingRetriever
+from m3rag.llama_index.document_store import M3DocumentStore
 from m3rag.llama_index.embeddings import M3Embedding, M3SparseEmbedding, sparse_encoder
 from m3rag.llama_index.node_parser import M3NodeParser
 from m3rag.llama_index.nodes import M3NodeWithScore, scores_of
@@ -21,6 +22,7 @@ from m3rag.llama_index.vectorstore import M3VectorStore
 
 __all__ = [
     "M3AutoMergingRetriever",
+    "M3DocumentStore",
     "M3Embedding",
     "M3EnsembleRetriever",
     "M3NeighbourPostprocessor",

@@ -16,6 +16,7 @@ from m3rag.errors import InputError
 from m3rag.frameworks import check_names
 from m3rag.index.index import M3Index
 from m3rag.limits import check_count
+from m3rag.llama_index.document_store import M3DocumentStore
 from m3rag.llama_index.metadata_filters import Where, all_of, restriction, where_of
 from m3rag.llama_index.nodes import changed_metadata, node_of
 from m3rag.threads import in_thread
@@ -31,6 +32,11 @@ class StoredNodes(Closing, ABC):
     @abstractmethod
     def index(self) -> M3Index:
         """The index."""
+
+    @property
+    def docstore(self) -> M3DocumentStore:
+        """A docstore of LlamaIndex that reads these nodes."""
+        return M3DocumentStore(self)
 
     def get_nodes(
         self,

@@ -121,7 +121,7 @@ def test_adding_touches_no_node_of_others(index, add):
 
     with pytest.raises(InputError, match="does not match `base_filters`"):
         write("new", "b", "new")
-    with pytest.raises(InputError, match="'b/fern.md' is taken .* Choose another"):
+    with pytest.raises(InputError, match=r"'b/fern\.md' is taken .* Choose another"):
         write("new", "a", "b")
     if add != "upsert_documents":
         with pytest.raises(InputError, match="'b0' is taken"):

@@ -12,6 +12,7 @@ import m3rag.llama_index
 
 MODULES = (
     "auto_merging",
+    "document_store",
     "embeddings",
     "node_parser",
     "nodes",
