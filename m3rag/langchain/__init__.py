@@ -1,9 +1,13 @@
 """LangChain components for an M3 model and index.
 
 `m3rag.langchain.qdrant` and `m3rag.langchain.milvus` provide sparse embeddings for these stores.
+`M3Store` needs the extra `agents`; it is imported when it is first used, and not by
+`import *`.
 """
 
-from m3rag.extras import require
+from typing import TYPE_CHECKING
+
+from m3rag.extras import lazy, require
 
 require("langchain_core", "langchain")
 require("langchain_text_splitters", "langchain")
@@ -18,6 +22,9 @@ from m3rag.langchain.tool import found_documents, retrieval_tool
 from m3rag.langchain.translator import M3Translator
 from m3rag.langchain.vectorstore import M3VectorStore
 
+if TYPE_CHECKING:
+    from m3rag.langchain.graph_store import M3Store as M3Store
+
 __all__ = [
     "M3Embeddings",
     "M3EnsembleRetriever",
@@ -31,3 +38,5 @@ __all__ = [
     "retrieval_tool",
     "scores_of",
 ]
+
+__getattr__ = lazy(__name__, {"M3Store": "m3rag.langchain.graph_store"})

@@ -78,6 +78,14 @@ def test_a_missing_store_names_the_pip_command():
     )
 
 
+def test_missing_agents_name_the_pip_command():
+    module = "m3rag.langchain; m3rag.langchain.M3Store"
+    assert last_line_of_error(missing="langgraph", module=module) == (
+        "m3rag.errors.MissingExtraError: langgraph is not installed. "
+        'Install it: pip install "m3rag[agents]"'
+    )
+
+
 def last_line_of_error(*, missing, module):
     """Return the error of a process that imports a module without the package it needs."""
     done = run(BLOCK.format(module=missing) + f"import m3rag\nimport {module}")
@@ -97,9 +105,9 @@ def test_an_installed_module_passes():
     require("json", "langchain")
 
 
-@pytest.mark.parametrize("name", ["documents", "embeddings", "loader", "milvus", "qdrant",
-                                  "rerank", "retrievers", "splitter", "tool", "translator",
-                                  "vectorstore"])  # fmt: skip
+@pytest.mark.parametrize("name", ["documents", "embeddings", "graph_store", "loader", "milvus",
+                                  "qdrant", "rerank", "retrievers", "splitter", "tool",
+                                  "translator", "vectorstore"])  # fmt: skip
 def test_examples_in_docstrings_run(name):
     module = import_module(f"m3rag.langchain.{name}")
     results = doctest.testmod(module)
