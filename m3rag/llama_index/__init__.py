@@ -10,6 +10,7 @@ require("llama_index.core", "llama-index")
 from m3rag.llama_index.auto_merging import M3AutoMergingRetriever
 from m3rag.llama_index.document_store import M3DocumentStore
 from m3rag.llama_index.embeddings import M3Embedding, M3SparseEmbedding, sparse_encoder
+from m3rag.llama_index.memory_block import M3MemoryBlock
 from m3rag.llama_index.node_parser import M3NodeParser
 from m3rag.llama_index.nodes import M3NodeWithScore, scores_of
 from m3rag.llama_index.reader import M3Reader
@@ -25,6 +26,7 @@ __all__ = [
     "M3DocumentStore",
     "M3Embedding",
     "M3EnsembleRetriever",
+    "M3MemoryBlock",
     "M3NeighbourPostprocessor",
     "M3NodeParser",
     "M3NodeWithScore",

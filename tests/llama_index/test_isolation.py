@@ -7,6 +7,7 @@ from importlib import import_module
 
 import pytest
 from llama_index.core import VectorStoreIndex, schema
+from llama_index.core.llms import ChatMessage
 
 import m3rag.llama_index
 
@@ -14,6 +15,7 @@ MODULES = (
     "auto_merging",
     "document_store",
     "embeddings",
+    "memory_block",
     "node_parser",
     "nodes",
     "reader",
@@ -53,7 +55,7 @@ def test_examples_in_docstrings_run(name):
     module = import_module(f"m3rag.llama_index.{name}")
     names = {**vars(m3rag), **vars(schema), **vars(m3rag.llama_index)}
     names |= {"VectorStoreIndex": VectorStoreIndex, "M3Model": m3rag.M3Model}
-    names |= {"M3Index": m3rag.M3Index}
+    names |= {"M3Index": m3rag.M3Index, "ChatMessage": ChatMessage}
     done = doctest.testmod(module, extraglobs=names)
     assert done.failed == 0
     assert done.attempted
