@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from m3rag.errors import M3Error
     from m3rag.explanation import Explanation, explain
     from m3rag.index import Hit, M3Index, Query
-    from m3rag.model import M3Model, shared_model
+    from m3rag.model import M3CrossEncoder, M3Model, shared_cross_encoder, shared_model
     from m3rag.scoring import compute_score
 
 __version__ = "0.1.0"
@@ -23,6 +23,7 @@ _HOMES = {
     "Explanation": "m3rag.explanation",
     "Heading": "m3rag.documents",
     "Hit": "m3rag.index",
+    "M3CrossEncoder": "m3rag.model",
     "M3Error": "m3rag.errors",
     "M3Index": "m3rag.index",
     "M3Model": "m3rag.model",
@@ -33,6 +34,7 @@ _HOMES = {
     "compute_score": "m3rag.scoring",
     "explain": "m3rag.explanation",
     "read": "m3rag.documents",
+    "shared_cross_encoder": "m3rag.model",
     "shared_model": "m3rag.model",
     "split": "m3rag.documents",
 }
@@ -43,6 +45,7 @@ __all__ = [
     "Explanation",
     "Heading",
     "Hit",
+    "M3CrossEncoder",
     "M3Error",
     "M3Index",
     "M3Model",
@@ -53,6 +56,7 @@ __all__ = [
     "compute_score",
     "explain",
     "read",
+    "shared_cross_encoder",
     "shared_model",
     "split",
 ]

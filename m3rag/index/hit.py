@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from m3rag.documents import Passage, passage_to_dict
@@ -28,6 +28,8 @@ class Hit:
         sparse: The sum of weight products over common tokens; 0.0 if there are none.
         colbert: The mean over the query's vectors of the best match in the passage, -1 to 1.
         bm25: BM25 over the model's tokens.
+        cross_encoder: The score of a cross-encoder, 0 to 1, which is also `score`; None if the hit
+            was not reranked.
         matched: (token id, weight in the query, weight in the passage) of the tokens that make up
             `sparse`, the largest product first; empty if the search did not score sparse.
     """
@@ -39,6 +41,7 @@ class Hit:
     colbert: float | None = None
     bm25: float | None = None
     matched: tuple[Match, ...] = ()
+    cross_encoder: float | None = None
     _explain: Callable[[Hit], Explanation] | None = field(
         default=None, repr=False, compare=False, kw_only=True
     )
@@ -61,14 +64,24 @@ class Hit:
             )
         return self._explain(self)
 
+    def reranked(self, score: float) -> Hit:
+        """Return the hit with the score of a cross-encoder, 0 to 1, as `score` too.
+
+        The scores of the channels stay, and `explain` still explains the score of the search.
+        """
+        explain = None if self._explain is None else lambda _: self.explain()
+        return replace(self, score=score, cross_encoder=score, _explain=explain)
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the hit as JSON values."""
+        """Return the hit as JSON values; "cross_encoder" only if it was reranked."""
+        reranked = {} if self.cross_encoder is None else {"cross_encoder": self.cross_encoder}
         return {
             "score": self.score,
             "dense": self.dense,
             "sparse": self.sparse,
             "colbert": self.colbert,
             "bm25": self.bm25,
+            **reranked,
             "passage": passage_to_dict(self.passage),
             "matched": [list(match) for match in self.matched],
         }

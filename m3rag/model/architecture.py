@@ -18,6 +18,9 @@ from m3rag.model.storage import KEY, PACKED_TYPE, PLAIN_TYPE, check_storage, sto
 MIN_LENGTH = 3
 """The fewest tokens that a text can have: `<s>`, one token, `</s>`."""
 
+MIN_PAIR_LENGTH = 17
+"""The fewest tokens of a pair that leave one for the passage, if the query has three quarters."""
+
 _PASSAGE_TOKENS = "passage_tokens"  # m3rag's own key, which other libraries ignore
 _SHORTEST, _USUAL = 16, 512  # lengths of a passage: the least that can be set, and the default
 

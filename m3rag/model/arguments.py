@@ -55,27 +55,28 @@ def check_count(name: str, value: object, lowest: int | None = None) -> None:
         raise InputError(f"`{name}` must be at least {lowest}, got {counted(int(value))}.")
 
 
-def check_limit(max_length: object, longest: int | None = None) -> None:
+def check_limit(max_length: object, longest: int | None = None, *, least: int = MIN_LENGTH) -> None:
     """Check the most tokens of a text.
 
     Args:
         max_length: The most tokens.
         longest: The most that the model takes; None if it is not loaded yet.
+        least: The fewest that it takes.
 
     Raises:
         InputError: It is not an integer, or out of range.
     """
     check_count("max_length", max_length)
     length = int(cast("int", max_length))
-    if length < MIN_LENGTH or (longest is not None and length > longest):
+    if length < least or (longest is not None and length > longest):
         upper = "a few thousand" if longest is None else f"{longest:,}"
         raise InputError(
-            f"max_length={counted(length)} is out of range: this model takes {MIN_LENGTH} to "
+            f"max_length={counted(length)} is out of range: this model takes {least} to "
             f"{upper} tokens. Split longer texts with m3rag.split."
         )
 
 
-def check_sizes(max_length: object, batch_tokens: object, memo_bytes: object) -> None:
+def check_sizes(max_length: object, batch_tokens: object, memo_bytes: object = 0) -> None:
     """Check the numbers with which a model is loaded.
 
     Raises:

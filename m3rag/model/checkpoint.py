@@ -6,7 +6,8 @@ The layout is that of BAAI/bge-m3: `config.json`, `tokenizer.json`, the encoder 
 an error; FlagEmbedding would continue with a random head (FlagEmbedding#453). m3rag adds one
 optional file, `presets.json`: fusion weights that suit this model, if it is not BGE-M3; and one
 optional key of `config.json`, "passage_tokens": the length of passages that suits it. It also reads
-and writes packed folders, a third as large (`m3rag.model.storage`).
+and writes packed folders, a third as large (`m3rag.model.storage`). Cross-encoders have a layout
+of their own (`m3rag.model.cross_checkpoint`).
 """
 
 from __future__ import annotations
@@ -39,9 +40,15 @@ from m3rag.model.packing import (
     unpack_layers,
     unpack_tables,
 )
-from m3rag.model.parts import HEADS, find_encoder, find_head
+from m3rag.model.parts import CLASSIFIER, HEADS, PREFIX, find_encoder, find_head
 from m3rag.model.pickled import TensorInfo
-from m3rag.model.sidefiles import index_file, other_files, presets_file, read_presets
+from m3rag.model.sidefiles import (
+    index_file,
+    pooling_files,
+    presets_file,
+    read_presets,
+    tokenizer_files,
+)
 from m3rag.model.storage import KEY, WORDS, packed_tensors
 from m3rag.model.tokenizer import Tokenizer
 from m3rag.model.weights import TensorFile, check_floats, load
@@ -58,7 +65,8 @@ class Checkpoint:
         tokenizer: The tokenizer.
         encoder: The tensors of XLM-RoBERTa by name, without the pooler.
         heads: `{"sparse_linear": {"weight" (1, d), "bias" (1,)}, "colbert_linear":
-            {"weight" (c, d), "bias" (c,)}}`.
+            {"weight" (c, d), "bias" (c,)}}`; of a cross-encoder `{"classifier.dense":
+            {"weight" (d, d), "bias" (d,)}, "classifier.out_proj": {"weight" (1, d), "bias" (1,)}}`.
         presets: Fusion weights that suit this model, by name: `{"default": {"dense": 1.0, …}}`.
     """
 
@@ -78,11 +86,20 @@ class Checkpoint:
         """The length of passages that suits the model, in tokens."""
         return passage_tokens(self.config)
 
+    @property
+    def is_cross_encoder(self) -> bool:
+        """Whether the model scores pairs, instead of encoding texts into views."""
+        return self.heads.keys() == set(CLASSIFIER)
+
+    @property
+    def head_tensors(self) -> dict[str, Tensor]:
+        """The tensors of the heads by their full names."""
+        return {f"{head}.{n}": t for head, parts in self.heads.items() for n, t in parts.items()}
+
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Yield each tensor with its full name."""
         yield from self.encoder.items()
-        for head, parts in self.heads.items():
-            yield from ((f"{head}.{name}", tensor) for name, tensor in parts.items())
+        yield from self.head_tensors.items()
 
     def fingerprint(self) -> str:
         """Return a short hash that is equal for equal weights and tokenizers in any file format.
@@ -111,9 +128,11 @@ class Checkpoint:
         """Return the checkpoint in float16 with a packed word table.
 
         Raises:
-            CheckpointError: The rows of the word table are not a multiple of 32 long, or a number
-                is too large for float16.
+            CheckpointError: It is a cross-encoder, the rows of its word table are not a multiple of
+                32 long, or a number is too large for float16.
         """
+        if self.is_cross_encoder:
+            raise CheckpointError("A cross-encoder cannot be packed. Save it with packed=False.")
         half = self.in_float16()
         config, encoder = pack_tables(half.config, half.encoder)
         return replace(half, config=config, encoder=encoder)
@@ -144,12 +163,7 @@ def read(folder: Path) -> Checkpoint:
     infos = {name: info for file in encoder for name, info in file.infos.items()}
     _check_encoder(config, encoder, infos)
     rows = infos[f"{WORDS}.{'codes' if KEY in config else 'weight'}"].shape[0]
-    tokenizer = Tokenizer(folder / "tokenizer.json", rows)
-    if tokenizer.vocab_size > rows:
-        raise CheckpointError(
-            f"{folder}: the tokenizer has {tokenizer.vocab_size:,} tokens, but the encoder embeds "
-            f"{rows:,}. The files belong to different models; take all files from one checkpoint."
-        )
+    tokenizer = read_tokenizer(folder, rows)
     heads = {head: find_head(folder, head, int(config["hidden_size"])) for head in HEADS}
     tensors = {n: t for file in encoder for n, t in load(file.path, file.infos).items()}
     checkpoint = Checkpoint(
@@ -159,14 +173,40 @@ def read(folder: Path) -> Checkpoint:
         heads={head: load(file.path, file.infos) for head, file in heads.items()},
         presets=read_presets(folder),
     )
+    check_numbers(folder, checkpoint)
+    return checkpoint
+
+
+def read_tokenizer(folder: Path, rows: int) -> Tokenizer:
+    """Read the tokenizer of a model that embeds `rows` tokens.
+
+    Raises:
+        CheckpointError: It is missing, damaged, or has more tokens.
+    """
+    tokenizer = Tokenizer(folder / "tokenizer.json", rows)
+    if tokenizer.vocab_size > rows:
+        raise CheckpointError(
+            f"{folder}: the tokenizer has {tokenizer.vocab_size:,} tokens, but the encoder embeds "
+            f"{rows:,}. The files belong to different models; take all files from one checkpoint."
+        )
+    return tokenizer
+
+
+def check_numbers(folder: Path, checkpoint: Checkpoint) -> None:
+    """Check the numbers of all tensors that were read from a folder.
+
+    Raises:
+        CheckpointError: One is NaN, or so large that a product would overflow.
+    """
     for name, tensor in checkpoint.tensors():
         if tensor.is_floating_point():
             _check_numbers(folder, name, tensor)
-    return checkpoint
 
 
 def write(checkpoint: Checkpoint, folder: Path, *, packed: bool = False) -> None:
     """Write a folder that m3rag, FlagEmbedding and sentence-transformers can load.
+
+    A cross-encoder gets the layout of `XLMRobertaForSequenceClassification`.
 
     Args:
         checkpoint: What to write; its word table may be packed.
@@ -178,7 +218,7 @@ def write(checkpoint: Checkpoint, folder: Path, *, packed: bool = False) -> None
         CheckpointError: The model cannot be packed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    files = presets_file(checkpoint.presets)
+    files, heads = presets_file(checkpoint.presets), checkpoint.heads
     if packed:
         checkpoint = checkpoint.packed()
         words, layers = pack_layers(checkpoint.encoder)
@@ -188,8 +228,14 @@ def write(checkpoint: Checkpoint, folder: Path, *, packed: bool = False) -> None
         (folder / "tokenizer.json.gz").write_bytes(tokenizer)
     else:
         checkpoint = checkpoint.unpacked()
-        shards = {"model.safetensors": dict(checkpoint.encoder)}
-        files |= other_files(checkpoint.config, checkpoint.max_length)
+        encoder = dict(checkpoint.encoder)
+        files |= tokenizer_files(checkpoint.max_length)
+        if checkpoint.is_cross_encoder:  # all tensors are in one file
+            encoder = {f"{PREFIX}{name}": tensor for name, tensor in encoder.items()}
+            encoder, heads = encoder | checkpoint.head_tensors, {}
+        else:
+            files |= pooling_files(checkpoint.config, checkpoint.max_length)
+        shards = {"model.safetensors": encoder}
         (folder / "tokenizer.json").write_bytes(checkpoint.tokenizer.json)
     for name, content in (files | {"config.json": dict(checkpoint.config)}).items():
         (folder / name).parent.mkdir(exist_ok=True)
@@ -199,7 +245,7 @@ def write(checkpoint: Checkpoint, folder: Path, *, packed: bool = False) -> None
         whole = {key: tensor.contiguous() for key, tensor in tensors.items()}
         safetensors.torch.save_file(whole, folder / name, metadata={"format": "pt"})
         shutil.copymode(folder / "config.json", folder / name)  # the library lets nobody else read
-    for head, parts in checkpoint.heads.items():
+    for head, parts in heads.items():
         own = {name: t.contiguous().clone() for name, t in parts.items()}
         torch.save(own, folder / f"{head}.pt")
 

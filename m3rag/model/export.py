@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from m3rag.errors import CheckpointError, InputError, M3Error
@@ -46,12 +47,18 @@ def export_model(
 
 
 def save_source(
-    source: Checkpoint | Path, fingerprint: str, folder: str | Path, *, packed: bool
+    source: Checkpoint | Path,
+    read: Callable[[Path], Checkpoint],
+    fingerprint: str,
+    folder: str | Path,
+    *,
+    packed: bool,
 ) -> None:
     """Write a model to a new folder, from the checkpoint in memory or the folder it came from.
 
     Args:
         source: The checkpoint, or a model folder.
+        read: Reads the checkpoint of such a folder.
         fingerprint: The fingerprint that the weights must have.
         folder: The new folder.
         packed: Write it packed, for m3rag only.
@@ -61,7 +68,7 @@ def save_source(
         InputError: The folder exists and is not empty.
     """
     target = check_target(folder)
-    checkpoint = source if isinstance(source, Checkpoint) else checkpoints.read(source)
+    checkpoint = source if isinstance(source, Checkpoint) else read(source)
     if (found := checkpoint.fingerprint()) != fingerprint:
         raise CheckpointError(
             f"{source} has the fingerprint {found}, and had {fingerprint} when the model was "

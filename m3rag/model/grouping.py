@@ -38,7 +38,7 @@ def units_of(
         raise InputError(f"`texts` must be a list of strings, got {type(texts).__name__}.")
     texts = list(texts)
     for i, text in enumerate(texts):
-        check_text(i, text)
+        check_text(f"texts[{i}]", text)
     check_mcls(mcls)
     if documents is None:
         return [Unit((text,), limit, mcls) for text in texts]
@@ -64,19 +64,23 @@ def check_mcls(mcls: int | None) -> None:
         raise InputError(f"`mcls` must be an integer of at least 1, such as 256, got {found}.")
 
 
-def check_text(i: int, text: object) -> None:
-    """Check that `texts[i]` is a string that can be encoded.
+def check_text(what: str, text: object) -> None:
+    """Check that an argument is a string that can be encoded.
+
+    Args:
+        what: What the text is, for the error, such as "texts[3]".
+        text: The argument.
 
     Raises:
-        InputError: It is not; the message names the position.
+        InputError: It is not.
     """
     if not isinstance(text, str):
-        raise InputError(f"texts[{i}] must be a str, got {type(text).__name__}.")
+        raise InputError(f"{what} must be a str, got {type(text).__name__}.")
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise InputError(
-            f"texts[{i}] has a lone surrogate at character {error.start}: it is not Unicode text. "
+            f"{what} has a lone surrogate at character {error.start}: it is not Unicode text. "
             'Read it with the right encoding, or pass text.encode(errors="replace").decode().'
         ) from None
 

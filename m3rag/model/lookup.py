@@ -18,6 +18,7 @@ from m3rag.model.modelfiles import SYSTEM_ERRNOS, clipped, shortened, system_err
 from m3rag.model.packages import package_folder
 
 DEFAULT = "BAAI/bge-m3"
+DEFAULT_RERANKER = "BAAI/bge-reranker-v2-m3"
 BUNDLED = {"tiny": Path(__file__).parent.parent / "bundled" / "tiny"}
 """The folders of the models that come with m3rag, by name. No package can take these names."""
 
@@ -31,8 +32,9 @@ _HUB_FILES = ["*.json", "*.pt", "model*.safetensors", "pytorch_model*.bin"]
 class ModelSpec:
     """A description from which another process can load an equal model.
 
-    It has plain values and no weights. `M3Model.spec` describes a model, and
-    `m3rag.model.shared.model_of` returns the process's shared model for a description.
+    It has plain values and no weights. `M3Model.spec` and `M3CrossEncoder.spec` describe a model.
+    `model_of` and `cross_encoder_of` of `m3rag.model.shared` return the process's shared one for a
+    description.
 
     Attributes:
         name: A hub id, a folder, or the name of a bundled or installed model.

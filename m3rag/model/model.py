@@ -3,38 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import weakref
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from m3rag.closing import Closing
 from m3rag.encoding import Encoding
-from m3rag.errors import InputError
+from m3rag.errors import CheckpointError
 from m3rag.model import checkpoint as checkpoints
-from m3rag.model.arguments import check_limit, check_revision, check_sizes
+from m3rag.model.arguments import check_limit, check_sizes
 from m3rag.model.checkpoint import Checkpoint
-from m3rag.model.export import save_source
+from m3rag.model.encoding_request import EncodingRequest, warn_truncated
+from m3rag.model.encoding_thread import EncodingThread
 from m3rag.model.grouping import units_of
-from m3rag.model.kernels.device import choose_device, choose_dtype, pass_tokens
-from m3rag.model.lookup import DEFAULT, ModelSpec, locate
+from m3rag.model.loaded import UNNAMED, LoadedModel
+from m3rag.model.lookup import DEFAULT
 from m3rag.model.memo import Unit
-from m3rag.model.memory import trimmed
 from m3rag.model.network import M3Network
-from m3rag.model.reference import ByReference
-from m3rag.model.request import EncodingRequest, warn_truncated
-from m3rag.model.worker import EncodingThread
 from m3rag.progress import Progress
 
-UNNAMED = "unnamed"
 
-
-class M3Model(ByReference, Closing):
+class M3Model(LoadedModel):
     """A BGE-M3 model (arXiv 2402.03216) that any number of threads and event loops can share.
 
     One pass returns a dense vector, learned sparse term weights and ColBERT vectors for each text,
@@ -70,27 +62,27 @@ class M3Model(ByReference, Closing):
         batch_tokens: int | None = None,
         memo_bytes: int = 256 * 2**20,
     ) -> None:
-        check_revision(revision)
         check_sizes(max_length, batch_tokens, memo_bytes)
-        self.device = choose_device(device)
-        torch_dtype = choose_dtype(dtype, self.device)
-        self.name, self.revision = name, revision
-        self.dtype = str(torch_dtype).removeprefix("torch.")
-        self.fingerprint, self.tokenizer = checkpoint.fingerprint(), checkpoint.tokenizer
+        if checkpoint.is_cross_encoder:
+            raise CheckpointError(
+                "This is the checkpoint of a cross-encoder. Build an M3CrossEncoder from it."
+            )
+        super().__init__(
+            checkpoint,
+            name=name,
+            revision=revision,
+            device=device,
+            dtype=dtype,
+            max_length=max_length,
+        )
         self.presets = {name: dict(weights) for name, weights in checkpoint.presets.items()}
-        self._max_limit = checkpoint.max_length
-        if max_length is not None:
-            check_limit(max_length, self._max_limit)
-        self.max_length = self._max_limit if max_length is None else int(max_length)
         self.passage_tokens = min(checkpoint.passage_tokens, self.max_length)
         self.dim = int(checkpoint.config["hidden_size"])
         self.colbert_dim = len(checkpoint.heads["colbert_linear"]["weight"])
-        network = M3Network.from_checkpoint(checkpoint, device=self.device, dtype=torch_dtype)
+        network = M3Network.from_checkpoint(checkpoint, device=self.device, dtype=self._torch_dtype)
         network.pack()
-        budget = pass_tokens(self.device, self.dim) if batch_tokens is None else int(batch_tokens)
-        self._worker = EncodingThread(network, self.tokenizer, budget=budget, memo_bytes=memo_bytes)
-        self._finalizer = weakref.finalize(self, self._worker.stop)
-        self._source: Checkpoint | Path = checkpoint  # the network's weights cannot be read back
+        budget = self._budget(network, batch_tokens)
+        self._start(EncodingThread(network, self.tokenizer, budget=budget, memo_bytes=memo_bytes))
 
     @classmethod
     def load(
@@ -123,20 +115,19 @@ class M3Model(ByReference, Closing):
             InputError: An argument is not valid here; it is checked before anything is read.
         """
         check_sizes(max_length, batch_tokens, memo_bytes)
-        choose_dtype(dtype, choose_device(device))
-        folder = locate(name_or_path, revision=revision)
-        given: dict[str, Any] = {"revision": revision, "device": device, "dtype": dtype}
-        given |= {"max_length": max_length, "batch_tokens": batch_tokens, "memo_bytes": memo_bytes}
+        return cls._load(
+            name_or_path,
+            revision=revision,
+            device=device,
+            dtype=dtype,
+            max_length=max_length,
+            batch_tokens=batch_tokens,
+            memo_bytes=memo_bytes,
+        )
 
-        def build() -> M3Model:
-            model = cls(checkpoints.read(folder), name=str(name_or_path), **given)
-            model._source = folder.absolute()
-            return model
-
-        # A new thread has no OpenMP team yet. In a forked process, the team of the calling thread
-        # may have died with the fork, and torch would wait for it forever.
-        with ThreadPoolExecutor(1) as loader:
-            return loader.submit(trimmed, build).result()
+    @classmethod
+    def _read(cls, folder: Path) -> Checkpoint:
+        return checkpoints.read(folder)
 
     def encode(
         self,
@@ -174,7 +165,7 @@ class M3Model(ByReference, Closing):
             TruncationWarning: A text has more tokens than the limit.
         """
         units = self._units(texts, max_length, mcls, documents)
-        request = EncodingRequest(units, dense, sparse, colbert, progress)
+        request = EncodingRequest(units, dense, sparse, colbert, progress=progress)
         future = self._submit(request)
         try:
             encoding = future.result()
@@ -200,7 +191,7 @@ class M3Model(ByReference, Closing):
         Cancelling the task cancels the work.
         """
         units = self._units(texts, max_length, mcls, documents)
-        request = EncodingRequest(units, dense, sparse, colbert, progress)
+        request = EncodingRequest(units, dense, sparse, colbert, progress=progress)
         return warn_truncated(await asyncio.wrap_future(self._submit(request)), request)
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
@@ -226,51 +217,9 @@ class M3Model(ByReference, Closing):
         return self.tokenizer.tokens(ids)
 
     @property
-    def spec(self) -> ModelSpec:
-        """A picklable description from which another process can load an equal model.
-
-        Raises:
-            InputError: The model was built from a checkpoint without a name to load it by.
-        """
-        if self.name == UNNAMED:
-            raise InputError("This model has no name to load it by. Pass M3Model(…, name=…).")
-        limit = None if self.max_length == self._max_limit else self.max_length
-        device = str(self.device)
-        return ModelSpec(self.name, self.revision, device, self.dtype, limit, self.fingerprint)
-
-    @property
     def vocab_size(self) -> int:
         """The number of token ids."""
         return self.tokenizer.vocab_size
-
-    @property
-    def passes(self) -> int:
-        """The number of forward passes so far."""
-        return self._worker.passes
-
-    @property
-    def encoded(self) -> int:
-        """The number of texts encoded so far, without those that were found in the memo."""
-        return self._worker.encoded
-
-    def save(self, folder: str | Path, *, packed: bool = False) -> None:
-        """Write the model to a new folder in float16, for FlagEmbedding and sentence-transformers.
-
-        A loaded model is read again; its licence and model card are copied along.
-
-        Args:
-            folder: The folder; new or empty.
-            packed: Write words in 4 bits and layers in 8 bits: a third as large, for m3rag only.
-
-        Raises:
-            CheckpointError: The weights have changed since, or cannot be packed or written.
-            InputError: The folder exists and is not empty.
-        """
-        save_source(self._source, self.fingerprint, folder, packed=packed)
-
-    def close(self) -> None:
-        """Stop the thread and free the memory; garbage collection does the same."""
-        self._finalizer()
 
     def __repr__(self) -> str:
         return f"M3Model({self.name!r}, dim={self.dim}, dtype={self.dtype}, device={self.device})"

@@ -13,6 +13,12 @@ from m3rag.model.weights import TensorFile, check_floats, inspect
 HEADS = ("sparse_linear", "colbert_linear")
 """The names of the two heads, each a file."""
 
+CLASSIFIER = ("classifier.dense", "classifier.out_proj")
+"""The names of the two matrices of a cross-encoder's head."""
+
+PREFIX = "roberta."
+"""What stands before the names of the encoder's tensors in a cross-encoder's files."""
+
 _ENCODER_FILES = ("model.safetensors", "pytorch_model.bin")
 _INDEX_BYTES = 16 << 20
 _MAX_SHARDS = 1000
@@ -23,8 +29,41 @@ def find_encoder(folder: Path) -> list[TensorFile]:
     """Describe the encoder's files, each without the tensors that M3 does not use.
 
     Raises:
-        CheckpointError: There are none, they are damaged, or they do not fit together.
+        CheckpointError: There are none, they are damaged, or they do not fit together; or they are
+            those of a cross-encoder.
     """
+    files = _find_weights(folder)
+    if any(name.startswith("classifier.") for file in files for name in file.infos):
+        raise CheckpointError(
+            f"{folder} is a cross-encoder: it scores pairs of texts and has no vectors. Load it "
+            "with M3CrossEncoder.load."
+        )
+    return files
+
+
+def find_cross_encoder(folder: Path) -> list[TensorFile]:
+    """Describe the files of a cross-encoder, each without the tensors that it does not use.
+
+    Raises:
+        CheckpointError: There are none, they are damaged, or they do not fit together; or they have
+            no head for scores.
+    """
+    files = _find_weights(folder, PREFIX)
+    if any(name.startswith("classifier.") for file in files for name in file.infos):
+        return files
+    if any(exists(folder / f"{head}.pt") for head in HEADS):
+        raise CheckpointError(
+            f"{folder} is an M3 model: it encodes texts and does not score pairs. Load it with "
+            "M3Model.load, or make a cross-encoder of it with m3rag train --cross-encoder."
+        )
+    raise CheckpointError(
+        f"{folder} has no head: none of its tensors begins with classifier., so its scores would "
+        "be random. Take a model that was trained to rerank, such as BAAI/bge-reranker-v2-m3."
+    )
+
+
+def _find_weights(folder: Path, prefix: str = "") -> list[TensorFile]:
+    """Describe the files of weights, each without the tensors that no model here uses."""
     for name in _ENCODER_FILES:
         path, index = folder / name, folder / f"{name}.index.json"
         if exists(index):
@@ -33,7 +72,7 @@ def find_encoder(folder: Path) -> list[TensorFile]:
             files = [inspect(path)]
         else:
             continue
-        return [TensorFile(path, _used(infos)) for path, infos in files]
+        return [TensorFile(path, _used(infos, prefix)) for path, infos in files]
     names = " nor ".join(_ENCODER_FILES)
     raise CheckpointError(f"{folder} has no weights: neither {names} exists.")
 
@@ -74,13 +113,10 @@ def _find_shards(folder: Path, index: Path, suffix: str) -> list[TensorFile]:
     return files
 
 
-def _used(infos: Mapping[str, TensorInfo]) -> dict[str, TensorInfo]:
-    # Some exports include the pooler and the position buffer; M3 uses neither.
-    return {
-        name: info
-        for name, info in infos.items()
-        if not name.startswith("pooler.") and name != "embeddings.position_ids"
-    }
+def _used(infos: Mapping[str, TensorInfo], prefix: str) -> dict[str, TensorInfo]:
+    # Some exports include the pooler and the position buffer, which are not used here.
+    unused = (f"{prefix}pooler.", f"{prefix}embeddings.position_ids")
+    return {name: info for name, info in infos.items() if not name.startswith(unused)}
 
 
 def find_head(folder: Path, head: str, hidden: int) -> TensorFile:

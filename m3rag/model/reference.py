@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from m3rag.model.lookup import ModelSpec
 
@@ -15,6 +15,8 @@ class ByReference:
     A copy, deep or not, is the model itself: it stands for a thread and its weights.
     """
 
+    _opener: ClassVar[str] = "model_of"  # the function of m3rag.model.shared that takes a `spec`
+
     @property
     def spec(self) -> ModelSpec:
         """A picklable description of the model."""
@@ -22,7 +24,7 @@ class ByReference:
 
     def __reduce__(self) -> tuple[Callable[[ModelSpec], Any], tuple[ModelSpec]]:
         # By name, because that module imports the model, which imports this one.
-        return import_module("m3rag.model.shared").model_of, (self.spec,)
+        return getattr(import_module("m3rag.model.shared"), self._opener), (self.spec,)
 
     def __copy__(self) -> Self:
         return self

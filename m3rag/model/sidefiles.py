@@ -57,22 +57,32 @@ def presets_file(presets: Mapping[str, Mapping[str, float]]) -> dict[str, object
     return {PRESETS: content} if content else {}
 
 
-def other_files(config: Mapping[str, Any], max_length: int) -> dict[str, object]:
-    """Return the small JSON files of BAAI/bge-m3 and of sentence-transformers by name.
+def tokenizer_files(max_length: int) -> dict[str, object]:
+    """Return the small JSON files beside `tokenizer.json` by name, for models of that many tokens.
+
+    Args:
+        max_length: The most tokens of a text.
+    """
+    special = {"bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>", "sep_token": "</s>"}
+    special |= {"unk_token": "<unk>", "pad_token": "<pad>", "mask_token": "<mask>"}
+    return {
+        "special_tokens_map.json": special,
+        "tokenizer_config.json": special
+        | {"tokenizer_class": "XLMRobertaTokenizer", "model_max_length": max_length},
+    }
+
+
+def pooling_files(config: Mapping[str, Any], max_length: int) -> dict[str, object]:
+    """Return the files by name from which sentence-transformers computes the dense vector.
 
     Args:
         config: The content of `config.json`.
         max_length: The most tokens of a text.
     """
-    special = {"bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>", "sep_token": "</s>"}
-    special |= {"unk_token": "<unk>", "pad_token": "<pad>", "mask_token": "<mask>"}
     package = "sentence_transformers.models"
     modules = (("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize"))
     pooling = {"word_embedding_dimension": config["hidden_size"]}
     return {
-        "special_tokens_map.json": special,
-        "tokenizer_config.json": special
-        | {"tokenizer_class": "XLMRobertaTokenizer", "model_max_length": max_length},
         "sentence_bert_config.json": {"max_seq_length": max_length, "do_lower_case": False},
         "1_Pooling/config.json": pooling | {"pooling_mode_cls_token": True},
         "modules.json": [

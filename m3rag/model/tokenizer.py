@@ -24,6 +24,9 @@ from m3rag.model.vocabulary import read_tokenizer
 # between two words gives the same result, and avoids the library's slow path for a giant string.
 _BLOCK = 1 << 16  # characters
 
+PAIR_TOKENS = 4
+"""The special tokens of a pair of texts: `<s>`, `</s></s>` between them, and `</s>`."""
+
 _FAILED = "The model's tokenizer.json failed on a text"
 _REPLACE = "Take the file from the original checkpoint."
 
@@ -104,6 +107,22 @@ class Tokenizer:
         room = limit - 2 - (limit - 2) // (step + 1)  # content tokens; each <s> takes a place
         return [self._with_special(ids, room, step) for ids in self._ids(texts, at_least=room)]
 
+    def cut_pairs(
+        self, pairs: Sequence[tuple[str, str]], limit: int, query_limit: int
+    ) -> list[Tokens]:
+        """Return the ids of `<s> query </s></s> passage </s>`, each pair cut to `limit` ids.
+
+        A query is cut to `query_limit` ids, which leave room for a passage, and the passage to what
+        is left of `limit`. Beside a passage without ids, the query stands alone: `<s> query </s>`.
+        """
+        queries = list(dict.fromkeys(query for query, _ in pairs))
+        ids = dict(zip(queries, self._ids(queries, at_least=query_limit), strict=True))
+        passages = self._ids([passage for _, passage in pairs], at_least=limit)
+        return [
+            self._pair(ids[query], passage, limit, query_limit)
+            for (query, _), passage in zip(pairs, passages, strict=True)
+        ]
+
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the content ids of whole texts, without `<s>` and `</s>`."""
         return list(self._ids(texts))
@@ -129,6 +148,14 @@ class Tokenizer:
         cls = tuple(start + i for i, start in enumerate(starts))
         total = len(ids) + max(1, -(-len(ids) // step)) + 1
         return Tokens([*content, self.eos], total, cls)
+
+    def _pair(self, query: list[int], passage: list[int], limit: int, query_limit: int) -> Tokens:
+        first = [self.bos, *query[:query_limit], self.eos]
+        if not passage:
+            return Tokens(first, len(query) + 2)
+        first.append(self.eos)
+        ids = [*first, *passage[: limit - len(first) - 1], self.eos]
+        return Tokens(ids, len(query) + len(passage) + PAIR_TOKENS)
 
     def _ids(self, texts: Sequence[str], at_least: int | None = None) -> Iterator[list[int]]:
         short = [text for text in texts if len(text) <= _BLOCK]

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from m3rag import M3Model
-from m3rag.model import network
+from m3rag.model import backbone
 from m3rag.model.kernels import device, onednn
 from m3rag.model.kernels.device import choose_dtype
 from m3rag.model.kernels.onednn import PackedLinear, inner_products, packable
@@ -49,7 +49,7 @@ def test_products_plus_a_residual(rows):
 
 
 def test_without_onednn_layers_are_not_packed(monkeypatch, tiny):
-    monkeypatch.setattr(network, "packs_weights", lambda *_: False)
+    monkeypatch.setattr(backbone, "packs_weights", lambda *_: False)
     with M3Model.load("tiny", dtype="float32") as plain:
         assert not any(isinstance(m, PackedLinear) for m in plain._worker._network.modules())
         difference = abs(plain.encode(TEXTS).dense - tiny.encode(TEXTS).dense).max()

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from m3rag import M3Model
-from m3rag.model import network
+from m3rag.model import backbone
 from m3rag.model.kernels import device
 from m3rag.model.kernels.device import packable
 from m3rag.model.tokenizer import Tokens
@@ -19,7 +19,7 @@ needs_packing = pytest.mark.skipif(not packable(torch.float32), reason="needs on
 
 def share(monkeypatch, count):
     """Make each pass have so many shares."""
-    monkeypatch.setattr(network, "share_count", lambda *_: count)
+    monkeypatch.setattr(backbone, "share_count", lambda *_: count)
 
 
 @needs_packing
@@ -104,10 +104,10 @@ def test_how_many_shares(monkeypatch, tokens, longest, width, count):
 
 def test_all_shares_stop_if_one_is_interrupted():
     answers = iter([False, True, False, False])
-    interrupt = network._for_all(lambda: next(answers))
+    interrupt = backbone._for_all(lambda: next(answers))
     assert interrupt is not None
     assert [interrupt() for _ in range(4)] == [False, True, True, True]
-    assert network._for_all(None) is None
+    assert backbone._for_all(None) is None
 
 
 def test_a_pass_of_a_narrow_model_has_a_share_for_each_thread(monkeypatch):

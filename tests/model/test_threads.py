@@ -15,8 +15,8 @@ import pytest
 from m3rag import Encoding, M3Model
 from m3rag.errors import ForkError
 from m3rag.model import checkpoint
+from m3rag.model.encoding_request import EncodingRequest
 from m3rag.model.memo import Unit
-from m3rag.model.request import EncodingRequest
 
 # Packing only changes the order of float additions.
 ROUNDING = 2e-6
