@@ -1,10 +1,13 @@
 """The retrieval tool, in the agents of LlamaIndex."""
 
+import asyncio
+
 import pytest
 from llama_index.core import VectorStoreIndex
-from llama_index.core.agent.workflow import FunctionAgent, ToolCallResult
+from llama_index.core.agent.workflow import AgentWorkflow, FunctionAgent, ReActAgent, ToolCallResult
 from llama_index.core.base.llms.types import ChatMessage, MessageRole, ToolCallBlock
 from llama_index.core.llms.mock import MockFunctionCallingLLM
+from llama_index.core.workflow import StartEvent, StopEvent, Workflow, step
 
 from m3rag.errors import ArgumentError, InputError
 from m3rag.llama_index import M3EnsembleRetriever, M3VectorStore, retrieval_tool
@@ -66,20 +69,64 @@ def test_arguments(store):
         retrieval_tool("kb")
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of LlamaIndex's own workflows
-async def test_a_function_agent(store):
-    def reply(messages, **kwargs):
-        if any(message.role == MessageRole.TOOL for message in messages):
-            return ChatMessage(role="assistant", content="It is the sensor [1].")
-        call = ToolCallBlock(tool_call_id="1", tool_name="search", tool_kwargs={"input": QUERY})
-        return ChatMessage(role="assistant", blocks=[call])
+def calls(messages, **kwargs):
+    """Call the tool as a function, and then answer."""
+    if any(message.role == MessageRole.TOOL for message in messages):
+        assert messages[-1].content.startswith("[1] iot.md\nA soil moisture sensor")
+        return ChatMessage(role="assistant", content="It is the sensor [1].")
+    call = ToolCallBlock(tool_call_id="1", tool_name="search", tool_kwargs={"input": QUERY})
+    return ChatMessage(role="assistant", blocks=[call])
 
-    llm = MockFunctionCallingLLM(response_generator=reply)
-    agent = FunctionAgent(tools=[retrieval_tool(store)], llm=llm, streaming=False)
-    run = agent.run("What measures moisture?")
+
+def reasons(messages, **kwargs):
+    """Call the tool in words, and then answer."""
+    said = [str(message.content) for message in messages]
+    if any("Observation: [1] iot.md\nA soil moisture sensor" in text for text in said):
+        return ChatMessage(
+            role="assistant", content="Thought: Done.\nAnswer: It is the sensor [1]."
+        )
+    action = f'Action: search\nAction Input: {{"input": "{QUERY}"}}'
+    return ChatMessage(role="assistant", content=f"Thought: I need a tool.\n{action}")
+
+
+def agent_of(kind, store, streaming):
+    llm = MockFunctionCallingLLM(response_generator=reasons if kind is ReActAgent else calls)
+    settings = {"tools": [retrieval_tool(store)], "llm": llm, "streaming": streaming}
+    if kind is AgentWorkflow:
+        return AgentWorkflow(agents=[FunctionAgent(**settings)])
+    return kind(**settings)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of LlamaIndex's own workflows
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("kind", [FunctionAgent, ReActAgent, AgentWorkflow])
+async def test_an_agent(store, kind, streaming):
+    run = agent_of(kind, store, streaming).run("What measures moisture?")
     results = [event async for event in run.stream_events() if isinstance(event, ToolCallResult)]
-    assert str(await run) == "It is the sensor [1]."
-    (result,) = results
-    assert result.tool_output.content.startswith("[1] iot.md")
-    assert result.tool_output.raw_output[0].node_id == "sensor"
-    assert set(result.tool_output.raw_output[0].scores) == {"dense", "sparse", "colbert"}
+    response = await run
+    assert str(response) == "It is the sensor [1]."
+    expected = M3EnsembleRetriever(store).retrieve(QUERY)
+    for result in (*results, *response.tool_calls):
+        assert result.tool_output.content.startswith("[1] iot.md")
+        assert result.tool_output.raw_output == expected
+    assert len(results) == len(response.tool_calls) == 1
+    assert set(expected[0].scores) == {"dense", "sparse", "colbert"}
+
+
+class Pipeline(Workflow):
+    """Searches for several queries at the same time."""
+
+    @step
+    async def search(self, event: StartEvent) -> StopEvent:
+        outputs = await asyncio.gather(*(event.tool.acall(query) for query in event.queries))
+        return StopEvent(result=[output.raw_output[0].node_id for output in outputs])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+async def test_a_workflow(fresh, monkeypatch):
+    tool = retrieval_tool(M3VectorStore.from_nodes(make_nodes(), model=fresh))
+    passes_need_the_loop(fresh, monkeypatch)
+    assert await Pipeline().run(tool=tool, queries=[QUERY, "A cactus needs sun"]) == [
+        "sensor",
+        "cactus",
+    ]
