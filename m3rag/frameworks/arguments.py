@@ -35,12 +35,15 @@ _SAME = (
     {"min_score", "score_threshold", "similarity_cutoff", "threshold", "cutoff"},
     {"weights", "alpha", "retriever_weights"},
     {"scores", "scores_in_metadata", "with_scores", "score_key"},
-    {"query_instruction", "query_prompt", "query_prefix", "instruction"},
-    {"text_instruction", "document_instruction", "embed_instruction", "text_prefix"},
     {"progress", "show_progress", "show_progress_bar"},
     {"batch_size", "embed_batch_size"},
 )  # fmt: skip
 """Names of the same thing in m3rag and in the classes that its users come from."""
+
+_INSTRUCTIONS = (
+    "BGE-M3 was trained without instructions; they would change all its views. If your own model "
+    "was trained with them, put them into its texts and queries."
+)
 
 _ELSEWHERE = {
     "batch_size": "The model packs texts into passes by their tokens; there is no size to set.",
@@ -51,6 +54,15 @@ _ELSEWHERE = {
     "encode_kwargs": "Dense vectors are always normalized. Pass max_length itself.",
     "collection_name": "An index has one collection. Use a path for each.",
     "id_key": "Documents are identified by their ids.",
+    "query_instruction": _INSTRUCTIONS,
+    "query_instruction_for_retrieval": _INSTRUCTIONS,
+    "query_prompt": _INSTRUCTIONS,
+    "query_prefix": _INSTRUCTIONS,
+    "instruction": _INSTRUCTIONS,
+    "text_instruction": _INSTRUCTIONS,
+    "document_instruction": _INSTRUCTIONS,
+    "embed_instruction": _INSTRUCTIONS,
+    "prompts": _INSTRUCTIONS,
 }
 """What to do instead, for arguments of other classes that no class of m3rag has."""
 

@@ -33,6 +33,9 @@ def test_the_nearest_argument(name, nearest):
 def test_an_argument_of_other_classes_gets_advice():
     with pytest.raises(ArgumentError, match=r"no argument `cache_folder`\. Models are in the c"):
         check_names("A class", ["cache_folder"], KNOWN)
+    for name in ("query_instruction", "text_instruction", "embed_instruction", "prompts"):
+        with pytest.raises(ArgumentError, match=rf"`{name}`\. BGE-M3 was trained without instruct"):
+            check_names("A class", [name], KNOWN)
 
 
 def test_an_argument_like_no_other():

@@ -4,7 +4,7 @@ import pytest
 
 from m3rag import M3Index, shared_model
 from m3rag.errors import FormatError, InputError
-from m3rag.frameworks import index_of, model_of, open_index
+from m3rag.frameworks import held_filters, index_of, model_of, open_index
 from m3rag.langchain import M3Embeddings, M3EnsembleRetriever, M3VectorStore
 
 
@@ -18,6 +18,20 @@ def test_an_index_in_something_that_holds_it(index):
     store = M3VectorStore(index)
     holders = [index, store, store.as_retriever(), M3EnsembleRetriever(index=index)]
     assert all(index_of(holder) is index for holder in holders)
+
+
+def test_the_filters_of_what_holds_an_index(index):
+    store = M3VectorStore(index, base_filter={"tenant": "a"})
+    retriever = M3EnsembleRetriever(index=index, base_filter={"lang": "en"})
+    for holder, expected in [
+        (index, []),
+        (store, [{"tenant": "a"}]),
+        (store.as_retriever(), [{"tenant": "a"}]),
+        (retriever, [{"lang": "en"}]),
+        ("kb", []),
+        (7, []),
+    ]:
+        assert held_filters(holder, "base_filter") == expected
 
 
 def test_a_folder_is_opened_with_the_shared_model_of_its_name(tmp_path):
