@@ -1,8 +1,8 @@
 """LangChain components for an M3 model and index.
 
 `m3rag.langchain.qdrant` and `m3rag.langchain.milvus` provide sparse embeddings for these stores.
-`M3Store` needs the extra `agents`; it is imported when it is first used, and not by
-`import *`.
+`M3Store` and `M3AnswerMiddleware` need the extra `agents`; they are imported when they are first
+used, and not by `import *`.
 """
 
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from m3rag.langchain.translator import M3Translator
 from m3rag.langchain.vectorstore import M3VectorStore
 
 if TYPE_CHECKING:
+    from m3rag.langchain.answer_middleware import M3AnswerMiddleware as M3AnswerMiddleware
     from m3rag.langchain.graph_store import M3Store as M3Store
 
 __all__ = [
@@ -39,4 +40,10 @@ __all__ = [
     "scores_of",
 ]
 
-__getattr__ = lazy(__name__, {"M3Store": "m3rag.langchain.graph_store"})
+__getattr__ = lazy(
+    __name__,
+    {
+        "M3AnswerMiddleware": "m3rag.langchain.answer_middleware",
+        "M3Store": "m3rag.langchain.graph_store",
+    },
+)

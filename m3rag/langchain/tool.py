@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.callbacks import Callbacks
@@ -57,11 +57,11 @@ def retrieval_tool(
 
     def search(query: str, callbacks: Callbacks = None) -> tuple[str, list[Document]]:
         documents = source.invoke(query, {"callbacks": callbacks})
-        return _text(documents), documents
+        return numbered_text(documents), documents
 
     async def asearch(query: str, callbacks: Callbacks = None) -> tuple[str, list[Document]]:
         documents = await source.ainvoke(query, {"callbacks": callbacks})
-        return _text(documents), documents
+        return numbered_text(documents), documents
 
     return StructuredTool.from_function(
         search,
@@ -92,9 +92,9 @@ def _is_stored(value: object) -> bool:
     return isinstance(value, dict) and value.get("type") == "Document"
 
 
-def _text(documents: Sequence[Document]) -> str:
-    """Return what a language model reads of documents."""
-    return numbered((_place(d.metadata), d.page_content) for d in documents)
+def numbered_text(documents: Sequence[Document], numbers: Iterable[int] | None = None) -> str:
+    """Return what a language model reads of documents; see `m3rag.frameworks.numbered`."""
+    return numbered(((_place(d.metadata), d.page_content) for d in documents), numbers)
 
 
 def _place(at: Mapping[str, Any]) -> list[object]:
