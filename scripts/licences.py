@@ -42,6 +42,7 @@ ALLOWED = re.compile(
 )
 REASONS = {  # a package, or an entry of "needed by": why it may have another licence
     "cuda": "NVIDIA's licence is not free; whoever installs torch with CUDA accepts it.",
+    "pypdfium2": "Its wheels bring PDFium (Apache-2.0) and the permissive licences of its parts.",
 }
 CLASSIFIERS = {
     "Academic Free License (AFL)": "AFL-2.1",
