@@ -9,6 +9,7 @@ from m3rag.langchain import (
     M3TextSplitter,
     M3Translator,
     M3VectorStore,
+    found_documents,
     retrieval_tool,
     scores_of,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "M3TextSplitter",
     "M3Translator",
     "M3VectorStore",
+    "found_documents",
     "retrieval_tool",
     "scores_of",
 ]
