@@ -209,7 +209,7 @@ def test_they_are_checked_shown_and_kept(tiny, tmp_path):
         for component in (store, M3EnsembleRetriever(store), M3NeighbourPostprocessor(store)):
             assert pickle.loads(pickle.dumps(component)).base_filters == OURS
         with pytest.raises(InputError, match="base_filters"):
-            store.base_filters = {"tenant": "a"}
+            store.base_filters = {"tenant": "a"}  # type: ignore[assignment]
         with pytest.raises(InputError, match="`base_filters` must be MetadataFilters"):
             M3EnsembleRetriever(store.index, base_filters={"tenant": "a"})
         with pytest.raises(InputError, match="does not match `base_filters`"):

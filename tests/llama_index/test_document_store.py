@@ -68,7 +68,8 @@ def test_merging_with_the_retriever_of_llama_index(tiny, ratio):
 async def test_it_answers_like_a_docstore(both):
     store, docstore = both
     view = store.docstore
-    assert isinstance(view, BaseDocumentStore)
+    assert isinstance(view, M3DocumentStore)
+    assert issubclass(M3DocumentStore, BaseDocumentStore)
     assert view.docs == docstore.docs
     name = next(iter(docstore.docs))
     for ids in ([name], [*docstore.docs]):
@@ -97,7 +98,7 @@ async def test_it_refuses_to_be_written(both):
     writing += ["set_document_hashes", "aset_document_hashes"]
     for name in writing:
         method = getattr(both[0].docstore, name)
-        given = ("a", "b") if name.endswith("hash") else ([],)
+        given: tuple[object, ...] = ("a", "b") if name.endswith("hash") else ([],)
         with pytest.raises(InputError, match="Add nodes to the M3VectorStore"):
             await method(*given) if inspect.iscoroutinefunction(method) else method(*given)
 

@@ -99,7 +99,9 @@ async def test_several_messages_as_one_query(tiny):
     await said(block, CAT)
     asked = [*QUESTION, ANSWER, ChatMessage("Thanks. And the pump?")]
     last = block.index.search("Thanks. And the pump?")[0].score
-    both = block.index.search(Query([QUESTION[0].content, asked[-1].content]))[0].score
+    both = block.index.search(Query([message.content or "" for message in QUESTION + asked[-1:]]))[
+        0
+    ].score
     assert last < both
     block.min_score = (last + both) / 2
     assert await block.aget(asked) == ""

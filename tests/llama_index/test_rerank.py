@@ -1,6 +1,8 @@
 """The reranker, with and without an index."""
 
 import json
+import pickle  # noqa: TID251  # what users do
+import re
 
 import pytest
 from llama_index.core.callbacks import CallbackManager, CBEventType, LlamaDebugHandler
@@ -188,3 +190,48 @@ def test_results_can_be_saved_as_json(tiny, found):
 def test_fields_restore_the_component(tiny):
     reranker = M3Reranker(model=tiny, top_n=3, mode="all", weights=[1.0, 0.5, 0.2])
     assert M3Reranker.from_dict(reranker.to_dict()).to_dict() == reranker.to_dict()
+
+
+def test_a_cross_encoder_sorts_nodes(found, cross_encoder):
+    reranker = M3Reranker(mode="cross-encoder", cross_encoder=cross_encoder, top_n=3)
+    best = reranker.postprocess_nodes(found, query_str=QUERY)
+    expected = cross_encoder.score(QUERY, [node.text for node in found], normalize=True)
+    assert [one.score for one in best] == pytest.approx(sorted(expected, reverse=True)[:3])
+    assert all(one.scores == {"cross_encoder": one.score} for one in best)
+    assert reranker.model_name == cross_encoder.name
+    for again in (
+        pickle.loads(pickle.dumps(reranker)),
+        M3Reranker.from_dict(reranker.to_dict()),
+    ):
+        assert again.cross_encoder is cross_encoder, "the shared one"
+        assert again.postprocess_nodes(found, query_str=QUERY) == best
+
+
+def test_cross_encoder_scores_in_metadata(found, cross_encoder):
+    (best,) = M3Reranker(
+        mode="cross-encoder", cross_encoder=cross_encoder, top_n=1, scores_in_metadata=True
+    ).postprocess_nodes(found, query_str=QUERY)
+    assert best.metadata["cross_encoder_score"] == best.metadata["relevance_score"] == best.score
+
+
+def test_a_cross_encoder_is_loaded_on_first_use():
+    reranker = M3Reranker(mode="cross-encoder")
+    assert reranker.model_name == "BAAI/bge-reranker-v2-m3"
+    by_name = M3Reranker(mode="cross-encoder", cross_encoder="no/such", max_length=64)
+    assert (by_name.model_name, by_name.max_length) == ("no/such", 64)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"cross_encoder": "nope"}, '`cross_encoder` needs mode="cross-encoder"'),
+        ({"max_length": 64}, '`max_length` needs mode="cross-encoder"'),
+        ({"mode": "cross-encoder", "model": "tiny"}, "`model` cannot be used with mode="),
+        ({"mode": "cross-encoder", "index": "kb"}, "`index` cannot be used with mode="),
+        ({"mode": "cross-encoder", "weights": (1, 0, 0)}, "a cross-encoder gives one score"),
+        ({"mode": "cross-encoder", "cross_encoder": 7}, "must be an M3CrossEncoder"),
+    ],
+)
+def test_what_does_not_fit_a_cross_encoder_is_refused(settings, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        M3Reranker(**{"model_name": "tiny", **settings})
