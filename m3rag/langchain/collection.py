@@ -15,6 +15,7 @@ from m3rag.frameworks import check_names
 from m3rag.frameworks.indexes import HasIndex
 from m3rag.index.index import M3Index
 from m3rag.index.upsert import Upserted
+from m3rag.langchain.base_filter import check_passages
 from m3rag.langchain.documents import passages_of, to_document
 from m3rag.langchain.filters import Where, where_of
 from m3rag.limits import check_count, shown
@@ -67,7 +68,9 @@ class DocumentCollection(Closing):
             InputError: A document cannot be stored, or the number of ids is not that of documents.
         """
         check_names("add_documents", unknown, ("documents", *ADD))
-        return self.index.add(passages_of(documents, ids), progress=progress, durable=durable)
+        passages = passages_of(documents, ids)
+        check_passages(self.index, _base(self), passages)
+        return self.index.add(passages, progress=progress, durable=durable)
 
     async def aadd_documents(
         self: HasIndex, documents: Iterable[Document], **settings: Any
@@ -105,7 +108,10 @@ class DocumentCollection(Closing):
         Returns:
             The ids of all passages given, and which were added, replaced, unchanged and removed.
         """
-        return upsert(self.index, documents, ids, source_id_key, progress=progress, durable=durable)
+        base = _base(self)
+        return upsert(
+            self.index, documents, ids, source_id_key, base, progress=progress, durable=durable
+        )
 
     async def aupsert_documents(
         self: HasIndex, documents: Iterable[Document], **settings: Any
@@ -220,17 +226,19 @@ def upsert(
     documents: Iterable[Document],
     ids: Sequence[str | None] | None,
     source_id_key: str | None,
+    base: Where,
     *,
     progress: Progress | None = None,
     durable: bool = False,
 ) -> Upserted:
-    """Bring documents up to date; see `DocumentCollection.upsert_documents`."""
+    """Bring documents up to date within a base filter; see `upsert_documents` of the classes."""
     if source_id_key is not None and (not isinstance(source_id_key, str) or not source_id_key):
         raise InputError(
             '`source_id_key` must be a metadata key such as "source", or None, got '
             f"{shown(source_id_key)}."
         )
     passages = passages_of(documents, ids)
+    check_passages(index, base, passages)
     result = index.upsert_documents(passages, progress=progress, durable=durable)
     if source_id_key is None:
         return result
@@ -238,7 +246,7 @@ def upsert(
     sources = (p.metadata.get(source_id_key) for p in passages if p.document_id is None)
     known = sorted({source for source in sources if isinstance(source, str)})
     new = set(result.ids)
-    stored = index.passages({source_id_key: known}) if known else ()
+    stored = index.passages(where_of(index, base, {source_id_key: known})) if known else ()
     old = [p.id for p in stored if p.id not in new and p.document_id is None]
     index.delete(old)
     result.removed.extend(old)

@@ -13,8 +13,10 @@ from langchain_core.documents import Document
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.base import coerce_to_runnable
 
+from m3rag.documents import Passage
 from m3rag.errors import InputError, M3Error
 from m3rag.frameworks import Scores, check_names, check_scores, least_score
+from m3rag.index.expand import expand
 from m3rag.index.hit import Hit
 from m3rag.index.pooling import Query
 from m3rag.index.settings import SETTINGS
@@ -60,8 +62,12 @@ class IndexRetriever(RetrieverBase):
         scores: Scores = options.get("scores", self.scores)
         check_scores(scores, "scores")
         if neighbours != 0:
-            hits = self.index.expand(hits, neighbours)
+            hits = expand(hits, neighbours, self._of_document)
         return [scored_document(hit, scores) for hit in hits]
+
+    def _of_document(self, name: str) -> list[Passage]:
+        where = where_of(self.index, self.base_filter, {"$document_id": name})
+        return [*self.index.passages(where)]
 
     def _get_relevant_documents(
         self,

@@ -27,6 +27,7 @@ from m3rag.frameworks import (
 from m3rag.index.index import M3Index
 from m3rag.index.manifest import ColbertMode
 from m3rag.index.settings import SETTINGS, SearchSettings
+from m3rag.langchain.base_filter import base_of
 from m3rag.langchain.collection import SOURCE, DocumentCollection, upsert
 from m3rag.langchain.component import check_fields, component_index
 from m3rag.langchain.documents import documents_of
@@ -65,6 +66,7 @@ class RetrieverBase(DocumentCollection, BaseRetriever):
         found, opened = component_index(
             kind.__name__, index, path, model, opening, new_colbert=kind._new_colbert
         )
+        settings["base_filter"] = base_of(index, settings.get("base_filter"))
         try:
             with own_errors(kind.__name__):
                 super().__init__(index=found, **settings)  # type: ignore[call-arg]
@@ -79,7 +81,12 @@ class RetrieverBase(DocumentCollection, BaseRetriever):
             super().__setattr__(name, value)
             return
         check_fields(type(self), [name])
-        assign(self, name, index_of(value) if name == "index" else value, super().__setattr__)
+        if name != "index":
+            assign(self, name, value, super().__setattr__)
+            return
+        base = base_of(value, self.base_filter)  # over another tenant's store, it is that tenant's
+        assign(self, name, index_of(value), super().__setattr__)
+        assign(self, "base_filter", base, super().__setattr__)
 
     def __repr__(self) -> str:
         changed = {
@@ -132,7 +139,8 @@ class RetrieverBase(DocumentCollection, BaseRetriever):
         index = open_index(path, model=model, new_colbert=new, **opening)  # type: ignore[arg-type]
         try:
             retriever = cls(index=index, **settings)
-            upsert(index, documents, ids, source_id_key, progress=progress)
+            base = retriever.base_filter
+            upsert(index, documents, ids, source_id_key, base, progress=progress)
         except BaseException:
             index.close()
             raise

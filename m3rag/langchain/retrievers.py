@@ -85,7 +85,8 @@ class M3EnsembleRetriever(IndexRetriever):
         filter: Search only documents that match: a dict (see `m3rag.stores.filters`), or a function
             of a document. The filter of a call replaces it.
         base_filter: A filter that holds for every call, so that a call's filter only narrows it:
-            that of a tenant, for example. It also holds for reading and deleting documents.
+            that of a tenant, for example. It also holds for reading, adding and deleting documents,
+            and for components over this one.
         scores: True puts scores into the metadata, a string before the key of each of them, and
             False leaves the documents as they were added.
         neighbours: The number of passages before and after a found one to return with it; see

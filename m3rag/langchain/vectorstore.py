@@ -10,6 +10,7 @@ from langchain_core.embeddings import Embeddings
 
 from m3rag.frameworks import OPENING, IndexLike, ModelLike, check_names
 from m3rag.index.settings import SearchSettings
+from m3rag.langchain.base_filter import base_of
 from m3rag.langchain.collection import ADD, SOURCE, upsert
 from m3rag.langchain.component import component_index
 from m3rag.langchain.documents import documents_of
@@ -49,8 +50,8 @@ class M3VectorStore(StoreSearches):
         path: The folder of the index; None for an index in memory.
         weights: The weights of `similarity_search`, as for `M3EnsembleRetriever`. A new index
             stores ColBERT vectors only if "colbert" has a weight.
-        base_filter: A filter that every search, read and deletion obeys; that of a call only
-            narrows it.
+        base_filter: A filter that every search, read, deletion and new document obeys; that of a
+            call only narrows it. A component over the store has it, too.
         relevance_score_fn: Turns a score into a relevance from 0 to 1, instead of
             `m3rag.langchain.relevance.relevance`.
         opening: The settings of `M3Index.open`: `colbert`, `context`, `analyzer`, `bm25`, `limits`
@@ -81,7 +82,7 @@ class M3VectorStore(StoreSearches):
             "M3VectorStore", index, path, model, settings, new_colbert=new, needed=False
         )
         self.weights = weights
-        self.base_filter = base_filter
+        self.base_filter = base_filter = base_of(index, base_filter)
         self.relevance_score_fn = relevance_score_fn
         try:
             where = None if callable(base_filter) else base_filter
@@ -119,7 +120,8 @@ class M3VectorStore(StoreSearches):
         check_names("M3VectorStore.from_documents", settings, known)
         store = cls(embedding=embedding, **settings)
         try:
-            upsert(store.index, documents, ids, source_id_key, progress=progress)
+            base = store.base_filter
+            upsert(store.index, documents, ids, source_id_key, base, progress=progress)
         except BaseException:
             store.close()
             raise
