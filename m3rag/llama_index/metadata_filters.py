@@ -36,6 +36,10 @@ def _any(key: str, values: Any) -> Where:
     return {"$or": [_equal(key, value) for value in values]} if values else {key: []}
 
 
+def _every(key: str, values: Any) -> Where:
+    return {"$and": [_equal(key, value) for value in values]} if values else {key: {"exists": True}}
+
+
 _CONDITIONS: dict[FilterOperator, Callable[[str, Any], Where]] = {
     FilterOperator.EQ: _equal,
     FilterOperator.CONTAINS: _equal,  # matches an element of a list
@@ -47,10 +51,10 @@ _CONDITIONS: dict[FilterOperator, Callable[[str, Any], Where]] = {
     FilterOperator.IN: lambda key, value: _any(key, _values(key, value)),
     FilterOperator.ANY: lambda key, value: _any(key, _values(key, value)),
     FilterOperator.NIN: lambda key, value: {"$not": _any(key, _values(key, value))},
-    FilterOperator.ALL: lambda key, value: {"$and": [_equal(key, v) for v in _values(key, value)]},
+    FilterOperator.ALL: lambda key, value: _every(key, _values(key, value)),
     FilterOperator.TEXT_MATCH: lambda key, value: {key: {"text": value}},
     FilterOperator.TEXT_MATCH_INSENSITIVE: lambda key, value: {key: {"text": value}},
-    FilterOperator.IS_EMPTY: lambda key, value: {key: {"exists": False}},
+    FilterOperator.IS_EMPTY: lambda key, value: {"$or": [{key: {"exists": False}}, {key: ""}]},
 }
 
 
