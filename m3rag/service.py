@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from m3rag.answers.generation import Answer, falls_short, needed_score, write
 from m3rag.encoder import Model
@@ -19,7 +19,11 @@ from m3rag.explanation.alignment import Span, matched_spans
 from m3rag.index import Hit, M3Index
 from m3rag.index.info import Deleted, IndexInfo, delete, info
 from m3rag.index.settings import DEFAULTS, SearchSettings
+from m3rag.model.arguments import check_count
 from m3rag.scoring import Weights, score_texts
+
+if TYPE_CHECKING:
+    from m3rag.model import M3CrossEncoder
 
 __all__ = [
     "Deleted",
@@ -33,6 +37,9 @@ __all__ = [
     "rerank",
     "search",
 ]
+
+RERANK_CANDIDATES = 30
+"""How many passages of a search a cross-encoder sorts, unless another number is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +126,8 @@ def ask(
     *,
     min_score: float | None = None,
     neighbours: int = 0,
+    cross_encoder: M3CrossEncoder | None = None,
+    rerank_candidates: int = RERANK_CANDIDATES,
     settings: SearchSettings = DEFAULTS,
 ) -> Found:
     """Find the passages that answer a question, and the best sentence.
@@ -128,15 +137,25 @@ def ask(
         question: The question, in any language of the model.
         k: The number of passages.
         min_score: The score that the best passage needs; by default the score that `tune`
-            calibrated for the weights.
+            calibrated for the weights, or none with a cross-encoder.
         neighbours: How many passages to add before and after each one; see `M3Index.expand`.
-        settings: How to search.
+        cross_encoder: Sorts the passages that the search finds; its scores are then those of the
+            hits.
+        rerank_candidates: How many passages the cross-encoder sorts, at least `k`.
+        settings: How to search. `offset` counts sorted passages.
 
     Raises:
         InputError: The question is empty or an argument is out of range.
     """
-    hits = index.search(question, k, settings=settings)
-    needed = needed_score(index, settings) if min_score is None else min_score
+    if cross_encoder is None:
+        hits = index.search(question, k, settings=settings)
+        needed = needed_score(index, settings) if min_score is None else min_score
+    else:
+        check_count("rerank_candidates", rerank_candidates, 1)
+        last = settings.offset + k
+        found = index.search(question, max(last, rerank_candidates), settings=settings, offset=0)
+        hits = cross_encoder.rerank(question, found, last)[settings.offset :]
+        needed = min_score
     refused = bool(hits) and falls_short(hits, needed)
     sentence = hits[0].explain().sentence if hits and not refused else None
     if neighbours and hits:
@@ -156,7 +175,7 @@ def search(
 
 
 def rerank(
-    source: M3Index | Model,
+    source: M3Index | Model | M3CrossEncoder,
     query: str,
     texts: Sequence[str],
     *,
@@ -166,21 +185,28 @@ def rerank(
     """Score texts against a query and sort them, best first; equal scores keep their order.
 
     Args:
-        source: A model, which encodes the texts, or an index, which uses its stored vectors for
-            texts that it contains.
+        source: A model, which encodes the texts; an index, which uses its stored vectors for
+            texts that it contains; or a cross-encoder, whose score from 0 to 1 is the only one.
         query: The query, encoded without a prefix.
         texts: The texts to sort.
         weights: As for `M3Index.search`, without bm25.
         ids: The id of each text in the index, or nothing; None for a text without one.
 
     Raises:
-        InputError: The query is empty, no channel has a weight, bm25 has one, or `ids` are given
-            with a model.
+        InputError: The query is empty, no channel has a weight, bm25 has one, `ids` are given
+            with a model, or weights with a cross-encoder.
     """
+    from m3rag.model import M3CrossEncoder  # imports torch
+
     if isinstance(source, M3Index):
         fused, columns = source.rescore(query, texts, weights, ids=ids)
     elif ids:
         raise InputError("`ids` need an index: a model has no stored vectors. Leave them out.")
+    elif isinstance(source, M3CrossEncoder):
+        if weights != "default":
+            raise InputError("A cross-encoder gives one score. Leave `weights` out.")
+        fused = source.score(query, texts, normalize=True)
+        columns = {"cross_encoder": fused}
     else:
         fused, columns = score_texts(source, query, texts, weights)
     return [

@@ -5,12 +5,15 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from m3rag import M3Model
+from m3rag import M3CrossEncoder, M3Model, shared_cross_encoder
 from m3rag.cli import main
+from m3rag.model import checkpoint as checkpoints
+from m3rag.model.cross_checkpoint import with_new_head
 from m3rag.model.lookup import BUNDLED
 
 TEXTS = [
@@ -69,6 +72,23 @@ def tiny() -> M3Model:
 @pytest.fixture(scope="session")
 def tiny_folder() -> Path:
     return BUNDLED["tiny"]
+
+
+@pytest.fixture(scope="session")
+def cross_folder(tmp_path_factory) -> Path:
+    """A cross-encoder with the bundled encoder and a random head, in the layout of transformers."""
+    new = with_new_head(checkpoints.read(BUNDLED["tiny"]), seed=0)
+    # A larger head, so that scores differ by some units.
+    heads = {n: {k: 4 * t for k, t in parts.items()} for n, parts in new.heads.items()}
+    to: Path = tmp_path_factory.mktemp("cross-encoder") / "reranker"
+    checkpoints.write(replace(new, heads=heads), to)
+    return to
+
+
+@pytest.fixture(scope="session")
+def cross_encoder(cross_folder) -> M3CrossEncoder:
+    """The cross-encoder in float32; closed with the process, as what pickles name must be."""
+    return shared_cross_encoder(cross_folder, dtype="float32")
 
 
 @pytest.fixture

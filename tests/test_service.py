@@ -162,3 +162,44 @@ def test_what_is_found_can_be_written(index):
     written = found.write(lambda instructions, request: "Ferns like shade [1].")
     assert written.to_dict()["citations"][0]["passage_id"] == found.hits[0].passage.id
     assert not service.ask(index, QUERY, min_score=2.0).answerable
+
+
+def test_ask_with_a_cross_encoder(index, cross_encoder):
+    found = service.ask(index, QUERY, 2, cross_encoder=cross_encoder, rerank_candidates=4)
+    candidates = index.search(QUERY, 4)
+    assert found.hits == cross_encoder.rerank(QUERY, candidates, 2)
+    assert found.sentence.text in found.hits[0].passage.text
+    assert found.to_dict()["hits"][0]["cross_encoder"] == found.hits[0].score
+    second = SearchSettings(offset=1)
+    page = service.ask(
+        index, QUERY, 1, cross_encoder=cross_encoder, rerank_candidates=4, settings=second
+    )
+    assert page.hits == found.hits[1:]
+    best = found.hits[0].score
+    assert service.ask(index, QUERY, cross_encoder=cross_encoder, min_score=best + 0.1).refused
+    with pytest.raises(InputError, match="`rerank_candidates` must be at least 1"):
+        service.ask(index, QUERY, cross_encoder=cross_encoder, rerank_candidates=0)
+
+
+def test_a_threshold_for_other_scores_is_no_limit_for_a_cross_encoder(index, cross_encoder):
+    index.save_preset("strict", Preset({"dense": 1.0}, min_score=2.0))
+    strict = SearchSettings(weights="strict")
+    assert not service.ask(index, QUERY, cross_encoder=cross_encoder, settings=strict).refused
+
+
+def test_an_explanation_is_that_of_the_search(index, cross_encoder):
+    hits = index.search(QUERY, 2)
+    (best, *_) = cross_encoder.rerank(QUERY, hits)
+    searched = next(hit for hit in hits if hit.passage.id == best.passage.id)
+    assert best.explain().score == searched.score != best.score
+
+
+def test_rerank_with_a_cross_encoder(cross_encoder):
+    texts = ["Cacti like sun.", "Ferns like shade."]
+    ranked = service.rerank(cross_encoder, QUERY, texts)
+    assert [one.score for one in ranked] == pytest.approx(
+        sorted(cross_encoder.score(QUERY, texts, normalize=True), reverse=True)
+    )
+    assert ranked[0].to_dict()["cross_encoder"] == ranked[0].score
+    with pytest.raises(InputError, match="A cross-encoder gives one score"):
+        service.rerank(cross_encoder, QUERY, texts, weights=(1, 0, 0))

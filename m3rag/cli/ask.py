@@ -6,6 +6,7 @@ import math
 import os
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from m3rag.explanation import Sentence
     from m3rag.explanation.alignment import Span
     from m3rag.index import Hit
+    from m3rag.model import M3CrossEncoder
     from m3rag.service import Found
 
 _NUMBERS = 20  # that a warning lists
@@ -49,6 +51,16 @@ def ask(
     neighbours: Annotated[
         int, typer.Option(help="Passages to add before and after each passage.")
     ] = 0,
+    rerank: Annotated[
+        str | None,
+        typer.Option(
+            help="Cross-encoder that sorts the passages found: hub id such as "
+            "BAAI/bge-reranker-v2-m3, or folder. Scores are then its own, 0 to 1."
+        ),
+    ] = None,
+    rerank_candidates: Annotated[
+        int, typer.Option(help="Number of passages that --rerank sorts.")
+    ] = 30,
     llm: Annotated[
         str | None,
         typer.Option(
@@ -78,9 +90,16 @@ def ask(
     if min_score is not None and not math.isfinite(min_score):
         raise InputError(f"--min-score must be a finite number, got {min_score}.")
     make_llm = _llm(llm, llm_url, llm_model, llm_timeout)
-    with opened(kb) as (index, _):
+    with opened(kb) as (index, _), _cross_encoder(rerank) as cross_encoder:
         found = service.ask(
-            index, question, k, min_score=min_score, neighbours=neighbours, settings=settings
+            index,
+            question,
+            k,
+            min_score=min_score,
+            neighbours=neighbours,
+            cross_encoder=cross_encoder,
+            rerank_candidates=rerank_candidates,
+            settings=settings,
         )
     needed_llm = make_llm if found.answerable else None
     if as_json:
@@ -91,6 +110,14 @@ def ask(
     _print_found(console, found)
     if needed_llm:
         _print_written(console, found.write(needed_llm()))
+
+
+def _cross_encoder(name: str | None) -> AbstractContextManager[M3CrossEncoder | None]:
+    if name is None:
+        return nullcontext()
+    from m3rag.model import M3CrossEncoder
+
+    return M3CrossEncoder.load(name)
 
 
 def _print_json(

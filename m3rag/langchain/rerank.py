@@ -1,15 +1,14 @@
-"""A reranker for LangChain that uses the stored vectors of an index where it can."""
+"""A reranker for LangChain: by the vectors of an index where it has them, or by a cross-encoder."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, Self
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import ConfigDict, Field
 
-from m3rag.errors import InputError
 from m3rag.frameworks import (
     IndexLike,
     ModelLike,
@@ -19,22 +18,32 @@ from m3rag.frameworks import (
     model_of,
     own_errors,
 )
+from m3rag.frameworks.reranking import CROSS, Mode, check_mode, cross_encoder_of
 from m3rag.index.index import M3Index
 from m3rag.langchain.component import check_fields
 from m3rag.langchain.index_retriever import blank
 from m3rag.langchain.scores import with_scores
 from m3rag.langchain.sharing import named
-from m3rag.limits import shown
 from m3rag.scoring import Weights, score_texts
+from m3rag.scoring.fusion import Floats
 from m3rag.scoring.texts import text_weights
+
+_FINDERS: dict[str, Callable[[Any], Any]] = {
+    "model": model_of,
+    "index": index_of,
+    "cross_encoder": cross_encoder_of,
+}
+"""The functions that find what an argument stands for."""
 
 
 class M3Reranker(BaseDocumentCompressor):
-    """A reranker that sorts documents by ColBERT, or by all three scores of the model.
+    """A reranker that sorts documents by ColBERT, by all scores of M3, or by a cross-encoder.
 
-        colbert   the mean, over the query's vectors, of the best match in the document
-        all       the sum of weight * score over dense, sparse and colbert, divided by the sum of
-                  the weights
+        colbert         the mean, over the query's vectors, of the best match in the document
+        all             the sum of weight * score over dense, sparse and colbert, divided by the
+                        sum of the weights
+        cross-encoder   the score of a cross-encoder, 0 to 1, which reads the query and the
+                        document together: the best and the slowest
 
     Returns copies of the documents with "relevance_score" and the score of each channel, such as
     "colbert_score", in their metadata. Documents with equal scores keep their order. With an empty
@@ -51,9 +60,14 @@ class M3Reranker(BaseDocumentCompressor):
             index, or BAAI/bge-m3 without an index.
         index: An index, or what has one, whose stored vectors score the documents that it contains
             with the same id and text; only the others are encoded.
-        mode: "colbert" or "all".
+        mode: "colbert", "all" or "cross-encoder".
         top_n: The number of documents to return; all by default.
         weights: The weights for the mode "all", as for `M3EnsembleRetriever`, without bm25.
+        cross_encoder: The cross-encoder for its mode: an `M3CrossEncoder`, or the name or folder
+            of the process's shared one; by default BAAI/bge-reranker-v2-m3. The mode has no
+            `model`, `index` or `weights`.
+        max_length: The most tokens of a query and a document together, for a cross-encoder; by
+            default its own limit.
         min_score: Leave out documents with a lower score.
         scores: True puts scores into the metadata, a string before the key of each of them, and
             False leaves the documents as they are.
@@ -65,9 +79,11 @@ class M3Reranker(BaseDocumentCompressor):
 
     model: Any = Field(default=None, repr=False)
     index: M3Index | None = Field(default=None, repr=False)
-    mode: Literal["colbert", "all"] = "colbert"
+    mode: Mode = "colbert"
     top_n: int | None = Field(default=None, ge=1)
     weights: Any = "default"
+    cross_encoder: Any = Field(default=None, repr=False)
+    max_length: int | None = None
     min_score: float | None = None
     scores: Any = True
 
@@ -75,43 +91,78 @@ class M3Reranker(BaseDocumentCompressor):
         self, *, model: ModelLike = None, index: IndexLike | None = None, **settings: Any
     ) -> None:
         check_fields(type(self), settings)
+        cross = settings.get("mode") == CROSS
+        check_mode(
+            settings.get("mode", "colbert"),
+            cross_encoder=settings.get("cross_encoder"),
+            model=model,
+            index=index,
+            weights=settings.get("weights", "default"),
+            max_length=settings.get("max_length"),
+        )
         found = None if index is None else index_of(index)
-        used = found.model if found is not None and model is None else model_of(model)
+        if cross:
+            settings["cross_encoder"] = cross_encoder_of(settings.get("cross_encoder"))
+        else:
+            model = found.model if found is not None and model is None else model_of(model)
         with own_errors(type(self).__name__):
-            super().__init__(model=used, index=found, **settings)  # type: ignore[call-arg]
+            super().__init__(model=model, index=found, **settings)  # type: ignore[call-arg]
         self._check()
 
     def __setattr__(self, name: str, value: Any) -> None:
         check_fields(type(self), [name])
-        if name == "index" and value is not None:
-            value = index_of(value)
-        assign(self, name, model_of(value) if name == "model" else value, super().__setattr__)
+        if name in _FINDERS and (value is not None or name == "model"):
+            value = _FINDERS[name](value)
+        assign(self, name, value, super().__setattr__)
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         return self.model_copy()  # the copy shares the model and the index
 
     def __getstate__(self) -> dict[Any, Any]:
         state = super().__getstate__()
-        return {**state, "__dict__": {**state["__dict__"], "model": named(self.model)}}
+        held = {name: named(getattr(self, name)) for name in ("model", "cross_encoder")}
+        return {**state, "__dict__": state["__dict__"] | held}
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
-        fields = {**state["__dict__"], "model": model_of(state["__dict__"]["model"])}
+        fields = dict(state["__dict__"])
+        held = "cross_encoder" if fields["mode"] == CROSS else "model"
+        fields[held] = _FINDERS[held](fields[held])
         super().__setstate__({**state, "__dict__": fields})
 
     def _check(self) -> None:
         check_scores(self.scores, "scores")
+        check_mode(
+            self.mode,
+            cross_encoder=self.cross_encoder,
+            model=self.model,
+            index=self.index,
+            weights=self.weights,
+            max_length=self.max_length,
+        )
+        if self.mode == CROSS:
+            return
         if self.index is not None:
             self.index.manifest.check_model(self.model, "The index")
-        if self.mode == "colbert" and self.weights != "default":
-            raise InputError(
-                f'`weights` need mode="all": the mode "colbert" has no weights, got '
-                f"{shown(self.weights)}."
-            )
         text_weights(self._weights(), self.model.presets)
 
     def _weights(self) -> Weights:
         weights: Weights = {"colbert": 1.0} if self.mode == "colbert" else self.weights
         return weights
+
+    def _scores(
+        self, documents: Sequence[Document], query: str
+    ) -> tuple[Floats, dict[str, Floats]]:
+        """Return the scores of documents, `(n,)`, and those of each channel."""
+        texts = [document.page_content for document in documents]
+        if self.mode == CROSS:
+            scores = self.cross_encoder.score(
+                query, texts, max_length=self.max_length, normalize=True
+            )
+            return scores, {"cross_encoder": scores}
+        if self.index is None:
+            return score_texts(self.model, query, texts, self._weights())
+        ids = [document.id or document.metadata.get("_id") for document in documents]
+        return self.index.rescore(query, texts, self._weights(), ids=ids, model=self.model)
 
     def compress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
@@ -124,14 +175,7 @@ class M3Reranker(BaseDocumentCompressor):
         """
         if not documents or blank(query):
             return list(documents)[: self.top_n]
-        texts = [document.page_content for document in documents]
-        if self.index is None:
-            fused, channels = score_texts(self.model, query, texts, self._weights())
-        else:
-            ids = [document.id or document.metadata.get("_id") for document in documents]
-            fused, channels = self.index.rescore(
-                query, texts, self._weights(), ids=ids, model=self.model
-            )
+        fused, channels = self._scores(documents, query)
         best = (-fused).argsort(kind="stable")[: self.top_n].tolist()
         if self.min_score is not None:
             best = [i for i in best if fused[i] >= self.min_score]

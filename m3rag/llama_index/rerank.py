@@ -1,8 +1,9 @@
-"""A reranker for LlamaIndex that uses the stored vectors of an index where it can."""
+"""A reranker for LlamaIndex: by the vectors of an index that has them, or by a cross-encoder."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
 from llama_index.core.callbacks import CBEventType, EventPayload
@@ -13,20 +14,28 @@ from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 
 from m3rag.errors import InputError
 from m3rag.frameworks import IndexLike, ModelLike, check_scores, index_of
+from m3rag.frameworks.reranking import CROSS, Mode, check_mode, cross_encoder_of, described
 from m3rag.index.index import M3Index
 from m3rag.llama_index.component import OverAnIndex, UsesModel
 from m3rag.llama_index.nodes import scores_of, with_scores
+from m3rag.model.lookup import DEFAULT_RERANKER, ModelSpec
 from m3rag.scoring import PRESETS, Weights, score_texts
+from m3rag.scoring.fusion import Floats
 from m3rag.scoring.texts import text_weights
+
+if TYPE_CHECKING:
+    from m3rag.model import M3CrossEncoder
 
 dispatcher = get_dispatcher(__name__)
 
 
 class M3Reranker(OverAnIndex, UsesModel, BaseNodePostprocessor):
-    """A reranker that sorts retrieved nodes by ColBERT, or by all three scores of the model.
+    """A reranker that sorts retrieved nodes by ColBERT, by all scores of M3, or by a cross-encoder.
 
-        colbert   the mean, over the query's vectors, of the best match in the node
-        all       (w_d * dense + w_s * sparse + w_c * colbert) / (w_d + w_s + w_c)
+        colbert         the mean, over the query's vectors, of the best match in the node
+        all             (w_d * dense + w_s * sparse + w_c * colbert) / (w_d + w_s + w_c)
+        cross-encoder   the score of a cross-encoder, 0 to 1, which reads the query and the node
+                        together: the best and the slowest
 
     Example:
         >>> texts = ["Cacti like sun.", "Ferns like shade."]
@@ -43,13 +52,18 @@ class M3Reranker(OverAnIndex, UsesModel, BaseNodePostprocessor):
             the process's shared BGE-M3 without an index.
         index: The index that nodes may come from, or what has it: a store, a retriever, or the
             folder of an index.
+        cross_encoder: The cross-encoder for its mode: an `M3CrossEncoder`, or the name or folder
+            of the process's shared one; by default BAAI/bge-reranker-v2-m3. The mode has no
+            `model`, `index` or `weights`. The fields describe the cross-encoder, then.
         settings: The fields.
 
     Attributes:
         top_n: The number of nodes to return.
-        mode: "colbert" or "all".
+        mode: "colbert", "all" or "cross-encoder".
         weights: The weights for the mode "all", as in `M3EnsembleRetriever`; also those saved with
             the index.
+        max_length: The most tokens of a query and a node together, for a cross-encoder; by default
+            its own limit.
         scores_in_metadata: As for `M3EnsembleRetriever`.
 
     Raises:
@@ -57,20 +71,54 @@ class M3Reranker(OverAnIndex, UsesModel, BaseNodePostprocessor):
     """
 
     top_n: int = Field(default=4, gt=0)
-    mode: Literal["colbert", "all"] = "colbert"
+    mode: Mode = "colbert"
     weights: Any = "default"  # checked against the presets, in an error that lists them
+    max_length: int | None = None
     scores_in_metadata: Any = False
     _index: M3Index | None = PrivateAttr(default=None)
+    _cross_encoder: Any = PrivateAttr(default=None)  # a copy names it, as it does a model
 
     def __init__(
-        self, *, model: ModelLike = None, index: IndexLike | None = None, **settings: Any
+        self,
+        *,
+        model: ModelLike = None,
+        index: IndexLike | None = None,
+        cross_encoder: M3CrossEncoder | ModelSpec | str | Path | None = None,
+        **settings: Any,
     ) -> None:
+        check_mode(
+            settings.get("mode", "colbert"),
+            cross_encoder=cross_encoder,
+            model=model,
+            index=index,
+            weights=settings.get("weights", "default"),
+        )
         found = None if index is None else index_of(index)
-        if model is None and found is not None:
+        if settings.get("mode") == CROSS:
+            model = described(cross_encoder)
+            settings = {"model_name": DEFAULT_RERANKER, **settings}
+            if model is not None:
+                settings = {"max_length": model.max_length, **settings}
+        elif model is None and found is not None:
             model = found.model
         super().__init__(model=model, **settings)
+        if cross_encoder is not None and not isinstance(cross_encoder, str | Path | ModelSpec):
+            self._cross_encoder = cross_encoder
         self._index = found
         self._check()
+
+    @property
+    def cross_encoder(self) -> M3CrossEncoder:
+        """The cross-encoder of its mode, loaded on first use.
+
+        Raises:
+            CheckpointError: The model of this name is no cross-encoder.
+            ModelMismatchError: It does not have the expected fingerprint.
+        """
+        if self._cross_encoder is None:
+            self._cross_encoder = cross_encoder_of(self.spec)
+        found: M3CrossEncoder = self._cross_encoder
+        return found
 
     @classmethod
     def class_name(cls) -> str:
@@ -106,6 +154,9 @@ class M3Reranker(OverAnIndex, UsesModel, BaseNodePostprocessor):
     def _check(self) -> None:
         """Check that the model or the index knows the weights; loads no model for a known name."""
         check_scores(self.scores_in_metadata, "scores_in_metadata")
+        check_mode(self.mode, index=self._index, weights=self.weights, max_length=self.max_length)
+        if self.mode == CROSS:
+            return
         known = self._held.model is None and (
             not isinstance(self.weights, str) or self.weights in PRESETS
         )
@@ -117,13 +168,7 @@ class M3Reranker(OverAnIndex, UsesModel, BaseNodePostprocessor):
         return saved[weights].weights if isinstance(weights, str) and weights in saved else weights
 
     def _reranked(self, query: str, nodes: list[NodeWithScore]) -> list[NodeWithScore]:
-        texts = [found.get_content(MetadataMode.EMBED) for found in nodes]
-        weights: Weights = {"colbert": 1.0} if self.mode == "colbert" else self._weights()
-        if self._index is None:
-            fused, columns = score_texts(self.model, query, texts, weights)
-        else:
-            ids = [found.node_id for found in nodes]
-            fused, columns = self._index.rescore(query, texts, weights, ids=ids, model=self.model)
+        fused, columns = self._scores(query, nodes)
         best = sorted(range(len(nodes)), key=lambda row: -fused[row])[: self.top_n]
         return [
             with_scores(
@@ -135,3 +180,17 @@ class M3Reranker(OverAnIndex, UsesModel, BaseNodePostprocessor):
             )
             for row in best
         ]
+
+    def _scores(self, query: str, nodes: list[NodeWithScore]) -> tuple[Floats, dict[str, Floats]]:
+        """Return the scores of nodes, `(n,)`, and those of each channel."""
+        texts = [found.get_content(MetadataMode.EMBED) for found in nodes]
+        if self.mode == CROSS:
+            scores = self.cross_encoder.score(
+                query, texts, max_length=self.max_length, normalize=True
+            )
+            return scores, {"cross_encoder": scores}
+        weights: Weights = {"colbert": 1.0} if self.mode == "colbert" else self._weights()
+        if self._index is None:
+            return score_texts(self.model, query, texts, weights)
+        ids = [found.node_id for found in nodes]
+        return self._index.rescore(query, texts, weights, ids=ids, model=self.model)

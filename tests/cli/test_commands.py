@@ -131,6 +131,18 @@ def test_ask_with_neighbours(m3rag, tmp_path):
     assert text[long["start"] : long["end"]].split() == long["text"].split()
 
 
+def test_ask_reranked(m3rag, kb, cross_folder):
+    command = ("ask", "How is soil moisture measured?", "--in", kb, "-k", 2, "--json")
+    code, out, _ = m3rag(*command, "--rerank", cross_folder, "--rerank-candidates", 3)
+    scores = [hit["score"] for hit in json.loads(out)["hits"]]
+    assert code == 0
+    assert scores == sorted(scores, reverse=True)
+    assert scores == [hit["cross_encoder"] for hit in json.loads(out)["hits"]]
+    code, _, err = m3rag(*command, "--rerank", "tiny")
+    assert code == 1
+    assert "is an M3 model" in err
+
+
 def test_ask_balanced(m3rag, kb):
     command = ("ask", "soil", "--in", kb, "--json")
     plain, same = (json.loads(m3rag(*command, *more)[1]) for more in ((), ("--balance", "lang")))

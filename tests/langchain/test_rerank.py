@@ -1,15 +1,18 @@
 """The reranker, with and without an index."""
 
+import copy
 import json
+import pickle  # noqa: TID251  # what users do
 import re
 
 import pytest
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.runnables import RunnableLambda, RunnableParallel, RunnablePassthrough
 
-from m3rag import M3Index, M3Model, compute_score
-from m3rag.errors import InputError, ModelMismatchError
+from m3rag import M3CrossEncoder, M3Index, M3Model, compute_score
+from m3rag.errors import CheckpointError, InputError, ModelMismatchError, TruncationWarning
 from m3rag.langchain import M3EnsembleRetriever, M3Reranker
+from m3rag.model.cross_encoder import normalized
 from tests.conftest import passes_need_the_loop
 from tests.langchain.conftest import DOCUMENTS, QUERY, ContextualCompressionRetriever, ids
 
@@ -77,7 +80,10 @@ def test_invalid_weights(documents, tiny, weights):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"mode": "dense"}, "M3Reranker: `mode`: input should be 'colbert' or 'all', got 'dense'"),
+        (
+            {"mode": "dense"},
+            "M3Reranker: `mode`: input should be 'colbert', 'all' or 'cross-encoder'",
+        ),
         ({"top_n": 0}, "`top_n`: input should be greater than or equal to 1, got 0"),
         ({"topn": 3}, "no argument `topn`. Did you mean `top_n`?"),
         ({"weights": (1, 0, 0)}, '`weights` need mode="all"'),
@@ -218,6 +224,62 @@ def test_many_documents_are_encoded_in_batches(tiny):
     documents = [Document(f"text number {i}", id=str(i)) for i in range(150)]
     found = M3Reranker(model=tiny, top_n=3).compress_documents(documents, "text number 77")
     assert "77" in ids(found)
+
+
+def test_a_cross_encoder_sorts_documents(documents, cross_encoder):
+    reranker = M3Reranker(mode="cross-encoder", cross_encoder=cross_encoder, top_n=3)
+    found = reranker.compress_documents(documents, QUERY)
+    texts = [document.page_content for document in documents]
+    expected = cross_encoder.score(QUERY, texts, normalize=True)
+    scores = [document.metadata["relevance_score"] for document in found]
+    assert scores == pytest.approx(sorted(expected, reverse=True)[:3])
+    assert scores == [document.metadata["cross_encoder_score"] for document in found]
+    assert not any("colbert_score" in document.metadata for document in found)
+    assert documents == DOCUMENTS
+    for again in (pickle.loads(pickle.dumps(reranker)), copy.deepcopy(reranker)):
+        assert again.cross_encoder is cross_encoder
+        assert again.compress_documents(documents, QUERY) == found
+
+
+def test_a_cross_encoder_by_its_folder_and_its_limit(documents, cross_folder, cross_encoder):
+    reranker = M3Reranker(mode="cross-encoder", cross_encoder=cross_folder, max_length=17)
+    with pytest.warns(TruncationWarning):
+        found = reranker.compress_documents(documents, QUERY)
+    with pytest.warns(TruncationWarning):
+        expected = cross_encoder.score(QUERY, [found[0].page_content], max_length=17)
+    assert found[0].metadata["relevance_score"] == pytest.approx(normalized(expected)[0], abs=0.02)
+
+
+async def test_cross_encoding_does_not_block_the_loop(documents, cross_folder, monkeypatch):
+    with M3CrossEncoder.load(cross_folder, dtype="float32") as cross:
+        reranker = M3Reranker(mode="cross-encoder", cross_encoder=cross)
+        with monkeypatch.context() as patch:
+            passes_need_the_loop(cross, patch)
+            assert len(await reranker.acompress_documents(documents, QUERY)) == len(documents)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"cross_encoder": "nope"}, '`cross_encoder` needs mode="cross-encoder"'),
+        ({"max_length": 64}, '`max_length` needs mode="cross-encoder"'),
+        ({"mode": "cross-encoder", "model": "tiny"}, "`model` cannot be used with mode="),
+        ({"mode": "cross-encoder", "index": "kb"}, "`index` cannot be used with mode="),
+        ({"mode": "cross-encoder", "weights": (1, 0, 0)}, "a cross-encoder gives one score"),
+        ({"mode": "cross-encoder", "cross_encoder": 7}, "must be an M3CrossEncoder"),
+        ({"mode": "cross-encoder", "max_length": 9}, "this model takes 17 to"),
+    ],
+)
+def test_what_does_not_fit_a_cross_encoder_is_refused(settings, message, cross_encoder):
+    if settings.get("mode") == "cross-encoder":
+        settings = {"cross_encoder": cross_encoder, **settings}
+    with pytest.raises(InputError, match=re.escape(message)):
+        M3Reranker(**settings)
+
+
+def test_the_tiny_model_is_no_cross_encoder():
+    with pytest.raises(CheckpointError, match=r"is an M3 model.* Load it with M3Model\.load"):
+        M3Reranker(mode="cross-encoder", cross_encoder="tiny")
 
 
 def test_repr_does_not_contain_the_model(tiny):

@@ -7,7 +7,6 @@ import re
 import shutil
 import threading
 import warnings
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,8 +16,7 @@ import torch
 from m3rag import Hit, M3CrossEncoder, M3Model, Passage, shared_cross_encoder
 from m3rag.errors import CheckpointError, ClosedError, InputError, TruncationWarning
 from m3rag.model import checkpoint as checkpoints
-from m3rag.model.cross_checkpoint import read_cross_encoder, with_new_head
-from m3rag.model.lookup import BUNDLED
+from m3rag.model.cross_checkpoint import read_cross_encoder
 from m3rag.model.shared import cross_encoder_of
 from tests.conftest import TEXTS, passes_need_the_loop
 
@@ -26,33 +24,25 @@ QUERIES = ["¿Cómo se riega una planta?", "ปลูกต้นไม้ต้
 PAIRS = [(QUERIES[i % 3], text) for i, text in enumerate(TEXTS)] + [("soil", "moss")]
 
 
-def random_head():
-    """Return the bundled encoder with a random head whose scores differ by some units."""
-    new = with_new_head(checkpoints.read(BUNDLED["tiny"]), seed=0)
-    heads = {n: {k: 4 * t for k, t in parts.items()} for n, parts in new.heads.items()}
-    return replace(new, heads=heads)
+@pytest.fixture
+def folder(cross_folder):
+    return cross_folder
 
 
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory):
-    to = tmp_path_factory.mktemp("cross-encoder") / "reranker"
-    checkpoints.write(random_head(), to)  # in float32: no other number is rounded on the way
-    return to
+@pytest.fixture
+def cross(cross_encoder):
+    return cross_encoder
 
 
 @pytest.fixture(scope="module")
-def cross(folder):
-    with M3CrossEncoder.load(folder, dtype="float32") as model:
-        yield model
-
-
-@pytest.fixture(scope="module")
-def transformers(folder):
+def transformers(cross_folder):
     """A function from pairs to the scores of transformers' own network, one pair at a time."""
     from transformers import AutoTokenizer, XLMRobertaForSequenceClassification
 
-    tokenizer = AutoTokenizer.from_pretrained(str(folder))
-    network = XLMRobertaForSequenceClassification.from_pretrained(str(folder), dtype="float32")
+    tokenizer = AutoTokenizer.from_pretrained(str(cross_folder))
+    network = XLMRobertaForSequenceClassification.from_pretrained(
+        str(cross_folder), dtype="float32"
+    )
 
     def scores(pairs, max_length=512):
         found = []
@@ -238,7 +228,7 @@ def test_a_pickle_is_the_shared_cross_encoder_of_the_process(folder):
     with pytest.raises(InputError, match="`cross_encoder` must be an M3CrossEncoder"):
         cross_encoder_of(7)
     with pytest.raises(InputError, match=r"Pass M3CrossEncoder\(…, name=…\)"):
-        _ = M3CrossEncoder(random_head()).spec
+        _ = M3CrossEncoder(read_cross_encoder(folder)).spec
 
 
 def test_a_saved_model_has_the_same_fingerprint_and_scores(folder, cross, tmp_path):
