@@ -93,7 +93,7 @@ class LangChainModel(BaseChatModel):
 MODELS = {"llama_index": LlamaIndexModel, "langchain": LangChainModel}
 
 
-@pytest.fixture(scope="module", params=["llama_index"])
+@pytest.fixture(scope="module", params=[*MODELS])
 def backend(request):
     """The name of a framework, and the example for it."""
     path = EXAMPLES / f"chat_backend_{request.param}.py"

@@ -7,14 +7,10 @@ from collections.abc import Iterable, Sequence
 from llama_index.core.vector_stores.types import MetadataFilters
 
 from m3rag.documents import Passage
-from m3rag.errors import InputError
+from m3rag.frameworks import base_filters as checks
 from m3rag.frameworks import held_filters
 from m3rag.index.index import M3Index
-from m3rag.limits import shown
-from m3rag.llama_index.metadata_filters import Where, all_of, where_of
-from m3rag.stores.filters import matches, parse_filter
-
-_PAGE = 256  # ids that are looked up at a time
+from m3rag.llama_index.metadata_filters import where_of
 
 
 def base_of(given: object, own: MetadataFilters | None) -> MetadataFilters | None:
@@ -38,38 +34,16 @@ def check_within(
     passages: Sequence[Passage],
     documents: Iterable[str] = (),
 ) -> None:
-    """Check that passages match base filters, and replace no passage that does not.
+    """Check that nodes match base filters, and replace no node that does not.
 
     Args:
-        index: The index that shall store the passages.
+        index: The index that shall store the nodes.
         base: The filters.
-        passages: The new passages.
-        documents: Ids of documents whose stored passages shall be replaced.
+        passages: The new nodes.
+        documents: Ids of documents whose stored nodes shall be replaced.
 
     Raises:
-        InputError: A passage does not match, or its id or that of its document is taken.
+        InputError: A node does not match, or its id or that of its document is taken.
     """
     where = where_of(base)
-    tree = parse_filter(where, index.limits)
-    if where is None or tree is None:
-        return
-    for passage in passages:
-        if not matches(tree, passage):
-            raise InputError(
-                f"Node {shown(passage.id)} does not match `base_filters`, so it could not be found "
-                "again. Give it the metadata that they ask for."
-            )
-    names = {*documents, *(p.document_id for p in passages if p.document_id is not None)}
-    for field, ids in (("$id", {p.id for p in passages}), ("$document_id", names)):
-        _check_free(index, where, field, sorted(ids))
-
-
-def _check_free(index: M3Index, where: Where, field: str, ids: Sequence[str]) -> None:
-    for start in range(0, len(ids), _PAGE):
-        taken = all_of({field: [*ids[start : start + _PAGE]]}, {"$not": where})
-        for passage in index.passages(taken):
-            name = passage.id if field == "$id" else passage.document_id
-            raise InputError(
-                f"The id {shown(name)} is taken by a node that does not match `base_filters`. "
-                "Choose another one."
-            )
+    checks.check_within(index, where, passages, documents, what="Node", name="base_filters")
