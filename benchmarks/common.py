@@ -32,6 +32,7 @@ from transformers import XLMRobertaConfig, XLMRobertaModel
 
 from m3rag import M3Model
 from m3rag.model import Tokenizer, checkpoint
+from m3rag.model.cross_checkpoint import with_new_head
 from m3rag.model.kernels.device import has_amx
 from m3rag.model.lookup import BUNDLED
 
@@ -65,13 +66,16 @@ def options(about: str, **extra: Any) -> argparse.Namespace:
 
 
 @contextlib.contextmanager
-def full_size(layers: int, tokenizer: Path | None, *, inner: int = 4096) -> Iterator[Path]:
+def full_size(
+    layers: int, tokenizer: Path | None, *, inner: int = 4096, cross_encoder: bool = False
+) -> Iterator[Path]:
     """Write a temporary checkpoint of BGE-M3's shape, with random weights and `layers` layers.
 
     Args:
         layers: The number of layers; BGE-M3 has 24.
         tokenizer: The folder of a tokenizer.json; None takes that of "tiny".
         inner: The width of the feed-forward block.
+        cross_encoder: Whether to write a cross-encoder, of bge-reranker-v2-m3's shape.
 
     Yields:
         The folder, which is removed afterwards.
@@ -93,10 +97,9 @@ def full_size(layers: int, tokenizer: Path | None, *, inner: int = 4096) -> Iter
         for name, n in (("sparse_linear", 1), ("colbert_linear", WIDTH))
     }
     vocabulary = Tokenizer((tokenizer or BUNDLED["tiny"]) / "tokenizer.json")
+    found = checkpoint.Checkpoint(config.to_dict(), vocabulary, encoder, heads)
     with tempfile.TemporaryDirectory() as folder:
-        checkpoint.write(
-            checkpoint.Checkpoint(config.to_dict(), vocabulary, encoder, heads), Path(folder)
-        )
+        checkpoint.write(with_new_head(found, 0) if cross_encoder else found, Path(folder))
         yield Path(folder)
 
 

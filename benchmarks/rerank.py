@@ -1,31 +1,56 @@
 """Compare MaxSim of 100 candidates and sparse scores of 10,000 passages with FlagEmbedding's loops.
 
     python benchmarks/rerank.py [--candidates 100] [--tokens 150] [--passages 10000] [--save]
+    python benchmarks/rerank.py --pairs 30 [--layers 24] [--save]
 
-The vectors are random unit vectors. Token ids are as frequent as words: 1 / rank.
+The vectors are random unit vectors. Token ids are as frequent as words: 1 / rank. With `--pairs`, a
+cross-encoder of bge-reranker-v2-m3's shape scores so many passages of at most 500 tokens against a
+query, alternating with FlagEmbedding's FlagReranker, each in a process of its own.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import warnings
 from argparse import Namespace
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import plot
-from common import WIDTH, interleaved, milliseconds, options, ratio, report
+import torch
+from common import (
+    WIDTH,
+    Apart,
+    full_size,
+    interleaved,
+    milliseconds,
+    options,
+    passage_lengths,
+    ratio,
+    report,
+    texts_of,
+)
 from numpy.typing import NDArray
 from tuning import markdown
 
-from m3rag.model import MultiVectors, SparseVectors
+from m3rag import M3CrossEncoder
+from m3rag.model import MultiVectors, SparseVectors, Tokenizer
+from m3rag.model.kernels.device import packable
 from m3rag.scoring import InvertedLists, colbert_scores, sparse_scores
 
 
 def main() -> None:
     """Run the benchmark and print its section."""
-    args = options(__doc__ or "", candidates=100, tokens=150, passages=10_000)
+    args = options(__doc__ or "", candidates=100, tokens=150, passages=10_000, pairs=0, layers=24)
     if args.quick:
-        args.passages, args.runs = 1000, 3
+        args.passages, args.layers, args.runs = 1000, 1, 3
+    if args.pairs:
+        cross_encoders(args)
+        return
     args.runs *= 3
     rng = np.random.default_rng(0)
     times = {**maxsim(args, rng), **sparse(args, rng)}
@@ -46,6 +71,51 @@ def main() -> None:
     if args.save:
         medians = {name: 1000 * float(np.median(t)) for name, t in times.items()}
         plot.bars(name, "Scoring candidates", medians, "ms")
+
+
+def cross_encoders(args: Namespace) -> None:
+    """Time cross-encoders, and print their section."""
+    dtypes = ["float32"] + ["bfloat16"] * packable(torch.bfloat16)
+    with (
+        full_size(args.layers, args.tokenizer, cross_encoder=True) as folder,
+        contextlib.ExitStack() as sides,
+    ):
+        tokenizer = Tokenizer(folder / "tokenizer.json")
+        query, *passages = texts_of([12, *passage_lengths(args.pairs)], tokenizer)
+        pairs = [(query, passage) for passage in passages]
+        tokens = sum(len(cut.ids) for cut in tokenizer.cut_pairs(pairs, 512, 384))
+        tasks: dict[str, Callable[[], object]] = {}
+        for name in ["FlagReranker", *dtypes]:
+            side = sides.enter_context(Apart(scoring_tasks, folder, name, pairs))
+            tasks |= side.tasks(name)
+            side.result(name)  # unmeasured: oneDNN compiles its code
+        times = interleaved(tasks, args.runs)
+    rows = [
+        [
+            name,
+            milliseconds(each),
+            f"{tokens / np.median(each):,.0f}",
+            ratio(times, "FlagReranker", name),
+        ]
+        for name, each in times.items()
+    ]
+    layers = f"{args.layers} layer{'s' * (args.layers > 1)}"
+    title = f"### A cross-encoder: {args.pairs} passages for a query, {tokens:,} tokens, {layers}"
+    head = ("", "ms", "tokens/s", "speed-up over FlagReranker")
+    report("cross-encoder", f"{title}\n\n{markdown(head, rows)}", args)
+
+
+def scoring_tasks(folder: Path, name: str, pairs: list[tuple[str, str]]) -> dict[str, Any]:
+    """Return the task of one side: FlagReranker, or m3rag with a dtype."""
+    if name != "FlagReranker":
+        model = M3CrossEncoder.load(folder, dtype=name)
+        return {name: lambda: model.score_pairs(pairs)}
+    os.environ["TQDM_DISABLE"] = "1"
+    warnings.simplefilter("ignore")
+    from FlagEmbedding import FlagReranker
+
+    theirs = FlagReranker(str(folder), use_fp16=False, devices="cpu")
+    return {name: lambda: theirs.compute_score(pairs)}
 
 
 def maxsim(args: Namespace, rng: np.random.Generator) -> dict[str, list[float]]:
