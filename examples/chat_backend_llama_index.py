@@ -28,13 +28,18 @@ import uvicorn
 from fastapi import Depends, FastAPI, Header, HTTPException
 from fastapi.responses import StreamingResponse
 from llama_index.core.llms import LLM, ChatMessage
-from llama_index.core.schema import NodeWithScore
+from llama_index.core.tools import ToolOutput
 from llama_index.core.vector_stores import MetadataFilter, MetadataFilters
 from pydantic import BaseModel, Field
 
-from m3rag import Hit, M3Index, Passage, explain
-from m3rag.answers import check_answer
-from m3rag.llama_index import M3EnsembleRetriever, M3Reader, M3VectorStore, retrieval_tool
+from m3rag import M3Index, explain
+from m3rag.llama_index import (
+    M3EnsembleRetriever,
+    M3Reader,
+    M3VectorStore,
+    checked_answer,
+    retrieval_tool,
+)
 
 LESSONS = Path(__file__).parent / "lessons"
 SESSIONS, MESSAGES = 1_000, 20  # the sessions that are kept, and the last messages of each
@@ -85,12 +90,11 @@ class Chat:
             asked = ChatMessage(question.message)
             query = await self._rewritten([*session.messages, asked])
             found = await retrieval_tool(self._retriever(tenant)).acall(query)
-            hits = [hit_of(one) for one in found.raw_output]
             text = ""
-            async for piece in self._written(query, hits, found.content, session, asked):
+            async for piece in self._written(query, found, session, asked):
                 text += piece
                 yield {"type": "token", "text": piece}
-            checked = check_answer(text, hits, question=question.message)
+            checked = checked_answer(text, found.raw_output, question=question.message)
             session.messages += [asked, ChatMessage(checked.text, role="assistant")]
             yield {"type": "answer", **checked.to_dict()}
 
@@ -107,27 +111,21 @@ class Chat:
         return response.message.content or last
 
     async def _written(
-        self, query: str, hits: list[Hit], passages: str, session: Session, asked: ChatMessage
+        self, query: str, found: ToolOutput, session: Session, asked: ChatMessage
     ) -> AsyncIterator[str]:
         """Yield the text of the language model, or the sentence that fits best."""
         if self.llm is not None:
-            request = ChatMessage(f"{passages}\n\nQuestion: {asked.content}")
+            request = ChatMessage(f"{found.content}\n\nQuestion: {asked.content}")
             system = ChatMessage(INSTRUCTIONS, role="system")
             async for chunk in await self.llm.astream_chat([system, *session.messages, request]):
                 yield chunk.delta or ""
-        elif hits:
-            best = await asyncio.to_thread(explain, self.index.model, query, hits[0].passage)
-            yield best.sentence.text if best.sentence else hits[0].passage.text
+        elif found.raw_output:
+            text = found.raw_output[0].text
+            best = (await asyncio.to_thread(explain, self.index.model, query, text)).sentence
+            yield best.text if best else text
             yield " [1]"
         else:
             yield "Nothing was found."
-
-
-def hit_of(found: NodeWithScore) -> Hit:
-    """Return a node as a hit, for the check of the citations."""
-    node: Any = found.node
-    span = (node.start_char_idx, node.end_char_idx)
-    return Hit(found.get_score(), Passage(node.id_, node.text, {}, node.ref_doc_id, *span))
 
 
 def tenant_of(x_tenant: Annotated[str, Header()] = "") -> str:

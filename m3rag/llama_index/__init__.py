@@ -7,6 +7,7 @@ from m3rag.extras import require
 
 require("llama_index.core", "llama-index")
 
+from m3rag.llama_index.answers import checked_answer
 from m3rag.llama_index.auto_merging import M3AutoMergingRetriever
 from m3rag.llama_index.document_store import M3DocumentStore
 from m3rag.llama_index.embeddings import M3Embedding, M3SparseEmbedding, sparse_encoder
@@ -35,6 +36,7 @@ __all__ = [
     "M3SparseEmbedding",
     "M3SparseRetriever",
     "M3VectorStore",
+    "checked_answer",
     "retrieval_tool",
     "scores_of",
     "sparse_encoder",

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn
 
 from llama_index.core.schema import BaseNode
 from llama_index.core.storage.docstore import BaseDocumentStore
 from llama_index.core.storage.docstore.types import RefDocInfo
+from llama_index.core.vector_stores.types import MetadataFilters
 
 from m3rag.errors import InputError
+from m3rag.frameworks import IndexLike, index_of, refusing
 from m3rag.limits import shown
+from m3rag.llama_index.base_filters import base_of
+from m3rag.llama_index.metadata_filters import Where, all_of, where_of
 from m3rag.llama_index.nodes import node_of
 from m3rag.threads import in_thread
-
-if TYPE_CHECKING:
-    from m3rag.llama_index.stored_nodes import StoredNodes
 
 
 class M3DocumentStore(BaseDocumentStore):
@@ -31,16 +32,19 @@ class M3DocumentStore(BaseDocumentStore):
         'Ferns.'
 
     Args:
-        nodes: The store or the retriever whose nodes it reads; its `base_filters` hold here too.
+        index: The index, or what has one; base filters of a store hold here too.
+        base_filters: Filters that all nodes match.
     """
 
-    def __init__(self, nodes: StoredNodes) -> None:
-        self._nodes = nodes
+    @refusing
+    def __init__(self, index: IndexLike, *, base_filters: MetadataFilters | None = None) -> None:
+        self._index = index_of(index)
+        self._base = where_of(base_of(index, base_filters), "base_filters")
 
     @property
     def docs(self) -> dict[str, BaseNode]:
         """All nodes, by id."""
-        return {node.node_id: node for node in self._nodes.get_nodes()}
+        return {node.node_id: node for node in self._nodes()}
 
     def get_document(self, doc_id: str, raise_error: bool = True) -> BaseNode | None:
         """Return the node with an id.
@@ -48,13 +52,13 @@ class M3DocumentStore(BaseDocumentStore):
         Raises:
             InputError: There is none, and `raise_error` is true.
         """
-        found = self._nodes.get_nodes([doc_id])
-        if not found and raise_error:
+        found = next(self._nodes({"$id": [doc_id]}), None)
+        if found is None and raise_error:
             raise InputError(
                 f"No node with the id {shown(doc_id)} is stored. For the parents of stored nodes, "
                 "use M3AutoMergingRetriever."
             )
-        return found[0] if found else None
+        return found
 
     def document_exists(self, doc_id: str) -> bool:
         """Return whether `get_document` finds a node with an id."""
@@ -67,7 +71,7 @@ class M3DocumentStore(BaseDocumentStore):
 
     def get_all_document_hashes(self) -> dict[str, str]:
         """Return the id of a node for each hash, as LlamaIndex's docstores do."""
-        return {node.hash: node.node_id for node in self._nodes.get_nodes()}
+        return {node.hash: node.node_id for node in self._nodes()}
 
     def get_ref_doc_info(self, ref_doc_id: str) -> RefDocInfo | None:
         """Return the nodes of a source document; None if there are none."""
@@ -75,7 +79,7 @@ class M3DocumentStore(BaseDocumentStore):
 
     def get_all_ref_doc_info(self) -> dict[str, RefDocInfo]:
         """Return the nodes of each source document."""
-        return self._documents(None)
+        return self._documents()
 
     async def aget_document(self, doc_id: str, raise_error: bool = True) -> BaseNode | None:
         """Run `get_document` in a thread."""
@@ -143,10 +147,12 @@ class M3DocumentStore(BaseDocumentStore):
         """Refuse."""
         raise _read_only()
 
-    def _documents(self, where: dict[str, Any] | None) -> dict[str, RefDocInfo]:
+    def _nodes(self, where: Where | None = None) -> Iterator[BaseNode]:
+        return map(node_of, self._index.passages(all_of(self._base, where)))
+
+    def _documents(self, where: Where | None = None) -> dict[str, RefDocInfo]:
         found: dict[str, RefDocInfo] = {}
-        for passage in self._nodes.index.passages(self._nodes._where(where)):
-            node = node_of(passage)
+        for node in self._nodes(where):
             if node.ref_doc_id is not None:
                 info = found.setdefault(node.ref_doc_id, RefDocInfo(metadata=node.metadata))
                 info.node_ids.append(node.node_id)

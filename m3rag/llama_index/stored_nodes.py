@@ -36,7 +36,7 @@ class StoredNodes(Closing, ABC):
     @property
     def docstore(self) -> M3DocumentStore:
         """A docstore of LlamaIndex that reads these nodes."""
-        return M3DocumentStore(self)
+        return M3DocumentStore(self.index, base_filters=self.base_filters)
 
     def get_nodes(
         self,

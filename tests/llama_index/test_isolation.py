@@ -12,6 +12,7 @@ from llama_index.core.llms import ChatMessage
 import m3rag.llama_index
 
 MODULES = (
+    "answers",
     "auto_merging",
     "document_store",
     "embeddings",
