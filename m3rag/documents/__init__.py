@@ -10,13 +10,15 @@ from m3rag.documents.document import (
     passage_from_dict,
     passage_to_dict,
 )
-from m3rag.documents.reading import find, read
+from m3rag.documents.formats.content import Fields
+from m3rag.documents.reading import find, read, read_all
 from m3rag.documents.scanning import Listing, scan
 from m3rag.documents.sentences import sentences
 from m3rag.documents.splitting import split
 
 __all__ = [
     "Document",
+    "Fields",
     "Heading",
     "Listing",
     "Metadata",
@@ -27,6 +29,7 @@ __all__ = [
     "passage_from_dict",
     "passage_to_dict",
     "read",
+    "read_all",
     "scan",
     "sentences",
     "split",

@@ -14,9 +14,9 @@ import threading
 import time
 from typing import IO, Any
 
-from m3rag.documents.formats.content import Budget
-from m3rag.documents.formats.registry import FORMATS
-from m3rag.documents.parser_messages import TIMEOUT_STATUS, receive, send
+from m3rag.documents.formats.content import Budget, Fields
+from m3rag.documents.formats.registry import by_suffix
+from m3rag.documents.parser_messages import TIMEOUT_STATUS, pack, receive, send
 from m3rag.documents.parsing import parse, too_much_memory
 from m3rag.errors import DocumentError, MissingExtraError
 from m3rag.limits import Limits
@@ -25,7 +25,6 @@ _IDLE_SECONDS = 30
 _LEAST_SECONDS = 2.0
 _SIGNALS = hasattr(signal, "setitimer")
 _MUCH_MEMORY = 256 << 20  # bytes after which a process is not used again
-_BY_NAME = {form.name: form for form in FORMATS}
 
 
 def main() -> None:
@@ -78,23 +77,22 @@ def _answer(answers: IO[bytes], request: dict[str, Any], data: bytes) -> bool:
     # that took long leaves some time for the document.
     least = min(_LEAST_SECONDS, limits.reader_seconds)
     deadline = Deadline(max(request["until"] - time.monotonic(), least))
-    text = b""
+    body = b""
     answer: dict[str, Any]
     try:
-        content = parse(data, _BY_NAME[request["format"]], Budget(limits, deadline.extend))
-        headings = [(heading.level, heading.title, heading.start) for heading in content.headings]
-        answer = {"headings": headings, "title": content.title, "pages": content.pages}
-        text = content.text.encode()
+        names, record = request["fields"]
+        budget = Budget(limits, deadline.extend, Fields(tuple(names), record))
+        answer, body = pack(parse(data, by_suffix()[request["suffix"]], budget))
     except DocumentError as error:
         answer = {"error": str(error)}
     except MissingExtraError as error:
         answer = {"missing": str(error)}
     except MemoryError:
-        answer, text = {"error": str(too_much_memory(Budget(limits)))}, b""
+        answer, body = {"error": str(too_much_memory(Budget(limits)))}, b""
     deadline.stop()
     _limit_memory(None)
     answer["last"] = last = _most_memory() > _MUCH_MEMORY
-    send(answers, answer, text)
+    send(answers, answer, body)
     return not last
 
 

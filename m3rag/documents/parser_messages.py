@@ -7,11 +7,45 @@ import struct
 from collections.abc import Mapping
 from typing import IO, Any
 
+from m3rag.documents.document import Heading
+from m3rag.documents.formats.content import Content, Part
+
 TIMEOUT_STATUS = 124
 """The exit status of a parser process that reached its deadline, where signals cannot say so."""
 
 _LENGTHS = struct.Struct("<QQ")
 _PIECE = 1 << 20
+
+
+def pack(content: Content) -> tuple[dict[str, Any], bytes]:
+    """Return the header and the body of the message for a content; `unpack` is the inverse."""
+    text = content.text.encode()
+    header = {
+        "text": len(text),
+        "headings": [(heading.level, heading.title, heading.start) for heading in content.headings],
+        "title": content.title,
+        "pages": content.pages,
+        "metadata": dict(content.metadata),
+        "parts": [(part.name, len(part.data)) for part in content.parts],
+    }
+    return header, b"".join([text, *(part.data for part in content.parts)])
+
+
+def unpack(header: Mapping[str, Any], body: bytes) -> Content:
+    """Return the content that `pack` turned into a message."""
+    at = header["text"]
+    parts = []
+    for name, size in header["parts"]:
+        parts.append(Part(name, body[at : at + size]))
+        at += size
+    return Content(
+        body[: header["text"]].decode(),
+        tuple(Heading(*heading) for heading in header["headings"]),
+        header["title"],
+        tuple(header["pages"]),
+        header["metadata"],
+        tuple(parts),
+    )
 
 
 def send(pipe: IO[bytes], header: Mapping[str, Any], body: bytes) -> None:

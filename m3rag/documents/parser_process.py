@@ -16,19 +16,19 @@ import threading
 import time
 from dataclasses import asdict
 
-from m3rag.documents.document import Heading
-from m3rag.documents.formats.content import Budget, Content
+from m3rag.documents.formats.content import Budget, Content, Fields
 from m3rag.documents.formats.registry import Format
-from m3rag.documents.parser_messages import TIMEOUT_STATUS, receive, send
+from m3rag.documents.parser_messages import TIMEOUT_STATUS, receive, send, unpack
 from m3rag.documents.parsing import damaged, too_much_memory, too_slow
 from m3rag.errors import DocumentError, MissingExtraError
 from m3rag.limits import Limits
 
 _EXIT_SECONDS = 2
+_ALL_FIELDS = Fields()
 _TIMEOUTS = (-getattr(signal, "SIGALRM", 0), TIMEOUT_STATUS)
 
 
-def parse_apart(data: bytes, form: Format, limits: Limits) -> Content:
+def parse_apart(data: bytes, form: Format, limits: Limits, fields: Fields = _ALL_FIELDS) -> Content:
     """Parse a document in the parser process.
 
     Raises:
@@ -36,7 +36,7 @@ def parse_apart(data: bytes, form: Format, limits: Limits) -> Content:
             limit or crashes. The message does not name the file.
         MissingExtraError: A library of the parser is not installed or cannot be imported.
     """
-    return _PARSER.parse(data, form, limits)
+    return _PARSER.parse(data, form, limits, fields)
 
 
 class _Parser:
@@ -46,17 +46,22 @@ class _Parser:
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
 
-    def parse(self, data: bytes, form: Format, limits: Limits) -> Content:
+    def parse(self, data: bytes, form: Format, limits: Limits, fields: Fields) -> Content:
         """Send a document and receive its content."""
         with self._lock:
             until = time.monotonic() + limits.reader_seconds  # the start of the process counts too
-            request = {"format": form.name, "limits": asdict(limits), "until": until}
+            request = {
+                "suffix": form.suffixes[0],
+                "limits": asdict(limits),
+                "until": until,
+                "fields": fields,
+            }
             child = self._started()
             assert child.stdin is not None
             assert child.stdout is not None
             try:
                 send(child.stdin, request, data)
-                answer, text = receive(child.stdout)
+                answer, body = receive(child.stdout)
             except (OSError, EOFError, ValueError):
                 raise _ended(self._stop(), Budget(limits)) from None
             except BaseException:  # Ctrl-C between request and answer: the two no longer pair up
@@ -68,8 +73,7 @@ class _Parser:
             raise MissingExtraError(answer["missing"])
         if "error" in answer:
             raise DocumentError(answer["error"])
-        headings = tuple(Heading(*heading) for heading in answer["headings"])
-        return Content(text.decode(), headings, answer["title"], tuple(answer["pages"]))
+        return unpack(answer, body)
 
     def close(self) -> None:
         """End the process, if there is one."""
@@ -118,7 +122,8 @@ def _ended(status: int, budget: Budget) -> DocumentError:
     """Return the error for a document whose parser process ended with a status."""
     if status in _TIMEOUTS:
         return too_slow(budget)
-    if status == -getattr(signal, "SIGKILL", 0):  # the system, or an administrator
+    # The system or an administrator kills; Rust aborts when it gets no memory.
+    if status in (-getattr(signal, "SIGKILL", 0), -getattr(signal, "SIGABRT", 0)):
         return too_much_memory(budget)
     return damaged(f"its parser ended with status {status}")
 

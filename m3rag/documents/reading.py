@@ -13,36 +13,40 @@ import stat
 from pathlib import Path
 
 from m3rag.documents.document import Document
-from m3rag.documents.formats.content import Budget
-from m3rag.documents.formats.registry import BY_SUFFIX, Format
-from m3rag.documents.parser_process import parse_apart
-from m3rag.documents.parsing import in_this_process, parse
+from m3rag.documents.formats.content import Fields
+from m3rag.documents.formats.registry import Format, by_suffix
 from m3rag.documents.regular import cannot_read, chunks, visible
 from m3rag.documents.scanning import scan
-from m3rag.documents.signatures import mismatch
+from m3rag.documents.unpacking import Unpacked, suffixes, unpack
 from m3rag.errors import DocumentError, InputError
 from m3rag.limits import DEFAULT_LIMITS, Limits
 
-_SUFFIXES = " ".join(BY_SUFFIX)
+_ALL_FIELDS = Fields()
 
 
 def read(
-    path: str | os.PathLike[str], *, id: str | None = None, limits: Limits = DEFAULT_LIMITS
+    path: str | os.PathLike[str],
+    *,
+    id: str | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    fields: Fields = _ALL_FIELDS,
 ) -> Document:
     r"""Read a file as a document.
 
-    HTML, PDF and Word files, and large Markdown files, are parsed in a process of their own, which
-    ends if one takes too much time or memory.
+    All but plain text and small Markdown files are parsed in a process of their own, which ends if
+    one takes too much time or memory.
 
     Args:
-        path: A .md, .markdown, .txt, .html, .htm, .pdf or .docx file. Text must be UTF-8, or UTF-16
-            with a byte order mark; HTML may declare another encoding.
+        path: A file of a format that m3rag reads (docs/documents.md has the list). Text must be
+            UTF-8, or UTF-16 with a byte order mark; HTML and XML may declare another encoding.
         id: The document's permanent identifier; by default, the path as given, with "/" between
             its parts.
         limits: How large the file and its text may be, and how long reading may take.
+        fields: Which fields of the records of a .csv, .json or .jsonl file are read.
 
     Returns:
         The document; its metadata has "source", "format" and, if the file has a title, "title".
+        `read_all` also returns the files in the file.
 
     Raises:
         DocumentError: The file does not exist, is not a regular file, cannot be read, has an
@@ -52,9 +56,48 @@ def read(
         MissingExtraError: A library of the extra `documents` is not installed.
     """
     path = Path(path)
+    unpacked = _unpacked(path, id, limits=limits, fields=fields)
+    if unpacked.documents and unpacked.own:
+        return unpacked.documents[0]
+    raise DocumentError(
+        f"{visible(path)} has no text of its own, but {len(unpacked.documents)} documents in it. "
+        "Read them with read_all()."
+    )
+
+
+def read_all(
+    path: str | os.PathLike[str],
+    *,
+    id: str | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    fields: Fields = _ALL_FIELDS,
+) -> list[Document]:
+    """Read a file and the files in it, such as the attachments of a mail, as documents.
+
+    Args:
+        path: As for `read`; also a .zip or .mbox file.
+        id: As for `read`. The id of a file in it is that id, "/" and its name.
+        limits: As for `read`. `expanded_bytes` also limits all files in the file together.
+        fields: As for `read`.
+
+    Returns:
+        The document of the file, if it has text of its own, then those of the files in it. Files
+        in it of a format that m3rag does not read are left out.
+
+    Raises:
+        DocumentError: As for `read`, or one of the files in it cannot be read.
+        InputError: As for `read`.
+        MissingExtraError: As for `read`.
+    """
+    unpacked = _unpacked(Path(path), id, limits=limits, fields=fields)
+    for reason in unpacked.failed.values():
+        raise DocumentError(reason)
+    return unpacked.documents
+
+
+def _unpacked(path: Path, id: str | None, *, limits: Limits, fields: Fields) -> Unpacked:
     form = _format(path)
-    name = _id(path, id)
-    return load(path, form, name, limits=limits)[0]
+    return load(path, form, _id(path, id), limits=limits, fields=fields)[0]
 
 
 def load(
@@ -65,8 +108,9 @@ def load(
     limits: Limits,
     within: Path | None = None,
     salt: str = "",
-) -> tuple[Document, str]:
-    """Read a file as a document of a format; also return the SHA-256 of the bytes that were read.
+    fields: Fields = _ALL_FIELDS,
+) -> tuple[Unpacked, str]:
+    """Read a file as documents; also return the SHA-256 of the bytes that were read.
 
     Args:
         path: The file.
@@ -75,37 +119,17 @@ def load(
         limits: How large the file and its text may be, and how long reading may take.
         within: A folder above the file. No link below it is followed.
         salt: A text that starts what is hashed.
+        fields: The fields of records to read.
 
     Raises:
-        DocumentError: As for `read`.
+        DocumentError: As for `read`; files in the file that cannot be read are returned instead.
         MissingExtraError: As for `read`.
     """
     data = b"".join(chunks(path, limits, within=within))
-    shown = visible(path)
-    if not data:
-        raise DocumentError(f"{shown} is empty (0 bytes). Add text or remove the file.")
-    if found := mismatch(data, form.name):
-        raise DocumentError(
-            f"{shown} is {found}, but its suffix says {form.name}. Give it the suffix of what it "
-            f"is, or convert it to one of {_SUFFIXES}."
-        )
-    form.check()
-    try:
-        if in_this_process(data, form):
-            content = parse(data, form, Budget(limits))
-        else:
-            content = parse_apart(data, form, limits)
-    except DocumentError as error:
-        raise DocumentError(f"{shown} cannot be read: {error}") from error
-    if not content.text or content.text.isspace():
-        raise DocumentError(f"{shown} has no text. Add text or remove the file.")
-    metadata = {"source": visible(path.as_posix()), "format": form.name}
-    if content.title:
-        metadata["title"] = content.title
     digest = hashlib.sha256(salt.encode())
     digest.update(data)
-    document = Document(name, content.text, content.headings, metadata, content.pages)
-    return document, digest.hexdigest()
+    unpacked = unpack(data, form, name, visible(path.as_posix()), limits=limits, fields=fields)
+    return unpacked, digest.hexdigest()
 
 
 def find(folder: str | os.PathLike[str], *, follow_links: bool = False) -> list[Path]:
@@ -132,10 +156,10 @@ def format_of(name: str) -> Format:
         DocumentError: The suffix is unknown.
     """
     suffix = Path(name).suffix
-    if form := BY_SUFFIX.get(suffix.lower()):
+    if form := by_suffix().get(suffix.lower()):
         return form
     found = f"the unknown suffix {suffix!r}" if suffix else "no suffix"
-    raise DocumentError(f"{visible(name)} has {found}. Convert it to one of {_SUFFIXES}.")
+    raise DocumentError(f"{visible(name)} has {found}. Convert it to one of {suffixes()}.")
 
 
 def _format(path: Path) -> Format:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from m3rag.documents.formats.registry import BY_SUFFIX
+from m3rag.documents.formats.registry import by_suffix
 from m3rag.documents.regular import kind_of, visible
 from m3rag.errors import DocumentError
 from m3rag.limits import DEFAULT_LIMITS, Limits
@@ -204,4 +204,4 @@ def _inode(status: os.stat_result) -> _Inode:
 
 
 def _is_document(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in BY_SUFFIX
+    return os.path.splitext(name)[1].lower() in by_suffix()

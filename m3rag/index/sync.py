@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from m3rag.documents import Document, Listing, Passage, check_passage, scan, split
+from m3rag.documents.formats.content import Fields
 from m3rag.documents.reading import format_of, load
 from m3rag.documents.regular import chunks, visible
 from m3rag.documents.splitting import SpanTokenizer, usual_overlap
+from m3rag.documents.unpacking import Unpacked
 from m3rag.errors import DocumentError, InputError, MissingExtraError
 from m3rag.index.index import M3Index
 from m3rag.limits import DEFAULT_LIMITS, Limits
@@ -27,6 +29,7 @@ from m3rag.progress import Progress, silent
 
 _Value = TypeVar("_Value")
 _STAMP = 16  # characters of a hash that is stored
+_ALL_FIELDS = Fields()
 _NAMED = 3  # entries that the error for a folder without documents names
 
 
@@ -76,12 +79,15 @@ def sync(
     overlap: int | None = None,
     follow_links: bool = False,
     limits: Limits = DEFAULT_LIMITS,
+    fields: Fields = _ALL_FIELDS,
     progress: Progress | None = None,
 ) -> Changes:
     """Add new documents to an index, replace changed ones, remove deleted ones, skip the rest.
 
     Document ids are `<folder name>/<path in the folder>`. Only documents of this folder are ever
-    removed, so several folders can share an index as long as their names differ.
+    removed, so several folders can share an index as long as their names differ. A file in a file,
+    such as an attachment, is a document with the id of that file, "/" and its name; the changes
+    count the outer file only.
 
     Args:
         index: The index to update.
@@ -92,6 +98,8 @@ def sync(
         overlap: See `m3rag.split`; a different value indexes all documents again.
         follow_links: Whether to follow symbolic links to folders, and to files outside the folder.
         limits: How large a document may be, and how long reading it may take.
+        fields: Which fields of the records of .csv, .json and .jsonl files are read; other ones
+            index all documents again.
         progress: Called with (stage, done, total) once passages are durable. The stages are
             "indexing", in bytes of the files to index, and "passages", with the total None.
 
@@ -102,8 +110,7 @@ def sync(
     """
     max_tokens = index.model.passage_tokens if max_tokens is None else max_tokens
     overlap = usual_overlap(max_tokens) if overlap is None else overlap
-    # Report limits that are out of range once, not for every document.
-    split(Document("", ""), tokenizer, max_tokens=max_tokens, overlap=overlap)
+    split(Document("", ""), tokenizer, max_tokens=max_tokens, overlap=overlap)  # errors only once
     folder = _named_folder(folder)
     listing = _documents(folder, follow_links=follow_links, limits=limits)
     root = hashlib.sha256(str(folder).encode(errors="surrogateescape")).hexdigest()[:12]
@@ -112,7 +119,9 @@ def sync(
         failed=_named(folder.name, listing.failed), skipped=_named(folder.name, listing.skipped)
     )
     within = None if follow_links else folder
-    source = _Source(_named(folder.name, listing.files), within, limits, f"{max_tokens} {overlap} ")
+    settings = f"{max_tokens} {overlap} " + (f"{fields} " if fields != _ALL_FIELDS else "")
+    files = _named(folder.name, listing.files)
+    source = _Source(files, within, limits, fields, settings)
     todo: dict[str, int] = {}  # document id: bytes of its file
     for document in source.files:
         stamp, size = source.stamp(document)
@@ -122,7 +131,7 @@ def sync(
             todo[document] = size
     for document in sorted(known.keys() - source.files.keys()):
         if not _failed(document, changes.failed):
-            index.delete(filter={"$document_id": document})
+            index.delete(sorted(known[document].ids))
             changes.removed.append(document)
 
     run = _Run(root, source, todo, known, changes, progress or silent)
@@ -159,7 +168,7 @@ def _documents(folder: Path, *, follow_links: bool, limits: Limits) -> Listing:
         others = {**listing.failed, **listing.skipped}
         reasons = "".join(f" {name}: {others[name]}" for name in sorted(others)[:_NAMED])
         raise DocumentError(
-            f"{visible(folder)} contains no .md, .txt, .html, .pdf or .docx file to index.{reasons}"
+            f"{visible(folder)} contains no file to index, such as .md, .pdf or .docx.{reasons}"
         )
     return listing
 
@@ -184,7 +193,8 @@ class _Source:
     files: dict[str, Path]  # by document id
     within: Path | None
     limits: Limits
-    settings: str  # for splitting, as they start the content that is hashed
+    fields: Fields
+    settings: str  # for reading and splitting, as they start the content that is hashed
 
     def stamp(self, document: str) -> tuple[str, int]:
         """Return the stamp of a document as it is now, and its size in bytes."""
@@ -197,19 +207,23 @@ class _Source:
             return "unreadable", 0  # `read` reports the reason
         return digest.hexdigest()[:_STAMP], size
 
-    def read(self, document: str) -> tuple[Document, str]:
-        """Return a document, and the stamp of exactly the bytes that it was read from.
+    def read(self, document: str) -> tuple[Unpacked, str]:
+        """Return a file's documents, and the stamp of exactly the bytes that they were read from.
 
         Raises:
             DocumentError: It cannot be read.
             MissingExtraError: A library that reads it is not installed.
         """
-        path = self.files[document]
-        form = format_of(document)
-        text, digest = load(
-            path, form, document, limits=self.limits, within=self.within, salt=self.settings
+        unpacked, digest = load(
+            self.files[document],
+            format_of(document),
+            document,
+            limits=self.limits,
+            within=self.within,
+            salt=self.settings,
+            fields=self.fields,
         )
-        return text, digest[:_STAMP]
+        return unpacked, digest[:_STAMP]
 
 
 @dataclass(slots=True)
@@ -231,16 +245,19 @@ class _Run:
     ) -> Iterator[Passage]:
         for document, size in self.todo.items():
             try:
-                text, stamp = self.source.read(document)
+                unpacked, stamp = self.source.read(document)
                 marks = {"source": document, "root": self.root, "stamp": stamp}
-                text = replace(text, metadata={**text.metadata, **marks})
-                passages = split(text, tokenizer, max_tokens=max_tokens, overlap=overlap)
+                passages: list[Passage] = []
+                for text in unpacked.documents:
+                    text = replace(text, metadata={**text.metadata, **marks})
+                    passages += split(text, tokenizer, max_tokens=max_tokens, overlap=overlap)
                 for passage in passages:
                     check_passage(passage, self.source.limits)
             except (DocumentError, InputError, MissingExtraError) as error:
                 self.changes.failed[document] = str(error)
                 self.bytes_done += size
                 continue
+            self.changes.failed |= unpacked.failed
             self.fresh[document] = {passage.id for passage in passages}
             for passage in passages:
                 self.weights.append(size / len(passages))
@@ -265,7 +282,7 @@ class _Run:
 
 
 def _catalog(index: M3Index, folder: str, root: str) -> dict[str, _Known]:
-    """Return the documents of a folder that the index has passages of."""
+    """Return the files of a folder that the index has passages of, each with those passages."""
     known: dict[str, _Known] = {}
     for passage in index.passages():
         if passage.document_id is None or not passage.document_id.startswith(f"{folder}/"):
@@ -276,7 +293,7 @@ def _catalog(index: M3Index, folder: str, root: str) -> dict[str, _Known]:
                 f"{passage.id!r}). Rename this folder. If it is the same folder and was moved, "
                 f"delete its old passages first: filter root={passage.metadata.get('root')}."
             )
-        document = known.setdefault(passage.document_id, _Known())
+        document = known.setdefault(str(passage.metadata.get("source")), _Known())
         document.ids.add(passage.id)
         document.stamps.add(str(passage.metadata.get("stamp")))
         document.expected = int(str(passage.metadata.get("passages", 0)))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from m3rag.documents import Document, sentences, split
 from m3rag.documents.decoding import decode
 from m3rag.documents.formats.content import Budget
-from m3rag.documents.formats.registry import BY_SUFFIX
+from m3rag.documents.formats.registry import by_suffix
 from m3rag.documents.parsing import parse
 from m3rag.errors import DocumentError, InputError
 from m3rag.limits import Limits
@@ -44,7 +44,7 @@ def test_any_bytes_are_text_or_refused(data, declared):
 @FEW
 @given(TEXT.filter(lambda text: "\0" not in text), st.sampled_from([".md", ".txt", ".html"]))
 def test_any_text_is_parsed(text, suffix):
-    form = BY_SUFFIX[suffix]
+    form = by_suffix()[suffix]
     try:
         content = parse(text.encode(errors="replace"), form, Budget(LIMITS))
     except DocumentError:
@@ -58,7 +58,7 @@ def test_any_text_is_parsed(text, suffix):
 
 
 def check_split(text, tokenizer, limit, overlap):
-    content = parse(text.encode(errors="replace"), BY_SUFFIX[".md"], Budget(LIMITS))
+    content = parse(text.encode(errors="replace"), by_suffix()[".md"], Budget(LIMITS))
     document = Document("d", content.text, content.headings)
     try:
         passages = split(document, tokenizer, max_tokens=limit, overlap=overlap)

@@ -163,7 +163,7 @@ def test_no_such_folder(index, tmp_path):
 
 def test_a_folder_without_documents(index, tmp_path):
     (tmp_path / "image.png").write_bytes(b"png")
-    with pytest.raises(DocumentError, match=r"no \.md, \.txt"):
+    with pytest.raises(DocumentError, match="no file to index"):
         run(index, tmp_path)
 
 
@@ -242,7 +242,7 @@ def test_a_folder_without_documents_names_what_it_has(folder, index, tmp_path):
     odd = tmp_path / "odd"
     odd.mkdir()
     (odd / "gone.md").symlink_to("nowhere")
-    with pytest.raises(DocumentError, match=r"file to index\. gone\.md: It is a link to nothing"):
+    with pytest.raises(DocumentError, match=r"file to index.* gone\.md: It is a link to nothing"):
         documents_in(odd)
     with pytest.raises(DocumentError, match="file to index"):
         run(index, odd)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from m3rag.documents.document import Heading
@@ -17,32 +18,63 @@ def _no_more_time(_seconds: float) -> None:
     """Ignore that a parser asks for more time: nothing limits it."""
 
 
+class Fields(NamedTuple):
+    """Which fields of the records of a .csv, .json or .jsonl file are read.
+
+    Attributes:
+        text: The names of the fields that are text, in order; "a.b" is field b of field a. Without
+            any, all fields are read, each as "name: value".
+        id: The field that names a record, which becomes a heading; None if there is none.
+    """
+
+    text: tuple[str, ...] = ()
+    id: str | None = None
+
+
 class Budget(NamedTuple):
     """What a parser may use.
 
     Attributes:
         limits: The limits.
         more_time: Called with a number of seconds when a part of a long document is done.
+        fields: The fields of records to read.
     """
 
     limits: Limits = DEFAULT_LIMITS
     more_time: Callable[[float], None] = _no_more_time
+    fields: Fields = Fields()
+
+
+class Part(NamedTuple):
+    """A file in a file, such as an attachment; it is read as a document of its own.
+
+    Attributes:
+        name: Its name, with its suffix; its path, if the file has folders.
+        data: Its content.
+    """
+
+    name: str
+    data: bytes
 
 
 class Content(NamedTuple):
     """A file's text, headings, title and pages.
 
     Attributes:
-        text: The text, as in `Document`.
+        text: The text, as in `Document`. It may be empty if there are parts.
         headings: The headings, as in `Document`.
         title: The title; None if there is none.
         pages: The start of each page, as in `Document`.
+        metadata: What else the file says about itself, such as the sender of a mail.
+        parts: The files in this file.
     """
 
     text: str
     headings: tuple[Heading, ...] = ()
     title: str | None = None
     pages: tuple[int, ...] = ()
+    metadata: Mapping[str, str] = MappingProxyType({})
+    parts: tuple[Part, ...] = ()
 
 
 def clean(content: Content) -> Content:
@@ -56,7 +88,9 @@ def clean(content: Content) -> Content:
         for heading in content.headings
     )
     title = short_title(content.title) if content.title else None
-    return Content(valid(content.text), headings, title, content.pages)
+    metadata = {valid(name): short_title(value) for name, value in content.metadata.items()}
+    parts = tuple(Part(valid(part.name), part.data) for part in content.parts)
+    return Content(valid(content.text), headings, title, content.pages, metadata, parts)
 
 
 def valid(text: str) -> str:
@@ -75,8 +109,10 @@ class Writer:
 
     def __init__(self) -> None:
         self.headings: list[Heading] = []
+        self.pages: list[int] = []
         self.length = 0
         self._parts: list[str] = []
+        self._waiting = 0  # pages that started after the last block
 
     @property
     def text(self) -> str:
@@ -91,8 +127,13 @@ class Writer:
         if self.length:
             self._append(gap)
         start = self.length
+        self._start_pages(start)
         self._append(text)
         return start
+
+    def page(self) -> None:
+        """Start a page: the next block is its first."""
+        self._waiting += 1
 
     def heading(self, level: int, title: str) -> None:
         """Write a heading as a line of its own."""
@@ -107,8 +148,14 @@ class Writer:
 
     def content(self, *, title: str | None = None, pages: tuple[int, ...] = ()) -> Content:
         """Return what was written; without a title, the first heading is the title."""
+        self._start_pages(self.length)
         title = " ".join((title or "").split()) or (self.headings[0].title if self.headings else "")
-        return Content(self.text, tuple(self.headings), title or None, pages)
+        return Content(self.text, tuple(self.headings), title or None, pages or tuple(self.pages))
+
+    def _start_pages(self, start: int) -> None:
+        """Let the pages that wait for a block start at a position; the empty ones end there."""
+        self.pages += [start] * self._waiting
+        self._waiting = 0
 
     def _append(self, text: str) -> None:
         self._parts.append(text)

@@ -1,17 +1,33 @@
-"""The file formats that m3rag reads. A new format is one module and one entry in `FORMATS`."""
+"""The file formats that m3rag reads. A new format is one module and one entry in `FORMATS`.
+
+Other packages add formats by entry points of the group "m3rag.formats": the name is the suffix of
+the files without its dot, the value the function that parses them, as `parse(data, budget)`:
+
+    [project.entry-points."m3rag.formats"]
+    org = "my_package.org:parse"
+
+The package is imported in the parser process with the first such file, so one that is broken costs
+only its own files. Suffixes that m3rag itself reads stay with m3rag.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
+from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import Any
 
 from m3rag.documents.formats.content import Budget, Content
+from m3rag.errors import DocumentError
 from m3rag.extras import require
 
 EXTRA = "documents"
-"""The extra that installs the libraries for HTML, PDF and Word files."""
+"""The extra that installs the libraries for all formats but Markdown and text."""
+GROUP = "m3rag.formats"
+"""The group of the entry points by which other packages add formats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +38,12 @@ class Format:
         name: The name of the format, which documents have as `metadata["format"]`.
         suffixes: The suffixes of its files, in lower case.
         binary: Whether the parser takes bytes; otherwise it takes decoded text.
-        module: The module with its `parse(data) -> Content`; None keeps the text unchanged.
+        module: The module with its parser; None keeps the text unchanged.
         needs: The modules that its parser imports from the extra `documents`.
+        budget: Whether the parser of a text takes the budget too, as all that take bytes do.
+        function: The name of the parser in its module: `parse(data) -> Content`, or
+            `parse(data, budget) -> Content`.
+        package: The package that brings the parser; None for m3rag itself.
     """
 
     name: str
@@ -31,15 +51,37 @@ class Format:
     binary: bool = False
     module: str | None = None
     needs: tuple[str, ...] = ()
+    budget: bool = False
+    function: str = "parse"
+    package: str | None = None
 
     def parse(self, data: Any, budget: Budget) -> Content:
         """Parse a file's bytes or text; call `check` first."""
         if self.module is None:
             return Content(data)
-        # Parsers are slow to import, so each is imported with the first file of its format.
-        module = import_module(self.module)
-        content: Content = module.parse(data, budget) if self.binary else module.parse(data)
+        parser = self._parser(self.module)
+        content = parser(data, budget) if self.binary or self.budget else parser(data)
+        if not isinstance(content, Content):
+            raise DocumentError(
+                f"the package {self.package!r} returned {type(content).__name__}, not Content. "
+                "Update or uninstall it."
+            )
         return content
+
+    def _parser(self, module: str) -> Any:
+        """Import the parser. Parsers are slow to import, so each waits for its first file."""
+        try:
+            found: Any = import_module(module)
+            for name in self.function.split("."):
+                found = getattr(found, name)
+        except Exception as error:
+            if self.package is None:
+                raise
+            raise DocumentError(
+                f"the package {self.package!r}, which reads {self.suffixes[0]} files, cannot be "
+                f"loaded: {type(error).__name__}: {error}. Repair or uninstall it."
+            ) from error
+        return found
 
     def check(self) -> None:
         """Check that the libraries of the parser are installed, without importing them.
@@ -61,4 +103,22 @@ FORMATS = (
     Format("pdf", (".pdf",), binary=True, module=f"{_PACKAGE}.pdf", needs=("pypdf",)),
     Format("docx", (".docx",), binary=True, module=f"{_PACKAGE}.docx", needs=("docx",)),
 )
-BY_SUFFIX = {suffix: form for form in FORMATS for suffix in form.suffixes}
+
+
+@cache
+def by_suffix() -> Mapping[str, Format]:
+    """Return the formats of m3rag and of other packages, by the suffix of their files."""
+    found = {suffix: form for form in FORMATS for suffix in form.suffixes}
+    for entry in entry_points(group=GROUP):
+        name = entry.name.lower().removeprefix(".")
+        package = entry.dist.name if entry.dist else entry.module.split(".")[0]
+        form = Format(
+            name,
+            (f".{name}",),
+            binary=True,
+            module=entry.module,
+            function=entry.attr or "parse",
+            package=package,
+        )
+        found.setdefault(f".{name}", form)
+    return found

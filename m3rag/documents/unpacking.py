@@ -1,0 +1,164 @@
+"""A file as documents: its own, and one for each file in it, such as the attachments of a mail."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from m3rag.documents.document import Document
+from m3rag.documents.formats.content import Budget, Content, Fields, Part
+from m3rag.documents.formats.registry import Format, by_suffix
+from m3rag.documents.parser_process import parse_apart
+from m3rag.documents.parsing import in_this_process, parse
+from m3rag.documents.signatures import mismatch
+from m3rag.errors import DocumentError, MissingExtraError
+from m3rag.limits import Limits
+
+_DEEPEST = 4  # files in files: a .pdf in a .zip in a .eml in an .mbox
+_PARTS = 10_000
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+
+
+@dataclass(slots=True)
+class Unpacked:
+    """The documents of a file.
+
+    Attributes:
+        documents: Its own document, if it has text, then those of the files in it.
+        own: Whether the first document is the file's own.
+        failed: Why a file in it cannot be read, by the id that its document would have.
+    """
+
+    documents: list[Document] = field(default_factory=list)
+    own: bool = False
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def unpack(
+    data: bytes, form: Format, name: str, source: str, *, limits: Limits, fields: Fields
+) -> Unpacked:
+    """Return the documents of a file, from its content.
+
+    Args:
+        data: The content of the file.
+        form: The format.
+        name: The id of the file's document.
+        source: The path to show in errors, and the "source" of its metadata.
+        limits: How large the file and its text may be, and how long reading may take.
+        fields: The fields of records to read.
+
+    Raises:
+        DocumentError: The file itself cannot be read, or neither it nor a file in it has text.
+        MissingExtraError: A library is not installed.
+    """
+    work = _Unpacking(limits, fields)
+    content = work.content(data, form, source)
+    found = work.found
+    work.add(content, form, name, source)
+    found.own = bool(found.documents) and found.documents[0].id == name
+    if not found.documents:
+        reasons = "".join(f" {reason}" for reason in list(found.failed.values())[:1])
+        if content.parts:
+            raise DocumentError(
+                f"{source} has no text, and none of the {len(content.parts)} files in it can be "
+                f"read as a document.{reasons}"
+            )
+        raise DocumentError(f"{source} has no text. Add text or remove the file.")
+    return found
+
+
+def suffixes() -> str:
+    """Return the suffixes of the files that can be read, for an error message."""
+    return " ".join(by_suffix())
+
+
+class _Unpacking:
+    """One walk through a file and the files in it."""
+
+    def __init__(self, limits: Limits, fields: Fields) -> None:
+        self.found = Unpacked()
+        self._limits, self._fields = limits, fields
+        self._bytes = limits.expanded_bytes  # that may still be unpacked
+        self._parts = _PARTS
+
+    def content(self, data: bytes, form: Format, source: str) -> Content:
+        """Parse a file.
+
+        Raises:
+            DocumentError: It cannot be read; the message names it.
+            MissingExtraError: A library is not installed.
+        """
+        if not data:
+            raise DocumentError(f"{source} is empty (0 bytes). Add text or remove the file.")
+        kind = None if form.package else mismatch(data, form.name)
+        if kind:
+            raise DocumentError(
+                f"{source} is {kind}, but its suffix says {form.name}. Give it the suffix of what "
+                f"it is, or convert it to one of {suffixes()}."
+            )
+        form.check()
+        try:
+            if in_this_process(data, form):
+                return parse(data, form, Budget(self._limits, fields=self._fields))
+            return parse_apart(data, form, self._limits, self._fields)
+        except DocumentError as error:
+            raise DocumentError(f"{source} cannot be read: {error}") from error
+
+    def add(
+        self, content: Content, form: Format, name: str, source: str, *, depth: int = 1
+    ) -> None:
+        """Add the document of a content, and those of its parts."""
+        if content.text and not content.text.isspace():
+            metadata = {**content.metadata, "source": source, "format": form.name}
+            if content.title:
+                metadata["title"] = content.title
+            self.found.documents.append(
+                Document(name, content.text, content.headings, metadata, content.pages)
+            )
+        for part, label in _named(content.parts):
+            suffix = PurePosixPath(label).suffix.lower()
+            if inner := by_suffix().get(suffix):
+                path = f"{source}/{label}"
+                try:
+                    self._check(part, path, depth)
+                    found = self.content(part.data, inner, path)
+                except (DocumentError, MissingExtraError) as error:
+                    self.found.failed[f"{name}/{label}"] = str(error)
+                else:
+                    self.add(found, inner, f"{name}/{label}", path, depth=depth + 1)
+
+    def _check(self, part: Part, path: str, depth: int) -> None:
+        """Check that a part may be read.
+
+        Raises:
+            DocumentError: It is too deep or too long, or too much was unpacked before it.
+        """
+        self._bytes -= len(part.data)
+        self._parts -= 1
+        if self._bytes < 0 or self._parts < 0:
+            raise DocumentError(
+                f"{path} is not read: the files in files have more than the limit of "
+                f"{self._limits.expanded_bytes:,} bytes, or are more than {_PARTS:,}. Unpack them, "
+                "or raise the limit: Limits(expanded_bytes=…)."
+            )
+        if depth > _DEEPEST:
+            raise DocumentError(
+                f"{path} is not read: it is more than {_DEEPEST} files deep. Unpack them."
+            )
+
+
+def _named(parts: tuple[Part, ...]) -> Iterator[tuple[Part, str]]:
+    """Yield the parts that have a name, each with a path without ".." that no other has."""
+    used: Counter[str] = Counter()
+    for part in parts:
+        names = _CONTROL.sub(" ", part.name.replace("\\", "/")).split("/")
+        path = PurePosixPath("/".join(n.strip() for n in names if n.strip() not in ("", ".", "..")))
+        if path.name:
+            used[str(path)] += 1
+            if (number := used[str(path)]) > 1:
+                path = path.with_name(f"{path.stem} ({number}){path.suffix}")
+                used[str(path)] += 1
+            yield part, str(path)
