@@ -6,12 +6,13 @@ import re
 
 _START = 1024  # bytes of a file to look at; the header of a PDF file may have other bytes before it
 _PDF, _ZIP, _OLE, _HTML = "a PDF file", "a zip archive", "an old Office file", "an HTML page"
+_RTF = "an RTF file"
 _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"%PDF-", _PDF),
     (b"PK\x03\x04", _ZIP),
     (b"PK\x05\x06", _ZIP),
     (b"\xd0\xcf\x11\xe0", _OLE),
-    (b"{\\rtf", "an RTF file"),
+    (b"{\\rtf", _RTF),
     (b"%!PS", "a PostScript file"),
     (b"\x89PNG\r\n\x1a\n", "a PNG image"),
     (b"\xff\xd8\xff", "a JPEG image"),
@@ -46,7 +47,17 @@ _OFFICE = {
     b"mimetypeapplication/vnd.oasis.opendocument": "an OpenDocument file",
     b"mimetypeapplication/epub": "an e-book (EPUB)",
 }
-_EXPECTED = {"pdf": _PDF, "docx": _ZIP}
+_EXPECTED = {
+    "pdf": (_PDF,),
+    "docx": (_ZIP, _OLE),  # an encrypted one is an old Office file around it; the parser says so
+    "pptx": (_ZIP, _OLE),
+    "spreadsheet": (_ZIP, _OLE),
+    "opendocument": (_ZIP,),
+    "epub": (_ZIP,),
+    "zip": (_ZIP,),
+    "rtf": (_RTF,),
+    "msg": (_OLE,),
+}
 
 
 def mismatch(data: bytes, form: str) -> str | None:
@@ -54,7 +65,7 @@ def mismatch(data: bytes, form: str) -> str | None:
 
     Args:
         data: The content of the file.
-        form: The name of the format: "markdown", "text", "html", "pdf" or "docx".
+        form: The name of the format, such as "markdown".
 
     Returns:
         What the file is, such as "a PDF file". None if it may have the format: a text that only
@@ -65,10 +76,8 @@ def mismatch(data: bytes, form: str) -> str | None:
     expected = _EXPECTED.get(form)
     if expected is None:
         return _packed(data) if found == _ZIP else found if _binary(start, found) else None
-    if found == expected or (form == "pdf" and b"%PDF-" in start):
+    if found in expected or (form == "pdf" and b"%PDF-" in start):
         return None
-    if form == "docx" and found == _OLE:
-        return None  # an encrypted .docx; the parser says so
     if found is None and _HTML_START.match(start):
         return _HTML
     return _packed(data) if found == _ZIP else found
@@ -76,7 +85,7 @@ def mismatch(data: bytes, form: str) -> str | None:
 
 def _binary(start: bytes, found: str | None) -> bool:
     """Return whether a known start rules out that the file is a text."""
-    if found in (_PDF, "a PostScript file", "an RTF file"):
+    if found in (_PDF, "a PostScript file", _RTF):
         return True
     return found is not None and (b"\0" in start or not _TEXT_START.match(start))
 

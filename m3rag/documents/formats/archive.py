@@ -1,8 +1,11 @@
-"""The XML parts of an Office file, unpacked within limits."""
+"""Zip archives, such as Office files and e-books, unpacked within limits."""
 
 from __future__ import annotations
 
 import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 
 from m3rag.errors import DocumentError
@@ -13,11 +16,44 @@ _PARTS = 10_000
 _SMALL = 16 << 20  # bytes of an archive whose ratio does not matter
 
 
+class Archive:
+    """A zip archive whose members are decompressed when they are read, and never beyond limits.
+
+    The sizes in its directory are checked first; then no member is decompressed beyond the size in
+    the directory, which may be wrong.
+
+    Args:
+        data: The file.
+        limits: `expanded_bytes` and `archive_ratio`.
+
+    Raises:
+        DocumentError: It has too many members or too much in them, or is damaged.
+    """
+
+    def __init__(self, data: bytes, limits: Limits) -> None:
+        with _damage():
+            self._zip = zipfile.ZipFile(BytesIO(data))
+        self.members = {member.filename: member for member in self._zip.infolist()}
+        _check(list(self.members.values()), len(data), limits)
+
+    def read(self, name: str) -> bytes:
+        """Return a member, or nothing if there is none of that name.
+
+        Raises:
+            DocumentError: It is encrypted or damaged.
+        """
+        if name not in self.members:
+            return b""
+        if self.members[name].flag_bits & 1:
+            raise DocumentError("it is encrypted. Save a copy without a password.")
+        with _damage():
+            return _expanded(self._zip, self.members[name])
+
+
 def xml_parts(data: bytes, limits: Limits) -> bytes:
     """Return an uncompressed copy of an Office file with all its XML; other parts are empty.
 
-    Images, fonts and embedded files are never decompressed. The sizes in the directory are checked
-    first; then no part is decompressed beyond the size in the directory, which may be wrong.
+    Images, fonts and embedded files are never decompressed.
 
     Args:
         data: The file.
@@ -26,25 +62,31 @@ def xml_parts(data: bytes, limits: Limits) -> bytes:
     Raises:
         DocumentError: The file has too many parts or too much in them, or is damaged.
     """
+    archive = Archive(data, limits)
     copy = BytesIO()
-    try:
-        with zipfile.ZipFile(BytesIO(data)) as archive, zipfile.ZipFile(copy, "w") as plain:
-            members = {member.filename: member for member in archive.infolist()}
-            _check(list(members.values()), len(data), limits)
-            for name, member in members.items():
-                plain.writestr(name, _expanded(archive, member) if _is_xml(name) else b"")
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
-        raise DocumentError(
-            f"it is a damaged archive: {error}. Open it in Word and save it again."
-        ) from error
+    with zipfile.ZipFile(copy, "w") as plain:
+        for name in archive.members:
+            plain.writestr(name, archive.read(name) if _is_xml(name) else b"")
     return copy.getvalue()
+
+
+@contextmanager
+def _damage() -> Iterator[None]:
+    """Turn what zipfile raises for a damaged archive into one error."""
+    try:
+        yield
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError) as error:
+        raise DocumentError(
+            f"it is a damaged archive: {error}. Open it in the program that created it and save it "
+            "again."
+        ) from error
 
 
 def _check(members: list[zipfile.ZipInfo], size: int, limits: Limits) -> None:
     if len(members) > _PARTS:
         raise DocumentError(
-            f"its archive has {len(members):,} parts, more than {_PARTS:,}. Open it in Word and "
-            "save it again."
+            f"its archive has {len(members):,} parts, more than {_PARTS:,}. Split it, or save it "
+            "again in the program that created it."
         )
     expanded = sum(member.file_size for member in members)
     if expanded > limits.expanded_bytes:
@@ -55,8 +97,8 @@ def _check(members: list[zipfile.ZipInfo], size: int, limits: Limits) -> None:
     if expanded > _SMALL and expanded > limits.archive_ratio * size:
         raise DocumentError(
             f"its parts have {expanded:,} bytes after decompression, {expanded // size:,} times "
-            f"its size of {size:,}; the limit is {limits.archive_ratio:,} times. Open it in Word "
-            "and save it again, or raise the limit: Limits(archive_ratio=…)."
+            f"its size of {size:,}; the limit is {limits.archive_ratio:,} times. Save it "
+            "again in the program that created it, or raise the limit: Limits(archive_ratio=…)."
         )
 
 

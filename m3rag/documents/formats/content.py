@@ -146,6 +146,15 @@ class Writer:
         cells = ([" ".join(cell.split()) for cell in row] for row in rows)
         self.block("\n".join(f"| {' | '.join(row)} |" for row in cells if any(row)))
 
+    def include(self, content: Content, *, gap: str = "\n\n") -> None:
+        """Write the text of another content, with its headings."""
+        start = self.block(content.text, gap=gap)
+        skipped = len(content.text) - len(content.text.lstrip("\n"))
+        self.headings += [
+            Heading(heading.level, heading.title, start + heading.start - skipped)
+            for heading in content.headings
+        ]
+
     def content(self, *, title: str | None = None, pages: tuple[int, ...] = ()) -> Content:
         """Return what was written; without a title, the first heading is the title."""
         self._start_pages(self.length)

@@ -102,6 +102,7 @@ FORMATS = (
     Format("html", (".html", ".htm"), module=f"{_PACKAGE}.html", needs=("bs4", "lxml")),
     Format("pdf", (".pdf",), binary=True, module=f"{_PACKAGE}.pdf", needs=("pypdf",)),
     Format("docx", (".docx",), binary=True, module=f"{_PACKAGE}.docx", needs=("docx",)),
+    Format("pptx", (".pptx",), binary=True, module=f"{_PACKAGE}.pptx", needs=("lxml",)),
 )
 
 

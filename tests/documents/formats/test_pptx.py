@@ -1,0 +1,90 @@
+import io
+
+import pptx
+import pytest
+from pptx.chart.data import CategoryChartData
+from pptx.enum.chart import XL_CHART_TYPE
+
+from m3rag.documents import read, split
+from m3rag.limits import Limits
+from tests.documents.conftest import assert_whole
+from tests.documents.formats.conftest import SCRIPTS, assert_survives, refuses, titles
+
+TITLE, BODY, BLANK = 0, 1, 6
+
+
+def saved(deck) -> bytes:
+    data = io.BytesIO()
+    deck.save(data)
+    return data.getvalue()
+
+
+@pytest.fixture(scope="module")
+def deck() -> bytes:
+    """A title slide, then one for each script, with a note."""
+    deck = pptx.Presentation()
+    slide = deck.slides.add_slide(deck.slide_layouts[TITLE])
+    slide.shapes.title.text = "Garden"
+    for script, sentence in SCRIPTS.items():
+        slide = deck.slides.add_slide(deck.slide_layouts[BODY])
+        slide.shapes.title.text = script
+        frame = slide.placeholders[1].text_frame
+        frame.text = sentence
+        second = frame.add_paragraph()
+        second.text, second.level = "mehr", 1
+        slide.notes_slide.notes_text_frame.text = f"{sentence} ({script})"
+    return saved(deck)
+
+
+def test_slides_are_pages_with_titles_lists_and_notes(write, deck, tokenizer):
+    document = read(write("a.pptx", deck))
+    assert titles(document) == [(1, "Garden"), *((2, script) for script in SCRIPTS)]
+    assert document.text.startswith(
+        f"Garden\n\nLatin\n\n- {SCRIPTS['Latin']}\n  - mehr\n\n{SCRIPTS['Latin']} (Latin)\n\nArabic"
+    )
+    assert document.metadata["title"] == "Garden"
+    passages = split(document, tokenizer, max_tokens=40)
+    assert_whole(document, passages, tokenizer, 40)
+    pages = [passage.metadata["page"] for passage in passages]
+    assert sorted(set(pages)) == [1, 3, 4, 5, 6, 7]  # slide 2 goes on with 1
+    hebrew = next(p for p in passages if SCRIPTS["Hebrew"] in p.text)
+    assert (hebrew.metadata["page"], hebrew.headings) == (4, ("Garden", "Hebrew"))
+
+
+def test_slides_without_text_or_title_keep_the_numbers(write):
+    deck = pptx.Presentation()
+    for text in (None, "Moss grows here.", None, "Ferns\nlike shade", None):
+        slide = deck.slides.add_slide(deck.slide_layouts[BLANK])
+        if text:
+            slide.shapes.add_textbox(0, 0, 9, 9).text_frame.text = text
+    document = read(write("a.pptx", saved(deck)))
+    assert document.text == "Moss grows here.\n\nFerns\nlike shade"
+    assert document.pages == (0, 0, 18, 18, len(document.text))
+    assert titles(document) == [(2, "Moss grows here."), (2, "Ferns")]
+
+
+def test_tables_charts_and_groups_are_read(write):
+    deck = pptx.Presentation()
+    slide = deck.slides.add_slide(deck.slide_layouts[5])
+    slide.shapes.title.text = "Water"
+    table = slide.shapes.add_table(2, 2, 0, 0, 9, 9).table
+    for at, text in enumerate(["Plant", "Litres", "Fern", "1\nor 2"]):
+        table.cell(at // 2, at % 2).text = text
+    numbers = CategoryChartData()
+    numbers.categories = ["May", "June"]
+    numbers.add_series("North", (1, 2.5))
+    numbers.add_series("South", (3, None))
+    slide.shapes.add_chart(XL_CHART_TYPE.COLUMN_CLUSTERED, 0, 0, 9, 9, numbers)
+    group = slide.shapes.add_group_shape()
+    group.shapes.add_textbox(0, 0, 9, 9).text_frame.text = "grouped"
+    assert read(write("a.pptx", saved(deck))).text == (
+        "Water\n\n| Plant | Litres |\n| Fern | 1 or 2 |\n\n"
+        "|  | North | South |\n| May | 1 | 3 |\n| June | 2.5 |  |\n\ngrouped"
+    )
+
+
+def test_limits_and_damage(write, deck):
+    assert_survives(deck, ".pptx", least=20)
+    refuses(write("old.pptx", b"\xd0\xcf\x11\xe0" + bytes(600)), r"encrypted, or an old \.ppt")
+    with pytest.raises(Exception, match=r"7 slides, more than the limit of 5"):
+        read(write("a.pptx", deck), limits=Limits(pages=5))
