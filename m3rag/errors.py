@@ -90,3 +90,7 @@ class TruncationWarning(UserWarning):
 
 class DataLossWarning(UserWarning):
     """A power cut lost changes that were not durable; the message says how many."""
+
+
+class IncompleteDocumentWarning(UserWarning):
+    """A part of a file, such as some pages of a PDF, could not be read; the rest was."""

@@ -29,12 +29,12 @@ def test_the_command_names_its_extra(missing):
     )
 
 
-DOCUMENTS = ["bs4", "lxml", "pypdf", "docx"]
+DOCUMENTS = ["bs4", "lxml", "pypdfium2", "docx"]
 
 
 @pytest.mark.parametrize(
     ("name", "library"),
-    [("a.html", "bs4"), ("a.htm", "bs4"), ("a.pdf", "pypdf"), ("a.docx", "docx")],
+    [("a.html", "bs4"), ("a.htm", "bs4"), ("a.pdf", "pypdfium2"), ("a.docx", "docx")],
 )
 def test_a_format_names_its_extra(tmp_path, name, library):
     (tmp_path / name).write_text("<p>text</p>")

@@ -217,5 +217,7 @@ def _print_changes(changes: Changes, to: str, total: int) -> None:
     console.say(f"{summary or 'no changes'}; {changes.passages} passages stored, {total} in {to}.")
     for entry, reason in changes.skipped.items():
         console.say(Text("skipped:", "bold yellow"), f" {entry}: {reason}")
+    for entry, reason in changes.incomplete.items():
+        console.say(Text("incomplete:", "bold yellow"), f" {entry}: {reason}")
     for entry, reason in changes.failed.items():
         console.say(Text("not indexed:", "bold red"), f" {entry}: {reason}")

@@ -41,6 +41,7 @@ class Document:
         metadata: JSON values, copied into every passage of the document.
         pages: The start of each page in the text. If there are pages, the metadata of every
             passage has a "page".
+        notes: What the file has and the text has not, such as pages that are images, as sentences.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Document:
     headings: tuple[Heading, ...] = ()
     metadata: Metadata = field(default_factory=dict)
     pages: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ def pack(content: Content) -> tuple[dict[str, Any], bytes]:
         "title": content.title,
         "pages": content.pages,
         "metadata": dict(content.metadata),
+        "notes": content.notes,
         "parts": [(part.name, len(part.data)) for part in content.parts],
     }
     return header, b"".join([text, *(part.data for part in content.parts)])
@@ -45,6 +46,7 @@ def unpack(header: Mapping[str, Any], body: bytes) -> Content:
         tuple(header["pages"]),
         header["metadata"],
         tuple(parts),
+        tuple(header["notes"]),
     )
 
 

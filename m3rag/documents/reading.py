@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 from m3rag.documents.document import Document
@@ -18,7 +20,7 @@ from m3rag.documents.formats.registry import Format, by_suffix
 from m3rag.documents.regular import cannot_read, chunks, visible
 from m3rag.documents.scanning import scan
 from m3rag.documents.unpacking import Unpacked, suffixes, unpack
-from m3rag.errors import DocumentError, InputError
+from m3rag.errors import DocumentError, IncompleteDocumentWarning, InputError
 from m3rag.limits import DEFAULT_LIMITS, Limits
 
 _ALL_FIELDS = Fields()
@@ -46,7 +48,8 @@ def read(
 
     Returns:
         The document; its metadata has "source", "format" and, if the file has a title, "title".
-        `read_all` also returns the files in the file.
+        `read_all` also returns the files in the file. If a part cannot be read, such as pages that
+        are images, its `notes` say so, and an `IncompleteDocumentWarning` does.
 
     Raises:
         DocumentError: The file does not exist, is not a regular file, cannot be read, has an
@@ -58,6 +61,7 @@ def read(
     path = Path(path)
     unpacked = _unpacked(path, id, limits=limits, fields=fields)
     if unpacked.documents and unpacked.own:
+        _warn(unpacked.documents[:1])
         return unpacked.documents[0]
     raise DocumentError(
         f"{visible(path)} has no text of its own, but {len(unpacked.documents)} documents in it. "
@@ -92,7 +96,16 @@ def read_all(
     unpacked = _unpacked(Path(path), id, limits=limits, fields=fields)
     for reason in unpacked.failed.values():
         raise DocumentError(reason)
+    _warn(unpacked.documents)
     return unpacked.documents
+
+
+def _warn(documents: Sequence[Document]) -> None:
+    """Warn of what documents lack, for the caller of the function that calls this one."""
+    for document in documents:
+        for note in document.notes:
+            source = document.metadata["source"]
+            warnings.warn(f"{source}: {note}", IncompleteDocumentWarning, stacklevel=3)
 
 
 def _unpacked(path: Path, id: str | None, *, limits: Limits, fields: Fields) -> Unpacked:

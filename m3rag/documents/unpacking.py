@@ -115,9 +115,8 @@ class _Unpacking:
             metadata = {**content.metadata, "source": source, "format": form.name}
             if content.title:
                 metadata["title"] = content.title
-            self.found.documents.append(
-                Document(name, content.text, content.headings, metadata, content.pages)
-            )
+            parts = content.text, content.headings, metadata, content.pages, content.notes
+            self.found.documents.append(Document(name, *parts))
         for part, label in _named(content.parts):
             suffix = PurePosixPath(label).suffix.lower()
             if inner := by_suffix().get(suffix):

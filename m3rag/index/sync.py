@@ -46,6 +46,7 @@ class Changes:
             that the index has of it are kept.
         skipped: Why an entry with the name of a document is none: a pipe, a device, a link that is
             not followed.
+        incomplete: What the passages of a document lack, such as pages that are images.
         passages: The number of passages encoded and stored by this run.
     """
 
@@ -55,6 +56,7 @@ class Changes:
     removed: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    incomplete: dict[str, str] = field(default_factory=dict)
     passages: int = 0
 
 
@@ -259,6 +261,9 @@ class _Run:
                 continue
             self.changes.failed |= unpacked.failed
             self.fresh[document] = {passage.id for passage in passages}
+            for text in unpacked.documents:
+                if text.notes:
+                    self.changes.incomplete[text.id] = " ".join(text.notes)
             for passage in passages:
                 self.weights.append(size / len(passages))
                 yield replace(passage, metadata={**passage.metadata, "passages": len(passages)})

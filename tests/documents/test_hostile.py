@@ -122,7 +122,7 @@ def test_the_length_of_a_text_is_limited(write):
 
 
 def test_pages_are_limited(write):
-    path = write("a.pdf", pdf_page(b"BT (x) Tj ET", pages=30))
+    path = write("a.pdf", pdf_page(b"BT /F1 12 Tf (x) Tj ET", pages=30))
     assert len(read(path).pages) == 30
     with pytest.raises(DocumentError, match=r"30 pages, more than the limit of 20.*pages=…"):
         read(path, limits=Limits(pages=20))
@@ -187,7 +187,7 @@ def test_titles_are_short(write):
 
 # The parser process
 
-SLOW = pdf_page(b"BT " + b"(x) Tj " * 100_000 + b"ET", pages=100)
+SLOW = pdf_page(b"BT /F1 12 Tf " + b"(x) Tj " * 100_000 + b"ET", pages=100)
 
 
 def test_a_slow_document_ends_at_the_deadline_and_the_next_is_read(write):

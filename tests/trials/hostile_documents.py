@@ -197,7 +197,9 @@ def pdf_forms(rng: random.Random) -> Made:
     depth, fan = rng.choice([(2, 3_000), (12, 4), (60, 2), (1, 20_000)])
     forms = []
     for level in range(depth):
-        body = b"/F%d Do " % (level + 1) * fan if level + 1 < depth else b"BT (deep) Tj ET"
+        body = (
+            b"/F%d Do " % (level + 1) * fan if level + 1 < depth else b"BT /F1 12 Tf (deep) Tj ET"
+        )
         more = b"/Resources<</XObject<</F%d %d 0 R>>>>" % (level + 1, 6 + level)
         forms.append(
             b"<</Type/XObject/Subtype/Form/BBox[0 0 9 9]%s/Length %d>>\nstream\n%s\nendstream"

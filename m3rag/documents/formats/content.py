@@ -67,6 +67,7 @@ class Content(NamedTuple):
         pages: The start of each page, as in `Document`.
         metadata: What else the file says about itself, such as the sender of a mail.
         parts: The files in this file.
+        notes: What the file has and the text has not, as in `Document`.
     """
 
     text: str
@@ -75,6 +76,7 @@ class Content(NamedTuple):
     pages: tuple[int, ...] = ()
     metadata: Mapping[str, str] = MappingProxyType({})
     parts: tuple[Part, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def clean(content: Content) -> Content:
@@ -90,7 +92,8 @@ def clean(content: Content) -> Content:
     title = short_title(content.title) if content.title else None
     metadata = {valid(name): short_title(value) for name, value in content.metadata.items()}
     parts = tuple(Part(valid(part.name), part.data) for part in content.parts)
-    return Content(valid(content.text), headings, title, content.pages, metadata, parts)
+    text, notes = valid(content.text), tuple(map(valid, content.notes))
+    return Content(text, headings, title, content.pages, metadata, parts, notes)
 
 
 def valid(text: str) -> str:

@@ -1,109 +1,162 @@
-"""PDF: the text of the pages, in order.
+"""PDF: the text of the pages, their forms and comments, in the order of reading.
 
-The parser uses pypdf, because it is pure Python, maintained, and under a permissive license.
+The parser uses PDFium (pypdfium2), the reader of Chromium: it is fast, reads the character maps of
+every script and the encryption of every version, repairs damaged files, and is under a permissive
+licence. `benchmarks/pdf.py` compares it with others.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from io import BytesIO
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
-from pypdf import PdfReader
+import pypdfium2
 
 from m3rag.documents.decoding import check_length
 from m3rag.documents.document import Heading
 from m3rag.documents.formats.content import Budget, Content, Writer, short_title
+from m3rag.documents.pdf.annotations import annotation_texts
+from m3rag.documents.pdf.hyphens import join_words, words_of
+from m3rag.documents.pdf.outline import bookmarks, headings
+from m3rag.documents.pdf.page import page_text
+from m3rag.documents.pdf.xfa import form_text
 from m3rag.errors import DocumentError
 
-_HYPHEN = re.compile(r"(?<=[^\W\d_])[-\u00ad\u2010]\n(?=[^\W\d_])")
 _UNLIMITED = Budget()
 _STOPS = tuple(".!?…:。！？।؟۔")
-
-
-_DEEPEST_BOOKMARK = 16
-# A page earns time by the bytes of its content, as they are stored. A small file with thousands of
-# slow pages, or with the same page thousands of times, therefore earns none.
-_SECONDS_PER_BYTE = 20e-6
+_PASSWORD, _SECURITY = 4, 5  # errors of PDFium
+# A page earns time by its characters. A page that is there thousands of times earns it once, and a
+# small file with thousands of slow pages earns none.
+_SECONDS_PER_CHARACTER = 50e-6
 _MOST_SECONDS = 0.2
+_NAMED = 12  # pages in a message
+
+
+class _Page(NamedTuple):
+    """A page: its text, and why a part of it is missing."""
+
+    text: str
+    usable: bool = True
 
 
 def parse(data: bytes, budget: Budget = _UNLIMITED) -> Content:
-    """Return the text of all pages; bookmarks that start a line of it become headings."""
-    reader = PdfReader(BytesIO(data))
-    if reader.is_encrypted and not reader.decrypt(""):
-        raise DocumentError("it is encrypted. Save a copy without a password.")
-    if (count := len(reader.pages)) > budget.limits.pages:
-        raise DocumentError(
-            f"it has {count:,} pages, more than the limit of {budget.limits.pages:,}. Split it, or "
-            "raise the limit: Limits(pages=…)."
-        )
-    writer = Writer()
-    pages: list[int] = []
-    gap = ""
+    """Return the text of all pages; bookmarks become headings."""
+    with _opened(data) as pdf:
+        if (count := len(pdf)) > budget.limits.pages:
+            raise DocumentError(
+                f"it has {count:,} pages, more than the limit of {budget.limits.pages:,}. Split "
+                "it, or raise the limit: Limits(pages=…)."
+            )
+        if form := form_text(pdf):
+            return Content(form, title=_title(pdf))
+        found = list(_pages(pdf, budget))
+        notes = _notes(found)
+        words = words_of(page.text for page in found)
+        writer, pages, gap = Writer(), [], ""
+        for page in found:
+            text = _tidy(join_words(page.text, words))
+            pages.append(writer.block(text, gap=gap))
+            if text:  # a sentence may continue on the next page
+                gap = "\n\n" if text.endswith(_STOPS) else "\n"
+        text = writer.text
+        entries = headings(bookmarks(pdf), text, pages)
+        titled = tuple(Heading(x.level, short_title(x.title), x.start) for x in entries)
+        return Content(text, titled, _title(pdf), tuple(pages), notes=notes)
+
+
+def _opened(data: bytes) -> pypdfium2.PdfDocument:
+    try:
+        pdf = pypdfium2.PdfDocument(data)
+    except pypdfium2.PdfiumError as error:
+        if error.err_code == _PASSWORD:
+            raise DocumentError(
+                "it needs a password. Open it with the password and save a copy without one."
+            ) from error
+        if error.err_code == _SECURITY:
+            raise DocumentError(
+                "it is encrypted for certain people or by a shop, not with a password. Open it "
+                "where it can be opened, and print or save a copy without protection."
+            ) from error
+        raise
+    pdf.init_forms()
+    return pdf
+
+
+def _pages(pdf: pypdfium2.PdfDocument, budget: Budget) -> Iterator[_Page]:
+    """Yield the pages; one that cannot be read has no text."""
+    length = 0
     seen: set[int] = set()
-    for page in reader.pages:
-        text = _clean(page.extract_text())
-        start = writer.block(text, gap=gap)
-        pages.append(start)
-        if text:  # a sentence may continue on the next page
-            gap = "\n\n" if text.endswith(_STOPS) else "\n"
-        check_length(writer.length, budget.limits)
-        budget.more_time(min(_MOST_SECONDS, _SECONDS_PER_BYTE * _stored_bytes(page, seen)))
-    if pages and not writer.length:
+    fields: set[str] = set()
+    for i in range(len(pdf)):
+        page = _read(pdf, i, fields)
+        length += len(page.text)
+        check_length(length, budget.limits)
+        if (content := hash(page.text)) not in seen:
+            seen.add(content)
+            budget.more_time(min(_MOST_SECONDS, _SECONDS_PER_CHARACTER * len(page.text)))
+        yield page
+
+
+def _read(pdf: pypdfium2.PdfDocument, number: int, fields: set[str]) -> _Page:
+    try:
+        page = pdf[number]
+    except pypdfium2.PdfiumError:
+        return _Page("")
+    try:
+        text, usable = page_text(page)
+        extra = "\n".join(annotation_texts(page, pdf.formenv, fields))
+        return _Page("\n\n".join(filter(None, (text if usable else "", extra))), usable)
+    finally:
+        page.close()
+
+
+def _notes(pages: Sequence[_Page]) -> tuple[str, ...]:
+    """Return what is missing, as sentences.
+
+    Raises:
+        DocumentError: Everything is missing.
+    """
+    unusable = [i for i, page in enumerate(pages, start=1) if not page.usable]
+    empty = [i for i, page in enumerate(pages, start=1) if page.usable and not page.text.strip()]
+    count = len(pages)
+    if len(unusable) == count and count:
         raise DocumentError(
-            f"none of its {len(pages)} pages has text, so it is probably a scan. Run OCR on it "
+            f"the letters of its {_counted(count)} have no meaning in the file, only shapes. Run "
+            "OCR on it, for example with `ocrmypdf --force-ocr`, or export it again."
+        )
+    if len(unusable) + len(empty) == count:
+        raise DocumentError(
+            f"none of its {count} pages has text, so it is probably a scan. Run OCR on it "
             "first, for example with ocrmypdf."
         )
-    text = writer.text
-    headings = tuple(_headings(reader, text, pages))
-    title = reader.metadata.title if reader.metadata else None
-    return Content(text, headings, str(title) if title else None, tuple(pages))
+    notes = []
+    if unusable:
+        notes.append(
+            f"The letters of {_numbered(unusable, count)} have no meaning in the file, only "
+            "shapes, so they are left out. Run OCR on it, for example with `ocrmypdf --force-ocr`."
+        )
+    if empty:
+        notes.append(
+            f"{_numbered(empty, count)} without text: blank, scanned or damaged. Run OCR on "
+            "scanned pages, for example with `ocrmypdf --skip-text`."
+        )
+    return tuple(notes)
 
 
-def _stored_bytes(page: Any, seen: set[int]) -> int:
-    """Return the size of a page's content in the file; content of an earlier page counts 0."""
-    contents = page["/Contents"].get_object() if "/Contents" in page else []
-    parts = contents if isinstance(contents, list) else [contents]
-    total = 0
-    for part in parts[:64]:
-        data = getattr(part.get_object(), "_data", b"")
-        if isinstance(data, bytes) and (content := hash(data)) not in seen:
-            seen.add(content)
-            total += len(data)
-    return total
+def _counted(count: int) -> str:
+    return "page" if count == 1 else f"{count} pages"
 
 
-def _clean(text: str) -> str:
-    """Repair defects of PDF text: split surrogate pairs, NULs, words broken at a line's end."""
-    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "")
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return _HYPHEN.sub("", "\n".join(line.rstrip() for line in text.split("\n"))).strip()
+def _numbered(numbers: Sequence[int], count: int) -> str:
+    """Return the numbers of pages, such as "2 of 5 pages (3, 4)"."""
+    named = ", ".join(map(str, numbers[:_NAMED]))
+    more = ", …" if len(numbers) > _NAMED else ""
+    return f"{len(numbers):,} of {count:,} pages ({named}{more})"
 
 
-def _headings(reader: PdfReader, text: str, pages: list[int]) -> Iterator[Heading]:
-    """Yield the bookmarks that start a line of their page, after the previous one's."""
-    after = 0
-    for level, title, number in _bookmarks(reader, reader.outline, level=1):
-        title = short_title(" ".join(title.split()))
-        if number is None or not title:
-            continue
-        end = pages[number + 1] if number + 1 < len(pages) else len(text)
-        words = r"\s+".join(map(re.escape, title.split()))
-        line = re.compile(rf"^[^\S\n]*{words}", re.MULTILINE | re.IGNORECASE)
-        if found := line.search(text, max(after, pages[number]), end):
-            yield Heading(level, title, found.start())
-            after = found.end()
+def _tidy(text: str) -> str:
+    return "\n".join(line.rstrip() for line in text.split("\n")).strip()
 
 
-def _bookmarks(
-    reader: PdfReader, outline: list[Any], *, level: int
-) -> Iterator[tuple[int, str, int | None]]:
-    """Yield the level, title and page number of each bookmark, depth first."""
-    for entry in outline:
-        if isinstance(entry, list):
-            if level < _DEEPEST_BOOKMARK:
-                yield from _bookmarks(reader, entry, level=level + 1)
-        else:
-            yield level, str(entry.title or ""), reader.get_destination_page_number(entry)
+def _title(pdf: Any) -> str | None:
+    return " ".join(pdf.get_metadata_value("Title").split()) or None

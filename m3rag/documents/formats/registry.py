@@ -100,7 +100,7 @@ FORMATS = (
     Format("markdown", (".md", ".markdown"), module=f"{_PACKAGE}.markdown"),
     Format("text", (".txt",)),
     Format("html", (".html", ".htm"), module=f"{_PACKAGE}.html", needs=("bs4", "lxml")),
-    Format("pdf", (".pdf",), binary=True, module=f"{_PACKAGE}.pdf", needs=("pypdf",)),
+    Format("pdf", (".pdf",), binary=True, module=f"{_PACKAGE}.pdf", needs=("pypdfium2", "lxml")),
     Format("docx", (".docx",), binary=True, module=f"{_PACKAGE}.docx", needs=("docx",)),
     Format("pptx", (".pptx",), binary=True, module=f"{_PACKAGE}.pptx", needs=("lxml",)),
 )

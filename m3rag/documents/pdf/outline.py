@@ -1,0 +1,79 @@
+"""The headings of a PDF: its bookmarks, at the lines that they lead to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from m3rag.documents.document import Heading
+
+_DEEPEST = 16
+# "3.1", "IV.", "A)", "§ 5", "Chapter 3:" before a title, in the bookmark or on the page only.
+_NUMBER = r"(?:(?:[^\W\d_]+\s+)?(?:§\s*)?(?:\d+(?:[.\-–]\d+)*|[IVXLC]+|[A-Z](?:\.\d+)*)[.):]?\s+)"
+_NUMBERED = re.compile(rf"{_NUMBER}(?=\S)")
+_DASH = r"(?:[-–—]\s+)"
+_DASHED = re.compile(rf"\A{_DASH}(?=\S)")
+_LAST = r"[^\S\n]*$"
+
+
+class Bookmark(NamedTuple):
+    """A bookmark.
+
+    Attributes:
+        level: The level of its heading; 1 is the highest.
+        title: Its title.
+        page: The number of the page that it leads to, from 0.
+    """
+
+    level: int
+    title: str
+    page: int
+
+
+def bookmarks(pdf: Any) -> Iterator[Bookmark]:
+    """Yield the bookmarks of a document of `pypdfium2` that lead to a page, in order."""
+    for entry in pdf.get_toc(max_depth=_DEEPEST):
+        title = " ".join(entry.get_title().split())
+        target = entry.get_dest()
+        page = target.get_index() if target is not None else None
+        if title and page is not None:
+            yield Bookmark(entry.level + 1, title, page)
+
+
+def headings(marks: Iterator[Bookmark], text: str, pages: Sequence[int]) -> Iterator[Heading]:
+    """Yield the headings of a document.
+
+    A heading starts where a line of its page starts with its title, with or without a number. The
+    heading of a title that its page does not have starts at the page, because the text there is no
+    longer that of the heading before it.
+    """
+    after = 0
+    for mark in marks:
+        if mark.page >= len(pages):
+            continue
+        start = pages[mark.page]
+        end = pages[mark.page + 1] if mark.page + 1 < len(pages) else len(text)
+        found = _line_of(mark.title, text, max(after, start), end)
+        if found is not None:
+            yield Heading(mark.level, mark.title, found[0])
+            after = found[1]
+        elif after <= start < end:
+            yield Heading(mark.level, mark.title, start)
+            after = start + 1
+
+
+def _line_of(title: str, text: str, start: int, end: int) -> tuple[int, int] | None:
+    """Return where the line that a title is, or starts, begins, and where the title ends."""
+    numbered = _NUMBERED.match(title)
+    bare = title[numbered.end() :] if numbered else title
+    exact, lenient = _pattern(title), rf"{_NUMBER}?{_DASH}?{_pattern(_DASHED.sub('', bare))}"
+    for words, rest in ((exact, _LAST), (lenient, _LAST), (exact, ""), (lenient, "")):
+        line = re.compile(rf"^[^\S\n]*{words}(?!\w){rest}", re.MULTILINE | re.IGNORECASE)
+        if found := line.search(text, start, end):
+            return found.span()
+    return None
+
+
+def _pattern(title: str) -> str:
+    return r"\s+".join(map(re.escape, title.split()))

@@ -1,0 +1,328 @@
+"""The text of a PDF page: PDFium's, put right where PDFium's own order or choice is wrong.
+
+PDFium reads left-to-right text well. Two things it does not do: it returns a word that the file
+spells out (`/ActualText`, which browsers write for ligatures and for the clusters of Indic and
+South-East Asian scripts) more than once, and it mixes the order of right-to-left lines. Pages with
+either are put together again from the places of their letters.
+"""
+
+from __future__ import annotations
+
+import codecs
+import ctypes
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pypdfium2.raw as pdfium
+
+from m3rag.documents.pdf.direction import (
+    GAP,
+    RIGHT_TO_LEFT,
+    Piece,
+    lines_in_order,
+    plain_forms,
+)
+
+_SAME_LINE = 0.4  # of the height of a letter; baselines that differ by less are of one line
+_NEAR = 3.0  # of the height of a letter; pieces of one baseline within this gap are one line
+_UNUSABLE = 0.3  # the share of letters without a meaning that makes a page garbage
+_NO_MEANING = re.compile("[\0\ufffd\ufffe\uffff\ue000-\uf8ff\U000f0000-\U0010fffd]")
+_BULLETS = str.maketrans(dict.fromkeys("\uf0b7\uf0a7\uf0a8\uf0d8\uf076\uf0fc", "•"))
+_SPACELESS = re.compile("[\u2e80-\u9fff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef]{2}")  # Han, kana
+_CONTROL = re.compile("[\0-\x01\x03-\x08\x0b-\x1f\x7f\ufeff]")
+
+
+class PageText(NamedTuple):
+    """The text of a page.
+
+    Attributes:
+        text: The text, in which `HYPHEN` stands for a hyphen and the end of its line.
+        usable: Whether its letters have a meaning; some files show shapes that stand for nothing.
+    """
+
+    text: str
+    usable: bool
+
+
+class _Letter(NamedTuple):
+    """A piece, with its height and the baseline that it stands on.
+
+    Attributes:
+        piece: The piece.
+        base: The y of its baseline.
+        height: The height of its font.
+        guess: Whether it is a space that PDFium put there.
+    """
+
+    piece: Piece
+    base: float
+    height: float
+    guess: bool = False
+
+
+def page_text(page: Any) -> PageText:
+    """Return the text of a page of `pypdfium2`."""
+    textpage = page.get_textpage()
+    try:
+        characters = _Characters(textpage)
+        text = "".join(map(chr, characters.codes)).replace("\r\n", "\n").translate(_BULLETS)
+        usable = characters.usable(text)
+        spans = _Spans(page)
+        if usable and (spans or RIGHT_TO_LEFT.search(text)):
+            text = "\n".join(_put_together(characters, spans)).translate(_BULLETS)
+        return PageText(plain_forms(_CONTROL.sub("", _whole(text))), usable)
+    finally:
+        textpage.close()
+
+
+def _whole(text: str) -> str:
+    """Return a text with surrogate pairs joined, and U+FFFD for half of one."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+class _Characters:
+    """The characters of a page as PDFium orders them."""
+
+    def __init__(self, textpage: Any) -> None:
+        self._page = textpage.raw
+        count = max(pdfium.FPDFText_CountChars(self._page), 0)
+        self.codes = [pdfium.FPDFText_GetUnicode(self._page, i) for i in range(count)]
+        self._x, self._y = ctypes.c_double(), ctypes.c_double()
+        self._box = pdfium.FS_RECTF()
+
+    def usable(self, text: str) -> bool:
+        """Return whether most letters have a meaning, by the file's own character maps."""
+        letters = sum(code > 32 for code in self.codes)
+        unknown = len(_NO_MEANING.findall(text))
+        unknown += sum(
+            pdfium.FPDFText_HasUnicodeMapError(self._page, i) == 1
+            for i, code in enumerate(self.codes)
+            if code > 32
+        )
+        return bool(unknown <= _UNUSABLE * max(letters, 1))
+
+    def owner(self, i: int) -> int | None:
+        """Return the address of the text object that a character belongs to."""
+        return _address(pdfium.FPDFText_GetTextObject(self._page, i))
+
+    def origin(self, i: int) -> tuple[float, float]:
+        """Return where a character starts: x, and the y of its baseline."""
+        pdfium.FPDFText_GetCharOrigin(self._page, i, self._x, self._y)
+        return self._x.value, self._y.value
+
+    def box(self, i: int) -> tuple[float, float, float]:
+        """Return the left and the right edge of a character with its side bearings, and its height.
+
+        The height is that of the font, whatever the character.
+        """
+        pdfium.FPDFText_GetLooseCharBox(self._page, i, self._box)
+        return self._box.left, self._box.right, abs(self._box.top - self._box.bottom)
+
+
+class _Span(NamedTuple):
+    """A piece of text that the file spells out, and the baseline that it stands on."""
+
+    text: str
+    left: float
+    right: float
+    base: float
+
+
+class _Spans:
+    """The text that the marked contents of a page spell out, by the text objects in them."""
+
+    def __init__(self, page: Any) -> None:
+        self._marks: dict[int, int] = {}  # text object: marked content
+        self._spans: dict[int, _Span] = {}  # marked content: what it says
+        edges = [ctypes.c_float() for _ in range(4)]
+        matrix = pdfium.FS_MATRIX()
+        for i in range(pdfium.FPDFPage_CountObjects(page.raw)):
+            item = pdfium.FPDFPage_GetObject(page.raw, i)
+            for k in range(pdfium.FPDFPageObj_CountMarks(item)):
+                mark = pdfium.FPDFPageObj_GetMark(item, k)
+                key = _address(mark) or 0
+                known = self._spans.get(key)
+                text = known.text if known else _spelled_out(mark)
+                if text is None or not pdfium.FPDFPageObj_GetBounds(item, *edges):
+                    continue
+                pdfium.FPDFPageObj_GetMatrix(item, matrix)
+                left, right = min(edges[0].value, matrix.e), edges[2].value
+                if known:
+                    left, right = min(left, known.left), max(right, known.right)
+                self._spans[key] = _Span(text, left, right, matrix.f)
+                self._marks[_address(item) or 0] = key
+                break
+
+    def __bool__(self) -> bool:
+        return len(self._spans) > 0
+
+    def of(self, owner: int | None) -> tuple[int, _Span] | None:
+        """Return the marked content of a text object, with a number of its own."""
+        key = self._marks.get(owner) if owner else None
+        return (key, self._spans[key]) if key is not None else None
+
+    def others(self, seen: set[int]) -> list[_Span]:
+        """Return what the marked contents without a number in `seen` say."""
+        return [span for key, span in self._spans.items() if key not in seen]
+
+
+def _address(handle: Any) -> int | None:
+    return ctypes.cast(handle, ctypes.c_void_p).value
+
+
+def _spelled_out(mark: Any) -> str | None:
+    """Return the text that a mark gives for its content."""
+    # Not the function for strings: it takes them for UTF-8, which text strings of a PDF rarely are.
+    size = ctypes.c_ulong()
+    bytes_of = pdfium.FPDFPageObjMark_GetParamBlobValue
+    if not bytes_of(mark, b"ActualText", None, 0, size):
+        return None
+    buffer = (ctypes.c_ubyte * size.value)()
+    bytes_of(mark, b"ActualText", buffer, size.value, size)
+    data = bytes(buffer)
+    if data.startswith(codecs.BOM_UTF16_BE):
+        return data[2:].decode("utf-16-be", "replace")
+    return data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
+
+
+def _put_together(characters: _Characters, spans: _Spans) -> list[str]:
+    """Return the lines of a page, with spelled-out text once and right-to-left lines in order."""
+    seen: set[int] = set()
+    lines = list(_lines(characters, spans, seen))
+    for span in spans.others(seen):  # it is drawn as a space, as a joiner of letters may be
+        for line in lines:
+            if _holds(line, span):
+                piece = Piece(span.text, span.left, span.right, exact=True)
+                line.append(_Letter(piece, span.base, 0.0))
+                break
+    turned = [i for i, line in enumerate(lines) if RIGHT_TO_LEFT.search(_letters(line))]
+    ordered = lines_in_order(
+        [([x.piece for x in lines[i] if not x.guess], _height(lines[i])) for i in turned]
+    )
+    texts = {i: "".join(_spaced(line)) for i, line in enumerate(lines) if i not in set(turned)}
+    texts |= dict(zip(turned, ordered, strict=True))
+    return [texts[i].rstrip() for i in range(len(lines))]
+
+
+def _spaced(line: list[_Letter]) -> Iterator[str]:
+    """Yield the text of a left-to-right line, with spaces where there are gaps.
+
+    PDFium also puts a space behind a letter whose width it does not know.
+    """
+    guess, height = False, _height(line)
+    before: list[_Letter] = []
+    for letter in line:
+        if letter.guess:
+            guess = True
+            continue
+        if before and not letter.piece.text.isspace() and not before[-1].piece.text.isspace():
+            gap = letter.piece.left - max(x.piece.right for x in before[-3:])
+            if abs(letter.base - before[-1].base) > _SAME_LINE * height or gap < -height:
+                yield " " if guess else ""  # another line, or text that is not horizontal
+            elif gap > GAP * height and not _SPACELESS.fullmatch(
+                before[-1].piece.text[-1:] + letter.piece.text[:1]
+            ):
+                yield " "
+        yield letter.piece.text
+        before, guess = [*before[-2:], letter], False
+
+
+def _letters(line: list[_Letter]) -> str:
+    return "".join(letter.piece.text for letter in line)
+
+
+def _height(line: list[_Letter]) -> float:
+    return max((letter.height for letter in line), default=0.0)
+
+
+def _holds(line: list[_Letter], span: _Span) -> bool:
+    """Return whether spelled-out text stands within a right-to-left line."""
+    if abs(line[0].base - span.base) > _SAME_LINE * _height(line):
+        return False
+    left, right = min(x.piece.left for x in line), max(x.piece.right for x in line)
+    return left <= span.left <= right and bool(RIGHT_TO_LEFT.search(_letters(line)))
+
+
+def _lines(characters: _Characters, spans: _Spans, seen: set[int]) -> Iterator[list[_Letter]]:
+    """Yield the letters of each line.
+
+    PDFium breaks lines of right-to-left text in places where there is none, and misses others, so
+    the baseline decides.
+    """
+    line: list[_Letter] = []
+    broken = False
+    for letter in _all_letters(characters, spans, seen):
+        if letter is None:
+            broken = True
+            continue
+        if line and not _continues(line, letter, broken=broken):
+            yield line
+            line = []
+        line.append(letter)
+        broken = False
+    if line:
+        yield line
+
+
+def _continues(line: list[_Letter], letter: _Letter, *, broken: bool) -> bool:
+    """Return whether a letter is on the line; `broken`, whether PDFium starts another with it."""
+    last = line[-1]
+    height = max(last.height, letter.height)
+    if not broken and not RIGHT_TO_LEFT.search(last.piece.text + letter.piece.text):
+        return True
+    if abs(letter.base - last.base) > _SAME_LINE * height:
+        return False
+    if not broken:
+        return True
+    left, right = min(x.piece.left for x in line), max(x.piece.right for x in line)
+    gap = max(letter.piece.left - right, left - letter.piece.right)
+    return bool(RIGHT_TO_LEFT.search(_letters([*line, letter]))) and gap < _NEAR * height
+
+
+def _all_letters(
+    characters: _Characters, spans: _Spans, seen: set[int]
+) -> Iterator[_Letter | None]:
+    """Yield the letters of a page in PDFium's order; None is the end of a line.
+
+    The numbers of the spelled-out texts among them are added to `seen`.
+    """
+    before: tuple[int | None, float, float] | None = None
+    letter: _Letter | None = None  # waits, because the next may be a part of the same shape
+    for i, code in enumerate(characters.codes):
+        if code == 13:
+            continue
+        if code == 10:
+            yield from (letter, None) if letter else (None,)
+            letter = before = None
+            continue
+        place = (characters.owner(i), *characters.origin(i))
+        left, right, height = characters.box(i)
+        same = before is not None and place[1:] == before[1:]
+        if code == 32 and (same or place[0] is None or left == right):
+            if letter:
+                yield letter
+                yield _Letter(Piece(" ", place[1], place[1]), place[2], 0.0, guess=True)
+                letter = None
+            continue
+        found = spans.of(place[0])
+        if found:
+            key, span = found
+            if key in seen:
+                before = place
+                continue
+            seen.add(key)
+            piece = Piece(plain_forms(span.text), span.left, span.right, exact=True)
+        elif same and letter and place == before and RIGHT_TO_LEFT.match(chr(code)):
+            # Two letters of one ligature: PDFium reversed them with their line.
+            letter = letter._replace(
+                piece=letter.piece._replace(text=chr(code) + letter.piece.text)
+            )
+            continue
+        else:
+            piece = Piece(plain_forms(chr(code)), left, right)
+        if letter:
+            yield letter
+        letter, before = _Letter(piece, place[2], height), place
+    if letter:
+        yield letter
