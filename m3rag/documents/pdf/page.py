@@ -8,7 +8,6 @@ either are put together again from the places of their letters.
 
 from __future__ import annotations
 
-import codecs
 import ctypes
 import re
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from m3rag.documents.pdf.direction import (
     lines_in_order,
     plain_forms,
 )
+from m3rag.documents.pdf.spans import Span, Spans, address
 
 _SAME_LINE = 0.4  # of the height of a letter; baselines that differ by less are of one line
 _NEAR = 3.0  # of the height of a letter; pieces of one baseline within this gap are one line
@@ -68,7 +68,7 @@ def page_text(page: Any) -> PageText:
         characters = _Characters(textpage)
         text = "".join(map(chr, characters.codes)).replace("\r\n", "\n").translate(_BULLETS)
         usable = characters.usable(text)
-        spans = _Spans(page)
+        spans = Spans(page)
         if usable and (spans or RIGHT_TO_LEFT.search(text)):
             text = "\n".join(_put_together(characters, spans)).translate(_BULLETS)
         return PageText(plain_forms(_CONTROL.sub("", _whole(text))), usable)
@@ -104,7 +104,7 @@ class _Characters:
 
     def owner(self, i: int) -> int | None:
         """Return the address of the text object that a character belongs to."""
-        return _address(pdfium.FPDFText_GetTextObject(self._page, i))
+        return address(pdfium.FPDFText_GetTextObject(self._page, i))
 
     def origin(self, i: int) -> tuple[float, float]:
         """Return where a character starts: x, and the y of its baseline."""
@@ -120,73 +120,7 @@ class _Characters:
         return self._box.left, self._box.right, abs(self._box.top - self._box.bottom)
 
 
-class _Span(NamedTuple):
-    """A piece of text that the file spells out, and the baseline that it stands on."""
-
-    text: str
-    left: float
-    right: float
-    base: float
-
-
-class _Spans:
-    """The text that the marked contents of a page spell out, by the text objects in them."""
-
-    def __init__(self, page: Any) -> None:
-        self._marks: dict[int, int] = {}  # text object: marked content
-        self._spans: dict[int, _Span] = {}  # marked content: what it says
-        edges = [ctypes.c_float() for _ in range(4)]
-        matrix = pdfium.FS_MATRIX()
-        for i in range(pdfium.FPDFPage_CountObjects(page.raw)):
-            item = pdfium.FPDFPage_GetObject(page.raw, i)
-            for k in range(pdfium.FPDFPageObj_CountMarks(item)):
-                mark = pdfium.FPDFPageObj_GetMark(item, k)
-                key = _address(mark) or 0
-                known = self._spans.get(key)
-                text = known.text if known else _spelled_out(mark)
-                if text is None or not pdfium.FPDFPageObj_GetBounds(item, *edges):
-                    continue
-                pdfium.FPDFPageObj_GetMatrix(item, matrix)
-                left, right = min(edges[0].value, matrix.e), edges[2].value
-                if known:
-                    left, right = min(left, known.left), max(right, known.right)
-                self._spans[key] = _Span(text, left, right, matrix.f)
-                self._marks[_address(item) or 0] = key
-                break
-
-    def __bool__(self) -> bool:
-        return len(self._spans) > 0
-
-    def of(self, owner: int | None) -> tuple[int, _Span] | None:
-        """Return the marked content of a text object, with a number of its own."""
-        key = self._marks.get(owner) if owner else None
-        return (key, self._spans[key]) if key is not None else None
-
-    def others(self, seen: set[int]) -> list[_Span]:
-        """Return what the marked contents without a number in `seen` say."""
-        return [span for key, span in self._spans.items() if key not in seen]
-
-
-def _address(handle: Any) -> int | None:
-    return ctypes.cast(handle, ctypes.c_void_p).value
-
-
-def _spelled_out(mark: Any) -> str | None:
-    """Return the text that a mark gives for its content."""
-    # Not the function for strings: it takes them for UTF-8, which text strings of a PDF rarely are.
-    size = ctypes.c_ulong()
-    bytes_of = pdfium.FPDFPageObjMark_GetParamBlobValue
-    if not bytes_of(mark, b"ActualText", None, 0, size):
-        return None
-    buffer = (ctypes.c_ubyte * size.value)()
-    bytes_of(mark, b"ActualText", buffer, size.value, size)
-    data = bytes(buffer)
-    if data.startswith(codecs.BOM_UTF16_BE):
-        return data[2:].decode("utf-16-be", "replace")
-    return data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
-
-
-def _put_together(characters: _Characters, spans: _Spans) -> list[str]:
+def _put_together(characters: _Characters, spans: Spans) -> list[str]:
     """Return the lines of a page, with spelled-out text once and right-to-left lines in order."""
     seen: set[int] = set()
     lines = list(_lines(characters, spans, seen))
@@ -236,7 +170,7 @@ def _height(line: list[_Letter]) -> float:
     return max((letter.height for letter in line), default=0.0)
 
 
-def _holds(line: list[_Letter], span: _Span) -> bool:
+def _holds(line: list[_Letter], span: Span) -> bool:
     """Return whether spelled-out text stands within a right-to-left line."""
     if abs(line[0].base - span.base) > _SAME_LINE * _height(line):
         return False
@@ -244,7 +178,7 @@ def _holds(line: list[_Letter], span: _Span) -> bool:
     return left <= span.left <= right and bool(RIGHT_TO_LEFT.search(_letters(line)))
 
 
-def _lines(characters: _Characters, spans: _Spans, seen: set[int]) -> Iterator[list[_Letter]]:
+def _lines(characters: _Characters, spans: Spans, seen: set[int]) -> Iterator[list[_Letter]]:
     """Yield the letters of each line.
 
     PDFium breaks lines of right-to-left text in places where there is none, and misses others, so
@@ -280,9 +214,7 @@ def _continues(line: list[_Letter], letter: _Letter, *, broken: bool) -> bool:
     return bool(RIGHT_TO_LEFT.search(_letters([*line, letter]))) and gap < _NEAR * height
 
 
-def _all_letters(
-    characters: _Characters, spans: _Spans, seen: set[int]
-) -> Iterator[_Letter | None]:
+def _all_letters(characters: _Characters, spans: Spans, seen: set[int]) -> Iterator[_Letter | None]:
     """Yield the letters of a page in PDFium's order; None is the end of a line.
 
     The numbers of the spelled-out texts among them are added to `seen`.
