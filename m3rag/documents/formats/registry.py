@@ -103,6 +103,15 @@ FORMATS = (
     Format("pdf", (".pdf",), binary=True, module=f"{_PACKAGE}.pdf", needs=("pypdfium2", "lxml")),
     Format("docx", (".docx",), binary=True, module=f"{_PACKAGE}.docx", needs=("docx",)),
     Format("pptx", (".pptx",), binary=True, module=f"{_PACKAGE}.pptx", needs=("lxml",)),
+    Format(
+        "spreadsheet",
+        (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"),
+        binary=True,
+        module=f"{_PACKAGE}.spreadsheet",
+        needs=("python_calamine",),
+    ),
+    Format("csv", (".csv", ".tsv"), module=f"{_PACKAGE}.csv", budget=True),
+    Format("json", (".json", ".jsonl", ".ndjson"), module=f"{_PACKAGE}.json", budget=True),
 )
 
 
