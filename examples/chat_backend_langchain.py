@@ -32,9 +32,14 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from pydantic import BaseModel, Field
 
-from m3rag import Hit, M3Index, Passage, explain
-from m3rag.answers import check_answer
-from m3rag.langchain import M3EnsembleRetriever, M3Loader, M3TextSplitter, M3VectorStore
+from m3rag import M3Index, explain
+from m3rag.langchain import (
+    M3EnsembleRetriever,
+    M3Loader,
+    M3TextSplitter,
+    M3VectorStore,
+    checked_answer,
+)
 
 LESSONS = Path(__file__).parent / "lessons"
 SESSIONS, MESSAGES = 1_000, 20  # the sessions that are kept, and the last messages of each
@@ -88,12 +93,12 @@ class Chat:
             asked = HumanMessage(question.message)
             query = await self._rewritten([*session.messages, asked])
             ours = M3EnsembleRetriever(self.index, k=5, base_filter={"tenant": tenant})
-            hits = [hit_of(document) for document in await ours.ainvoke(query)]
+            found = await ours.ainvoke(query)
             text = ""
-            async for piece in self._written(query, hits, [*session.messages, asked]):
+            async for piece in self._written(query, found, [*session.messages, asked]):
                 text += piece
                 yield {"type": "token", "text": piece}
-            checked = check_answer(text, hits, question=question.message)
+            checked = checked_answer(text, found, question=question.message)
             session.messages += [asked, AIMessage(checked.text)]
             yield {"type": "answer", **checked.to_dict()}
 
@@ -104,29 +109,23 @@ class Chat:
         return (await self.llm.ainvoke([REWRITE, *messages])).text or messages[-1].text
 
     async def _written(
-        self, query: str, hits: Sequence[Hit], messages: Sequence[BaseMessage]
+        self, query: str, found: Sequence[Document], messages: Sequence[BaseMessage]
     ) -> AsyncIterator[str]:
         """Yield the text of the language model, or the sentence that fits best."""
         if self.llm is not None:
-            numbered = enumerate((hit.passage for hit in hits), 1)
-            passages = "\n\n".join(f"[{n}] {p.place}\n{p.text}" for n, p in numbered)
+            numbered = enumerate(found, 1)
+            passages = "\n\n".join(f"[{n}] Passage\n{d.page_content}" for n, d in numbered)
             *earlier, asked = messages
             request = HumanMessage(f"{passages or 'No passages.'}\n\nQuestion: {asked.text}")
             async for chunk in self.llm.astream([INSTRUCTIONS, *earlier, request]):
                 yield chunk.text
-        elif hits:
-            best = await asyncio.to_thread(explain, self.index.model, query, hits[0].passage)
-            yield best.sentence.text if best.sentence else hits[0].passage.text
+        elif found:
+            text = found[0].page_content
+            best = (await asyncio.to_thread(explain, self.index.model, query, text)).sentence
+            yield best.text if best else text
             yield " [1]"
         else:
             yield "Nothing was found."
-
-
-def hit_of(document: Document) -> Hit:
-    """Return a document as a hit, for the check of the citations."""
-    at = document.metadata
-    place = (at.get("document_id"), at.get("start"), at.get("end"), tuple(at.get("headings", ())))
-    return Hit(at["relevance_score"], Passage(document.id or "", document.page_content, {}, *place))
 
 
 def tenant_of(x_tenant: Annotated[str, Header()] = "") -> str:

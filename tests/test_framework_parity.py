@@ -37,6 +37,8 @@ SAME = [
     ("M3Reranker", "M3Reranker"),
     ("scores_of", "scores_of"),
     ("retrieval_tool", "retrieval_tool"),
+    ("checked_answer", "checked_answer"),
+    ("M3Store", "M3MemoryBlock"),
     ("M3Loader", "M3Reader"),
     *(
         (f"{kind}.{left}", f"{kind}.{right}")

@@ -12,6 +12,7 @@ from m3rag.extras import lazy, require
 require("langchain_core", "langchain")
 require("langchain_text_splitters", "langchain")
 
+from m3rag.langchain.answers import checked_answer
 from m3rag.langchain.embeddings import M3Embeddings
 from m3rag.langchain.loader import M3Loader
 from m3rag.langchain.rerank import M3Reranker
@@ -35,6 +36,7 @@ __all__ = [
     "M3TextSplitter",
     "M3Translator",
     "M3VectorStore",
+    "checked_answer",
     "found_documents",
     "retrieval_tool",
     "scores_of",

@@ -13,12 +13,10 @@ from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResp
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 
-from m3rag.answers import Answer, check_answer
+from m3rag.answers import Answer
 from m3rag.errors import InputError
 from m3rag.frameworks import refusing
-from m3rag.index.hit import Hit
-from m3rag.langchain.documents import to_passage
-from m3rag.langchain.scores import scores_of
+from m3rag.langchain.answers import checked_answer
 from m3rag.langchain.tool import found_documents, numbered_text
 from m3rag.limits import check_count, is_number, shown
 from m3rag.threads import in_thread
@@ -151,9 +149,9 @@ class M3AnswerMiddleware(AgentMiddleware):
     def _check(self, text: str, messages: Sequence[AnyMessage]) -> tuple[Answer | None, str | None]:
         """Return the checked answer and what is wrong with it; (None, None) if nothing is due."""
         last = max((i for i, m in enumerate(messages) if isinstance(m, HumanMessage)), default=0)
-        hits = [_hit(document) for _, document in _numbers(messages).values()]
+        documents = [document for _, document in _numbers(messages).values()]
         question = messages[last].text if messages else ""
-        answer = check_answer(text, hits, question=question, min_score=self.min_score)
+        answer = checked_answer(text, documents, question=question)
         searched = any(_is_search(message) for message in messages[last:])
         cites = answer.cited or answer.removed
         if not (searched or cites or self.needs_search):
@@ -213,11 +211,6 @@ def _is_search(message: AnyMessage) -> bool:
     if not isinstance(message, ToolMessage) or not isinstance(message.artifact, list):
         return False
     return len(found_documents(message)) == len(message.artifact)
-
-
-def _hit(document: Document) -> Hit:
-    channels: dict[str, Any] = {**scores_of(document)}
-    return Hit(_score(document), to_passage(document), **channels)
 
 
 def _final(

@@ -19,6 +19,7 @@ NAMES = [
     "M3TextSplitter",
     "M3Translator",
     "M3VectorStore",
+    "checked_answer",
     "found_documents",
     "retrieval_tool",
     "scores_of",
@@ -105,8 +106,8 @@ def test_an_installed_module_passes():
     require("json", "langchain")
 
 
-@pytest.mark.parametrize("name", ["documents", "embeddings", "graph_store", "loader", "milvus",
-                                  "qdrant", "rerank", "retrievers", "splitter", "tool",
+@pytest.mark.parametrize("name", ["answers", "documents", "embeddings", "graph_store", "loader",
+                                  "milvus", "qdrant", "rerank", "retrievers", "splitter", "tool",
                                   "translator", "vectorstore"])  # fmt: skip
 def test_examples_in_docstrings_run(name):
     module = import_module(f"m3rag.langchain.{name}")
