@@ -23,11 +23,11 @@ def test_pages_pass_mypy_strict(tmp_path):
     for page in PAGES:
         text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
         code = [b.content for b in blocks(text) if b.language == "python" and b.run]
-        (tmp_path / f"{page}.py").write_text("\n".join(code), encoding="utf-8")
+        (tmp_path / f"page_{page}.py").write_text("\n".join(code), encoding="utf-8")
     command = [sys.executable, "-m", "mypy", "--strict", "--no-pretty", *tmp_path.glob("*.py")]
     done = run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert not done.stderr
     found: dict[str, list[str]] = {page: [] for page in PAGES}
-    for page, message in re.findall(r"(\w+)\.py:\d+: error: (.*?)  \[", done.stdout):
+    for page, message in re.findall(r"page_(\w+)\.py:\d+: error: (.*?)  \[", done.stdout):
         found[page].append(message)
     assert found == PAGES, done.stdout
