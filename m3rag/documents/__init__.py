@@ -15,6 +15,7 @@ from m3rag.documents.reading import find, read, read_all
 from m3rag.documents.scanning import Listing, scan
 from m3rag.documents.sentences import sentences
 from m3rag.documents.splitting import split
+from m3rag.documents.statements import statements
 
 __all__ = [
     "Document",
@@ -33,4 +34,5 @@ __all__ = [
     "scan",
     "sentences",
     "split",
+    "statements",
 ]

@@ -44,6 +44,7 @@ _LONGEST_FIRST_WORD = 20
 # A program or a typist who breaks text into lines keeps them within this many characters.
 _WIDEST_PAGE = 120
 _LONGEST_WORD = 64
+_INTRODUCTION = ":："  # of a list; its items may start with a small letter
 
 
 def sentences(text: str) -> list[tuple[int, int]]:
@@ -51,7 +52,8 @@ def sentences(text: str) -> list[tuple[int, int]]:
 
     A sentence ends at its full stop (including closing quotes and brackets), at a blank line, and
     at the end of a line that was ended on purpose: a heading, a list item, a table row, a line of
-    code, or a line with room left for the next word. Other line breaks only wrap the text.
+    code, or a line with room left for the next word. Other line breaks only wrap the text, and so
+    does one before a small letter.
 
     Args:
         text: Any text; lines end with "\n".
@@ -88,8 +90,10 @@ def _unwrap(text: str, paragraph: list[Line]) -> Iterator[tuple[int, int]]:
     start = paragraph[0].start
     for line, following in pairwise(paragraph):
         word = text[following.start : following.start + _LONGEST_FIRST_WORD].split(maxsplit=1)[0]
-        room = width - (line.end - line.start)
-        if room > len(word) or line.end - line.start > _WIDEST_PAGE:
+        length = line.end - line.start
+        # A program that fills lines may end one early, before a long word or in a narrow column.
+        goes_on = word[0].islower() and text[line.end - 1] not in _INTRODUCTION
+        if length > _WIDEST_PAGE or (width - length > len(word) and not goes_on):
             yield start, line.end
             start = following.start
     yield start, paragraph[-1].end

@@ -64,7 +64,7 @@ def best_sentence(
         query: ColBERT vectors `(t, d)`.
         passage: ColBERT vectors `(n, d)`; row j belongs to content token j of the passage.
         spans: The character spans of the passage's content tokens.
-        sentences: The character spans of its sentences.
+        sentences: The character spans of the sentences to choose from.
 
     Returns:
         The span of the sentence and its score, -1 to 1; None if no sentence has a token.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from m3rag.documents import Passage, as_passage, sentences
+from m3rag.documents import Passage, as_passage, statements
 from m3rag.documents.graphemes import tears
 from m3rag.encoder import Model, Tokenizer
 from m3rag.encoding import SparseVectors
@@ -207,9 +207,13 @@ def _alignments(query: _Text, passage: _Text) -> list[Alignment]:
 
 
 def _sentence(passage: Passage, query: _Text, found: _Text) -> Sentence:
-    """Return the best sentence; a text without a token, such as "", is its own sentence."""
+    """Return the best sentence that is no heading and no link alone.
+
+    A text without a token, such as "", is its own sentence.
+    """
     text, spans = passage.text, [(token.start, token.end) for token in found.tokens[:-1]]
-    best = best_sentence(query.vectors, found.vectors, spans, sentences(text))
+    said = statements(text, passage.headings)
+    best = best_sentence(query.vectors, found.vectors, spans, said)
     if best is None:
         best = (0, len(text)), float(align(query.vectors, found.vectors)[1].mean())
     (start, end), score = best

@@ -111,6 +111,8 @@ class Alignment:
 class Sentence:
     """The sentence whose tokens match the query best, by MaxSim.
 
+    Headings and links alone, which repeat a question without an answer, are left out.
+
     Attributes:
         text: The text of the sentence.
         start: The first character in the passage.

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m3rag.documents import sentences
+from m3rag.documents import sentences, statements
 
 
 def cut(text: str) -> list[str]:
@@ -62,6 +62,24 @@ def test_a_line_with_room_left_was_ended_on_purpose():
     assert cut("Introduction\nThis is a much longer line of text.")[0] == "Introduction"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The pump runs\nfor thirty seconds and then it\nstops again.",
+        "Tap water leaves lime on the leaves\nand in the pipes, which no pump survives for\nlong.",
+        "Die Pumpe läuft\nund hört nach dreißig Sekunden wieder auf, weil\nder Boden feucht ist.",
+        "Насос работает\nтридцать секунд, а потом снова останавливается.",
+    ],
+)
+def test_a_sentence_goes_on_in_a_line_that_starts_with_a_small_letter(text):
+    assert cut(text) == [text]
+
+
+def test_a_list_after_a_colon_is_no_wrapped_line():
+    text = "Needed:\nwater, light and a soil that is loose"
+    assert cut(text) == text.split("\n")
+
+
 def test_list_items_table_rows_and_code_lines_stand_alone():
     text = "- a b\n- c d\n\n| x | y |\n| 1 | 2 |\n\n```\nx = 1\ny = 2\n```"
     rows = ["- a b", "- c d", "| x | y |", "| 1 | 2 |", "```", "x = 1", "y = 2", "```"]
@@ -77,3 +95,40 @@ def test_spans_ascend_and_cover_everything_but_white_space(text):
         assert not text[covered:start].strip()
         covered = end
     assert not text[covered:].strip()
+
+
+# Sentences that say something
+
+
+def said(text: str, *titles: str) -> list[str]:
+    return [text[start:end] for start, end in statements(text, titles)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "## इंटरनेट ऑफ थिंग्स क्या है?\n\nWater it.",
+        "When are they watered?\n====\n\nWater it.",
+        "# One\n\n## Two\n\n---\n\nWater it.",
+        "[When are they watered?](water.md)\n\nWater it.",
+        "- [When?](a.md)\n- ![When?](a.png)\n- Water it.",
+        "[[Watering]]\n\n<https://example.org/when-are-they-watered>\n\nWater it.",
+        "```python\nWater it.\n```",
+        "|---|---|\nWater it.",
+    ],
+)
+def test_headings_links_and_rules_say_nothing(text):
+    assert [s.removeprefix("- ") for s in said(text)] == ["Water it."]
+
+
+def test_a_line_that_is_a_known_title_says_nothing():
+    assert said("1. When is it watered?\n\nAt noon.", "1. When is it watered") == ["At noon."]
+
+
+def test_a_link_in_a_sentence_says_something():
+    text = "See [the manual](a.md) for more."
+    assert said(text) == [text]
+
+
+def test_a_text_of_headings_only_keeps_them():
+    assert said("# When?") == ["# When?"]
