@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from llama_index.core.bridge.pydantic import Field
 from llama_index.core.node_parser import TextSplitter
@@ -83,6 +83,18 @@ class M3NodeParser(UsesModel, TextSplitter):
     def class_name(cls) -> str:
         """Return the name under which LlamaIndex saves the component."""
         return "M3NodeParser"
+
+    if TYPE_CHECKING:
+
+        def get_nodes_from_documents(  # type: ignore[override]
+            self, documents: Sequence[Document], show_progress: bool = False, **kwargs: Any
+        ) -> list[TextNode]:
+            """Return the passages of documents."""
+
+        async def aget_nodes_from_documents(  # type: ignore[override]
+            self, documents: Sequence[Document], show_progress: bool = False, **kwargs: Any
+        ) -> list[TextNode]:
+            """Run `get_nodes_from_documents` in a thread."""
 
     def split_text(self, text: str) -> list[str]:
         """Return the texts of the passages of a text."""

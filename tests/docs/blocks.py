@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
+from typing import get_origin
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
@@ -72,7 +73,8 @@ def python_outputs(text: str) -> Iterator[tuple[Block, Block | None, str]]:
             yield block, after if is_output else None, printed.getvalue()
     finally:
         for value in reversed(list(namespace.values())):
-            if not isinstance(value, type) and hasattr(value, "close"):
+            is_type = isinstance(value, type) or get_origin(value) is not None
+            if not is_type and hasattr(value, "close"):
                 value.close()
 
 

@@ -13,6 +13,8 @@ pytest.importorskip("mypy")
 PAGES = {  # with the errors that they show on purpose
     "langchain": ['Unexpected keyword argument "max_tokens" for "M3TextSplitter"'],
     "cookbook_langchain": [],
+    "llama_index": [],
+    "cookbook_llama_index": [],
 }
 
 
