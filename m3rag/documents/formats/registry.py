@@ -112,6 +112,10 @@ FORMATS = (
     ),
     Format("csv", (".csv", ".tsv"), module=f"{_PACKAGE}.csv", budget=True),
     Format("json", (".json", ".jsonl", ".ndjson"), module=f"{_PACKAGE}.json", budget=True),
+    Format("mail", (".eml",), binary=True, module=f"{_PACKAGE}.mail", needs=("bs4", "lxml")),
+    Format("mbox", (".mbox",), binary=True, module=f"{_PACKAGE}.mbox"),
+    Format("msg", (".msg",), binary=True, module=f"{_PACKAGE}.msg", needs=("oxmsg", "bs4", "lxml")),
+    Format("zip", (".zip",), binary=True, module=f"{_PACKAGE}.zip"),
 )
 
 

@@ -1,0 +1,39 @@
+"""Zip archives (.zip): each file in it that m3rag reads is a document of its own.
+
+Files of other formats and hidden files are not unpacked, as in a folder.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from zipfile import ZipInfo
+
+from m3rag.documents.formats.archive import Archive
+from m3rag.documents.formats.content import Budget, Content, Part
+from m3rag.documents.formats.registry import by_suffix
+
+_UTF8 = 0x800  # the flag of a name in UTF-8
+_UNLIMITED = Budget()
+
+
+def parse(data: bytes, budget: Budget = _UNLIMITED) -> Content:
+    """Return the files of an archive as parts."""
+    archive = Archive(data, budget.limits)
+    parts = []
+    for member in archive.members.values():
+        name = _name(member)
+        path = PurePosixPath(name.replace("\\", "/"))
+        hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
+        if not member.is_dir() and not hidden and path.suffix.lower() in by_suffix():
+            parts.append(Part(name, archive.read(member.filename)))
+    return Content("", parts=tuple(sorted(parts)))
+
+
+def _name(member: ZipInfo) -> str:
+    """Return the name of a member; many programs write UTF-8 without saying so."""
+    if member.flag_bits & _UTF8:
+        return member.filename
+    try:
+        return member.filename.encode("cp437").decode()
+    except UnicodeError:
+        return member.filename
