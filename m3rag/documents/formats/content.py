@@ -11,6 +11,7 @@ from m3rag.documents.document import Heading
 from m3rag.limits import DEFAULT_LIMITS, Limits
 
 _LONGEST_TITLE = 512  # characters; every passage under a heading repeats its title
+_LEAD = 80  # characters of the first line of a page that stands for a missing title
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -143,6 +144,13 @@ class Writer:
         title = " ".join(title.split())
         if title:
             self.headings.append(Heading(level, title, self.block(title)))
+
+    def lead(self, level: int) -> None:
+        """Make the first line of this page a heading, or the one of the page before would stay."""
+        if self.pages and not self._waiting:
+            line = self.text[self.pages[-1] :].split("\n")[0].lstrip("-• ")
+            short = line if len(line) <= _LEAD else f"{line[:_LEAD].rstrip()}…"
+            self.headings.append(Heading(level, short, self.pages[-1]))
 
     def table(self, rows: list[list[str]]) -> None:
         """Write a table, one line per row, with the cells between bars."""

@@ -21,8 +21,9 @@ def parse_xml(data: bytes) -> Any:
     try:
         return etree.fromstring(data, parser)
     except etree.XMLSyntaxError as error:
+        reason = error.msg.rstrip("., ")
         raise DocumentError(
-            f"it is damaged: {error.msg}. Open it in the program that created it and save it again."
+            f"it is damaged: {reason}. Open it in the program that created it and save it again."
         ) from error
 
 

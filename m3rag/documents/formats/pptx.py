@@ -13,7 +13,6 @@ from typing import Any
 from urllib.parse import unquote
 
 from m3rag.documents.decoding import check_length
-from m3rag.documents.document import Heading
 from m3rag.documents.formats.archive import Archive
 from m3rag.documents.formats.content import Budget, Content, Writer
 from m3rag.documents.formats.markup import attribute, descendants, local, parse_xml
@@ -23,7 +22,6 @@ _OLE = b"\xd0\xcf\x11\xe0"  # old .ppt files, and encrypted new ones
 _TITLES = {"ctrTitle": 1, "title": 2}  # placeholder: level; the first is that of a title slide
 _REPEATED = ("dt", "ftr", "hdr", "sldNum", "sldImg")  # placeholders: date, footer, number
 _LISTS = ("body", "obj")  # placeholders whose paragraphs are list items; "obj" is the default
-_LONGEST = 80  # characters of the first line of a slide that stands for a missing title
 _DEEPEST = 32  # groups in groups
 _UNLIMITED = Budget()
 _Relations = dict[str, tuple[str, str]]  # id: the last word of the type, the path of the part
@@ -99,19 +97,17 @@ class _Slide:
             self._shapes(tree)
         if self._title:
             writer.heading(*self._title)
-        for number, block in enumerate(self._blocks):
+        for block in self._blocks:
             if isinstance(block, list):
                 writer.table(block)
-                continue
-            start = writer.block(block)
-            if not self._title and number == 0:  # or the title of the slide before would stay
-                line = block.lstrip("- ").split("\n")[0]
-                short = line if len(line) <= _LONGEST else f"{line[:_LONGEST].rstrip()}…"
-                writer.headings.append(Heading(_TITLES["title"], short, start))
+            else:
+                writer.block(block)
         notes = self._archive.read(_target(self._relations, "notesSlide"))
         for shape in descendants(parse_xml(notes), "sp") if notes else ():
             if _placeholder(shape) == "body":
                 writer.block(_paragraphs(shape, items=False))
+        if not self._title:
+            writer.lead(_TITLES["title"])
 
     def _shapes(self, parent: Any, depth: int = 0) -> None:
         for shape in parent:

@@ -116,6 +116,14 @@ FORMATS = (
     Format("mbox", (".mbox",), binary=True, module=f"{_PACKAGE}.mbox"),
     Format("msg", (".msg",), binary=True, module=f"{_PACKAGE}.msg", needs=("oxmsg", "bs4", "lxml")),
     Format("zip", (".zip",), binary=True, module=f"{_PACKAGE}.zip"),
+    Format("epub", (".epub",), binary=True, module=f"{_PACKAGE}.epub", needs=("bs4", "lxml")),
+    Format(
+        "opendocument",
+        (".odt", ".odp"),
+        binary=True,
+        module=f"{_PACKAGE}.opendocument",
+        needs=("lxml",),
+    ),
 )
 
 

@@ -1,0 +1,178 @@
+"""OpenDocument texts and presentations (.odt, .odp), in order.
+
+The parser reads the XML itself: the libraries for this format return less of the text, or are no
+longer released. In a presentation, a slide is a page and its title a heading.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from m3rag.documents.decoding import check_length
+from m3rag.documents.formats.archive import Archive
+from m3rag.documents.formats.content import Budget, Content, Writer
+from m3rag.documents.formats.markup import attribute, descendants, local, parse_xml
+from m3rag.errors import DocumentError
+
+_SKIPPED_TAGS = (
+    "tracked-changes annotation annotation-end table-of-content ruby-text forms settings "
+    "sequence-decls title desc"
+)
+_SKIPPED = frozenset(_SKIPPED_TAGS.split())
+_SPACE = re.compile(r"[ \t\r\n]+")
+_DEEPEST = 64  # levels of elements; broken files have more
+_MOST_REPEATED = 64  # empty cells that a table may have in a row
+_UNLIMITED = Budget()
+
+
+def parse(data: bytes, budget: Budget = _UNLIMITED) -> Content:
+    """Return the text of a document."""
+    archive = Archive(data, budget.limits)
+    if b"encryption-data" in archive.read("META-INF/manifest.xml"):
+        raise DocumentError("it is encrypted. Save a copy without a password.")
+    if not (source := archive.read("content.xml")):
+        raise DocumentError(
+            "it has no content, so it is damaged. Open it in the program that created it and save "
+            "it again."
+        )
+    root = parse_xml(source)
+    walk = _Walk(archive, _title_styles(root), budget)
+    for body in descendants(root, "body"):
+        walk.titled = any(walk.is_title(paragraph) for paragraph in descendants(body, "p"))
+        walk.blocks(body)
+    meta = archive.read("meta.xml")
+    titles = descendants(parse_xml(meta), "title") if meta else []
+    return walk.writer.content(title=titles[0].text if titles else None)
+
+
+def _title_styles(root: Any) -> set[str]:
+    """Return the names of the styles of titles; direct formatting makes styles based on them."""
+    styles = descendants(root, "style")
+    based = {attribute(s, "name"): attribute(s, "parent-style-name") for s in styles}
+    return {"Title", *(name for name, parent in based.items() if name and parent == "Title")}
+
+
+class _Walk:
+    """A walk through the body that writes each paragraph when it ends."""
+
+    def __init__(self, archive: Archive, title_styles: set[str], budget: Budget) -> None:
+        self.writer = Writer()
+        self.titled = False
+        self._archive, self._title_styles, self._budget = archive, title_styles, budget
+        self._in_list = False
+        # Frames and notes in the paragraph, each with a prefix; they are written after it.
+        self._later: list[tuple[str, Any]] = []
+
+    def is_title(self, paragraph: Any) -> bool:
+        """Return whether a paragraph is the title of the document."""
+        return attribute(paragraph, "style-name") in self._title_styles
+
+    def blocks(self, parent: Any, *, prefix: str = "", depth: int = 0) -> None:
+        """Write the blocks in an element; the first line gets a prefix."""
+        if depth > _DEEPEST:
+            return
+        for element in parent:
+            name = local(element)
+            if name in ("p", "h"):
+                self._paragraph(element, prefix, depth)
+                prefix = " " * len(prefix)
+            elif name == "list":
+                self._list(element, " " * len(prefix), depth)
+            elif name == "table":
+                self._table(element, depth)
+            elif name == "page":
+                self.writer.page()
+                self._page(element, depth)
+            elif name not in _SKIPPED:
+                self.blocks(element, prefix=prefix, depth=depth + 1)
+
+    def _page(self, page: Any, depth: int) -> None:
+        """Write a slide: its title, the rest, its notes."""
+        shapes = list(page)
+        titles = [shape for shape in shapes if attribute(shape, "class") == "title"]
+        for title in titles:
+            lines = (self._line(paragraph) for paragraph in descendants(title, "p"))
+            self.writer.heading(1, " ".join(lines))
+        notes = [shape for shape in shapes if local(shape) == "notes"]
+        before = len(self.writer.headings)
+        for shape in (*(s for s in shapes if s not in titles and s not in notes), *notes):
+            self.blocks([shape], depth=depth + 1)
+            if not titles and len(self.writer.headings) == before:
+                self.writer.lead(1)
+
+    def _paragraph(self, element: Any, prefix: str, depth: int) -> None:
+        text = self._line(element).strip()
+        later, self._later = self._later, []
+        if local(element) == "h" or self.is_title(element):
+            level = int(attribute(element, "outline-level") or 1) if local(element) == "h" else 0
+            self.writer.heading(max(level + self.titled, 1), text)
+        elif text:
+            indent = " " * len(prefix)
+            gap = "\n" if prefix.strip() and self._in_list else "\n\n"
+            self.writer.block(prefix + text.replace("\n", f"\n{indent}"), gap=gap)
+            self._in_list = bool(prefix.strip()) or (self._in_list and bool(prefix))
+        check_length(self.writer.length, self._budget.limits)
+        self._write_later(later, depth)
+
+    def _write_later(self, later: list[tuple[str, Any]], depth: int) -> None:
+        for prefix, element in later:
+            self._in_list = False
+            self.blocks(element, prefix=prefix, depth=depth + 1)
+            self._in_list = False
+
+    def _list(self, element: Any, indent: str, depth: int) -> None:
+        for item in element:
+            if local(item) in ("list-item", "list-header"):
+                self.blocks(item, prefix=f"{indent}- ", depth=depth + 1)
+        if not indent:
+            self._in_list = False
+
+    def _table(self, table: Any, depth: int) -> None:
+        rows = []
+        for row in descendants(table, "table-row"):
+            cells: list[str] = []
+            for cell in row:
+                if local(cell) in ("table-cell", "covered-table-cell"):
+                    text = "\n".join(self._line(p) for p in descendants(cell, "p", "h"))
+                    times = int(attribute(cell, "number-columns-repeated") or 1)
+                    cells += [text] * min(times, _MOST_REPEATED)
+            rows.append(cells)
+        later, self._later = self._later, []
+        self.writer.table(rows)
+        self._write_later(later, depth)
+
+    def _line(self, element: Any, depth: int = 0) -> str:
+        """Return the text of a paragraph; white space in the XML counts once."""
+        parts = [_SPACE.sub(" ", element.text or "")]
+        for child in element:
+            name = local(child)
+            if name == "s":
+                parts.append(" " * min(int(attribute(child, "c") or 1), 64))
+            elif name == "tab":
+                parts.append("\t")
+            elif name == "line-break":
+                parts.append("\n")
+            elif name == "note":
+                marks = [self._line(c) for c in child if local(c) == "note-citation"]
+                mark = f"[{marks[0]}]" if marks else ""
+                parts.append(mark)
+                self._later += [(f"{mark} ", c) for c in child if local(c) == "note-body"]
+            elif name == "object":
+                parts.append(self._formula(child))
+            elif name not in _SKIPPED and descendants(child, "p", "table"):  # a frame or a shape
+                self._later.append(("", child))
+            elif name and name not in _SKIPPED and depth < _DEEPEST:
+                parts.append(self._line(child, depth + 1))
+            parts.append(_SPACE.sub(" ", child.tail or ""))
+        return "".join(parts)
+
+    def _formula(self, element: Any) -> str:
+        """Return a formula as a line of its symbols."""
+        path = (attribute(element, "href") or "").removeprefix("./")
+        source = self._archive.read(f"{path}/content.xml") if path else b""
+        root = parse_xml(source) if source else None
+        if root is None or local(root) != "math":
+            return ""
+        return " ".join(leaf.text.strip() for leaf in descendants(root, "mi", "mn", "mo", "mtext")
+                        if leaf.text)  # fmt: skip

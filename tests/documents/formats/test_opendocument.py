@@ -1,0 +1,106 @@
+import io
+
+import odfdo
+import pytest
+
+from m3rag.documents import read, split
+from tests.documents.conftest import assert_whole
+from tests.documents.formats.conftest import SCRIPTS, assert_survives, refuses, titles
+
+
+def saved(document) -> bytes:
+    data = io.BytesIO()
+    document.save(data)
+    return data.getvalue()
+
+
+def text(*elements) -> bytes:
+    document = odfdo.Document("text")
+    document.body.clear()
+    for element in elements:
+        document.body.append(element)
+    return saved(document)
+
+
+def slides(*slides) -> bytes:
+    """Return a presentation; each slide has shapes: a class and their paragraphs."""
+    document = odfdo.Document("presentation")
+    document.body.clear()
+    for number, shapes in enumerate(slides):
+        page = odfdo.DrawPage(f"p{number}")
+        for kind, lines in shapes:
+            place = {"size": ("1cm", "1cm"), "position": ("0cm", "0cm")}
+            page.append(odfdo.Frame.text_frame(lines, presentation_class=kind, **place))
+        document.body.append(page)
+    return saved(document)
+
+
+@pytest.fixture(scope="module")
+def garden() -> bytes:
+    parts = [odfdo.Paragraph("Garden", style="Title")]
+    for script, sentence in SCRIPTS.items():
+        parts += [odfdo.Header(1, script), odfdo.Paragraph(sentence)]
+    return text(*parts)
+
+
+def test_a_text_has_its_title_headings_and_paragraphs(write, garden, tokenizer):
+    document = read(write("a.odt", garden))
+    parts = (f"{script}\n\n{sentence}" for script, sentence in SCRIPTS.items())
+    assert document.text == "Garden\n\n" + "\n\n".join(parts)
+    assert titles(document) == [(1, "Garden"), *((2, script) for script in SCRIPTS)]
+    passages = split(document, tokenizer, max_tokens=32)
+    assert_whole(document, passages, tokenizer, 32)
+
+
+def test_lists_tables_notes_and_spaces_are_read(write):
+    inner = odfdo.ListItem("three")
+    inner.append(odfdo.List(["deep", "er"]))
+    items = odfdo.List(["one", "two"])
+    items.append_item(inner)
+    table = odfdo.Table("T")
+    for cells in (["Plant", "Litres"], ["Fern", "2"]):
+        row = odfdo.Row()
+        row.set_values(cells)
+        table.append_row(row)
+    noted = odfdo.Paragraph("Water  it\ttwice\na day.")
+    noted.insert_note(after="it", note_id="n1", citation="1", body="In summer.")
+    document = read(write("a.odt", text(noted, items, odfdo.Paragraph("End."), table)))
+    assert document.text == (
+        "Water  it[1]\ttwice\na day.\n\n[1] In summer.\n\n"
+        "- one\n- two\n- three\n  - deep\n  - er\n\nEnd.\n\n| Plant | Litres |\n| Fern | 2 |"
+    )
+
+
+def test_frames_follow_their_paragraph_and_changes_are_accepted(write):
+    paragraph = odfdo.Paragraph("Outer text.")
+    paragraph.append(odfdo.Frame.text_frame(["In the frame.", "More."], size=("1cm", "1cm")))
+    deleted = odfdo.Element.from_tag(
+        "<text:tracked-changes><text:changed-region><text:deletion><text:p>gone</text:p>"
+        "</text:deletion></text:changed-region></text:tracked-changes>"
+    )
+    document = read(write("a.odt", text(deleted, paragraph)))
+    assert document.text == "Outer text.\n\nIn the frame.\n\nMore."
+
+
+def test_slides_are_pages_and_their_titles_come_first(write):
+    data = slides(
+        [("outline", ["Water."]), ("title", ["Garden"])],
+        [],
+        [("outline", ["Untitled", SCRIPTS["Arabic"]])],
+        [("title", ["植物"]), ("outline", [SCRIPTS["CJK"]])],
+    )
+    document = read(write("a.odp", data))
+    assert document.text == (
+        f"Garden\n\nWater.\n\nUntitled\n\n{SCRIPTS['Arabic']}\n\n植物\n\n{SCRIPTS['CJK']}"
+    )
+    assert titles(document) == [(1, "Garden"), (1, "Untitled"), (1, "植物")]
+    starts = (0, document.text.index("Untitled"), document.text.index("植物\n"))
+    assert document.pages == (0, starts[1], starts[1], starts[2])
+
+
+def test_damaged_and_encrypted_texts_are_refused(write, garden):
+    assert_survives(garden, ".odt", least=15)
+    book = odfdo.Document("text")
+    manifest = book.get_part("META-INF/manifest.xml")
+    manifest.root.append(odfdo.Element.from_tag("<manifest:encryption-data/>"))
+    refuses(write("a.odt", saved(book)), "encrypted")
