@@ -30,6 +30,27 @@ _NAMES = (
     "euc_kr cp949 johab iso2022_kr"
 )
 _ENCODINGS = frozenset(_NAMES.split())
+# To browsers, some encodings are a larger one: pages that say "GB2312" are GB18030. The keys are
+# also names of Python's codecs, for their many aliases.
+_LARGER = {
+    "cp1252": "ascii us-ascii iso8859-1 iso-8859-1 latin1 windows-1252 cp819 ibm819",
+    "cp1254": "iso8859-9 iso-8859-9 latin5 windows-1254",
+    "cp874": "tis-620 iso8859-11 iso-8859-11 dos-874 windows-874",
+    "gb18030": "gb2312 gbk hz-gb-2312 gb_2312-80 chinese iso-ir-58 x-gbk csgb2312",
+    "cp949": "euc_kr euc-kr ks_c_5601-1987 ks_c_5601-1989 ksc5601 ksc_5601 korean iso-ir-149 "
+    "windows-949 cseuckr csksc56011987",
+    "cp932": "shift_jis shift-jis sjis x-sjis ms_kanji ms932 windows-31j csshiftjis",
+    "big5hkscs": "big5 big5-hkscs cn-big5 csbig5 x-x-big5",
+    "euc_jp": "x-euc-jp cseucpkdfmtjapanese",
+    "koi8-u": "koi8-ru",
+    "cp866": "csibm866",
+    "mac-cyrillic": "x-mac-cyrillic x-mac-ukrainian",
+    "mac-roman": "macintosh x-mac-roman csmacintosh",
+    "iso8859-8": "iso-8859-8-e iso-8859-8-i logical visual",
+}
+_CODE_PAGES = {f"x-cp{n}": f"cp{n}" for n in range(1250, 1259)}
+_LABELS = {label: codec for codec, labels in _LARGER.items() for label in labels.split()}
+_LABELS |= _CODE_PAGES
 _CHUNK = 1 << 20  # bytes to decode at a time
 
 
@@ -37,15 +58,23 @@ def declared_encoding(data: bytes) -> str | None:
     """Return the encoding that an HTML page declares; None for UTF-8 and for unknown ones."""
     from bs4.dammit import EncodingDetector
 
-    name = EncodingDetector.find_declared_encoding(data, is_html=True) or "utf-8"
+    return codec_of(EncodingDetector.find_declared_encoding(data, is_html=True) or "utf-8")
+
+
+def codec_of(name: str) -> str | None:
+    """Return Python's codec for the name of an encoding; None for UTF-8 and unknown ones.
+
+    The names mean what they mean to browsers (the WHATWG Encoding Standard). A declaration of
+    UTF-16 is wrong: in UTF-16, the declaration itself could not have been read as bytes.
+    """
+    label = name.strip().lower()
+    if label in _LABELS:
+        return _LABELS[label]
     try:
-        codec = codecs.lookup(name).name
+        codec = codecs.lookup(label).name
     except (LookupError, ValueError):  # ValueError: the name has a NUL
         return None
-    # As in browsers, Latin-1 and ASCII mean Windows-1252, and a declaration of UTF-16 is wrong:
-    # in UTF-16, the declaration itself could not have been read as bytes.
-    if codec in ("iso8859-1", "ascii"):
-        return "cp1252"
+    codec = _LABELS.get(codec, codec)
     return codec if codec in _ENCODINGS else None
 
 

@@ -12,6 +12,7 @@ from bs4 import BeautifulSoup, Tag
 from bs4.element import NavigableString, PreformattedString
 
 from m3rag.documents.formats.content import Content, Writer
+from m3rag.documents.formats.mathml import linear
 
 # Elements that are not part of the page's text.
 _SKIPPED_TAGS = (
@@ -20,20 +21,28 @@ _SKIPPED_TAGS = (
 )
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _INLINE_TAGS = (
-    "a abbr acronym b bdi bdo big cite code data del dfn em font i ins kbd label mark math nobr "
+    "a abbr acronym b bdi bdo big cite code data del dfn em font i ins kbd label mark nobr "
     "output q rp rt ruby s samp small span strike strong sub sup time tt u var wbr img"
 )
 _SKIPPED, _INLINE = frozenset(_SKIPPED_TAGS.split()), frozenset(_INLINE_TAGS.split())
+_BLOCKS = ("p", "div", "ul", "ol", "dl", "pre", "form", "section", "article", *_HEADINGS)
 _MAX_DEPTH = 100  # nesting below this level is flattened; broken pages have thousands of levels
+_MOST_COVERED = 64  # cells that one cell covers
 _SPACE = re.compile(r"\s+")
 _SPACE_RUN = re.compile(r"[^\S\n]{2,}")
 _LINE_SPACE = re.compile(r"[^\S\n]*\n[^\S\n]*")
+# Places for a hyphen or a line break, and marks of direction: nobody sees them, and no query has
+# them. Joiners (U+200C, U+200D) stay, because words and emoji differ by them.
+_INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff\u202a-\u202e\u2066-\u2069]")
+# Links that a program puts into headings: to the heading itself, or to an editor.
+_OWN_LINKS = re.compile(r"[#¶§🔗\s]*|\[\s*\w+(?:\s*[|·]\s*\w+)*\s*\]")
+_OWN_CLASSES = frozenset(["mw-editsection", "headerlink", "anchor", "anchorlink", "hash-link"])
 
 
 def parse(text: str) -> Content:
     """Return the text of a page."""
-    soup = BeautifulSoup(text, "lxml")
-    title = soup.title.get_text() if soup.title else None
+    soup = BeautifulSoup(_INVISIBLE.sub("", text), "lxml")
+    title = _INVISIBLE.sub("", soup.title.get_text()) if soup.title else None
     main = soup.find("main") or soup.find(role="main")
     body = main if isinstance(main, Tag) and main.get_text(strip=True) else soup.body or soup
     page = _Page()
@@ -55,14 +64,14 @@ class _Page:
     def write(self, parent: Tag) -> None:
         """Write everything in a tag."""
         if self._depth == _MAX_DEPTH:
-            self._line.append(_SPACE.sub(" ", parent.get_text(" ")))
+            self._line.append(_text(parent))
             return
         self._depth += 1
         for child in parent.children:
             if isinstance(child, Tag):
                 self._tag(child)
             elif isinstance(child, NavigableString) and not isinstance(child, PreformattedString):
-                self._line.append(_SPACE.sub(" ", child))
+                self._line.append(_visible(child))
         self._depth -= 1
 
     def flush(self) -> None:
@@ -79,6 +88,8 @@ class _Page:
             return
         if tag.name == "br":
             self._line.append("\n")
+        elif tag.name == "math":
+            self._line.append(linear(tag))
         elif tag.name in _INLINE:
             self.write(tag)
         else:
@@ -88,11 +99,12 @@ class _Page:
 
     def _block(self, tag: Tag) -> None:
         if tag.name in _HEADINGS:
-            title = tag.get_text().strip().removesuffix("¶")  # Sphinx's link to the heading itself
-            self.writer.heading(_HEADINGS[tag.name], title)
+            self.writer.heading(_HEADINGS[tag.name], _title(tag))
         elif tag.name == "pre":
-            self.writer.block(tag.get_text().replace("\r", ""))  # "&#13;"
-        elif tag.name == "table" and not tag.find("table"):
+            for br in tag.find_all("br"):
+                br.replace_with("\n")
+            self.writer.block(_INVISIBLE.sub("", tag.get_text().replace("\r", "")))  # "&#13;"
+        elif tag.name == "table" and not _arranges(tag):
             self._table(tag)
         elif tag.name in ("ul", "ol", "menu"):
             self._list(tag)
@@ -104,18 +116,30 @@ class _Page:
         outer = self._prefix
         indent = " " * len(outer)
         children = (child for child in tag.children if isinstance(child, Tag))
-        for number, item in enumerate(children, start=1):
+        for number, item in enumerate(children, start=_start(tag)):
             self._prefix = indent + (f"{number}. " if tag.name == "ol" else "- ")
-            self._gap = "\n\n" if number == 1 and not outer else "\n"
+            self._gap = "\n\n" if number == _start(tag) and not outer else "\n"
             self._tag(item)
             self.flush()
         self._prefix, self._gap = outer, "\n\n"
 
     def _table(self, tag: Tag) -> None:
         if caption := tag.find("caption"):
-            self.writer.block(" ".join(caption.get_text().split()))
-        rows = tag.find_all("tr")
-        self.writer.table([[c.get_text(" ") for c in r.find_all(["td", "th"])] for r in rows])
+            self.writer.block(" ".join(_text(caption).split()))
+        rows: list[list[str]] = []
+        below: dict[int, int] = {}  # a column: the rows that a cell above still covers
+        for row in tag.find_all("tr"):
+            cells: list[str] = []
+            for cell in row.find_all(["td", "th"]):
+                while below.get(len(cells), 0) > 0:
+                    below[len(cells)] -= 1
+                    cells.append("")
+                covered = _number(cell, "rowspan") - 1
+                for i in range(_number(cell, "colspan")):
+                    below[len(cells)] = covered
+                    cells.append("" if i else _text(cell))
+            rows.append(cells)
+        self.writer.table(rows)
 
 
 def _hidden(tag: Tag) -> bool:
@@ -124,4 +148,61 @@ def _hidden(tag: Tag) -> bool:
         or tag.has_attr("hidden")
         or tag.get("aria-hidden") == "true"
         or tag.get("role") in ("navigation", "search")
+        or "mw-editsection" in (tag.get("class") or ())
     )
+
+
+def _visible(text: str) -> str:
+    return _SPACE.sub(" ", _INVISIBLE.sub("", text))
+
+
+def _text(tag: Tag) -> str:
+    """Return the text of a tag in one line, with formulas as text."""
+    parts: list[str] = []
+    open_tags = [iter(tag.children)]
+    while open_tags:
+        item = next(open_tags[-1], None)
+        if item is None:
+            open_tags.pop()
+        elif isinstance(item, Tag):
+            if item.name == "math":
+                parts.append(linear(item))
+            elif not _hidden(item):
+                parts.append("" if item.name in _INLINE else " ")
+                open_tags.append(iter(item.children))
+        elif isinstance(item, NavigableString) and not isinstance(item, PreformattedString):
+            parts.append(_visible(item))
+    return "".join(parts)
+
+
+def _title(tag: Tag) -> str:
+    """Return the text of a heading without the links that a program put there."""
+    for link in tag.find_all(["a", "span"]):
+        text = "" if link.decomposed else link.get_text().strip()
+        marked = _OWN_CLASSES & set(link.get("class") or ()) if text else ()
+        own = marked or (text and str(link.get("href", "")).startswith("#"))
+        if own and _OWN_LINKS.fullmatch(text):
+            link.decompose()
+    return _text(tag)
+
+
+def _arranges(table: Tag) -> bool:
+    """Return whether a table only arranges blocks on the page, as pages did before 2000."""
+    if table.get("role") in ("presentation", "none") or table.find("table"):
+        return True
+    if table.find(["th", "caption", "thead"]):
+        return False
+    rows = table.find_all("tr")
+    if all(len(row.find_all("td")) < 2 for row in rows):
+        return True
+    return any(len(cell.find_all(_BLOCKS, recursive=False)) > 1 for cell in table.find_all("td"))
+
+
+def _start(tag: Tag) -> int:
+    text = str(tag.get("start", "1"))
+    return int(text) if re.fullmatch(r"-?\d{1,9}", text) else 1
+
+
+def _number(cell: Tag, name: str) -> int:
+    text = str(cell.get(name, "1"))
+    return max(1, min(int(text), _MOST_COVERED)) if text.isdecimal() and len(text) < 9 else 1
