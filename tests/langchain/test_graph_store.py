@@ -1,5 +1,6 @@
 """The LangGraph store: the same operations on it and on LangGraph's own `InMemoryStore`."""
 
+import asyncio
 import pickle  # noqa: TID251  # of a reference to a folder
 import random
 import time
@@ -220,6 +221,28 @@ def test_the_head_says_what_an_interrupted_update_left(store):
     assert found.value == {"x": "Cacti."}
     store.put(ANN, "a", {"x": "Cacti."}, index=["x"])
     assert store.index.count() == 1
+
+
+async def test_threads_and_an_event_loop(store):
+    """Every item is one of those that were put, with its own texts and no others."""
+
+    def put(number):
+        chance = random.Random(number)
+        for n in range(6):
+            texts = [f"note {number} {n} {part}" for part in range(chance.randrange(1, 4))]
+            store.put(ANN, chance.choice("abc"), {"texts": texts}, index=["texts[*]"], ttl=9)
+            assert store.search(ANN, query=texts[0], limit=3)
+
+    async def read():
+        for _ in range(20):
+            for key in "abc":
+                await store.aget(ANN, key)
+
+    await asyncio.gather(read(), *(asyncio.to_thread(put, number) for number in range(4)))
+    items = {item.key: item.value["texts"] for item in store.search(ANN)}
+    for key, texts in items.items():
+        stored = store.index.passages({"key": key})
+        assert sorted(passage.text for passage in stored) == texts
 
 
 def age(store, key):
