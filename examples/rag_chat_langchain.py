@@ -13,18 +13,22 @@ files.
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from pathlib import Path
 
-from langchain_core.documents import Document
 from langchain_core.language_models import BaseChatModel, GenericFakeChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 
-from m3rag import M3Model, shared_model
-from m3rag.langchain import M3EnsembleRetriever, M3Loader, M3Reranker, M3TextSplitter
+from m3rag import M3Model, Passage, shared_model
+from m3rag.answers import Answer
+from m3rag.langchain import (
+    M3EnsembleRetriever,
+    M3Loader,
+    M3Reranker,
+    M3TextSplitter,
+    checked_answer,
+)
 
 LESSONS = Path(__file__).parent / "lessons"
 
@@ -45,14 +49,6 @@ ANSWER = ChatPromptTemplate.from_messages(
         ("human", "{question}"),
     ]
 )
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The text from the chat model and the passages it cites, by number."""
-
-    text: str
-    cited: dict[int, Document]
 
 
 class Chat:
@@ -76,24 +72,21 @@ class Chat:
         self._answer = ANSWER | llm | StrOutputParser()
 
     def ask(self, question: str) -> Answer:
-        """Answer a question, which may refer to earlier questions and answers."""
+        """Answer a question, which may refer to earlier ones; the citations are checked."""
         said = {"history": self.history, "question": question}
         alone = self._alone.invoke(said) if self.history else question
         found = self.reranker.compress_documents(self.retriever.invoke(alone), alone)
-        numbered = dict(enumerate(found, 1))
-        passages = "\n\n".join(f"[{n}] {d.page_content}" for n, d in numbered.items())
+        passages = "\n\n".join(f"[{n}] {d.page_content}" for n, d in enumerate(found, 1))
         passages = passages or "(Nothing was found.)"
         text = self._answer.invoke({**said, "passages": passages})
-        self.history += [HumanMessage(question), AIMessage(text)]
-        cited = {n: numbered[n] for n in map(int, re.findall(r"\[(\d+)\]", text)) if n in numbered}
-        return Answer(text, cited)
+        answer = checked_answer(text, found, question=question)
+        self.history += [HumanMessage(question), AIMessage(answer.text)]
+        return answer
 
 
-def citation(passage: Document) -> str:
+def citation(passage: Passage) -> str:
     """Return the location of a passage: document, headings, character span."""
-    at = passage.metadata
-    place = " › ".join([at["document_id"], *at.get("headings", ())])
-    return f"{place}, characters {at['start']:,} to {at['end']:,}"
+    return f"{passage.place}, characters {passage.start:,} to {passage.end:,}"
 
 
 def main(model: str = "small") -> None:
@@ -110,8 +103,8 @@ def main(model: str = "small") -> None:
     for question in ("Was ist ein symmetrischer Schlüssel?", "And how does X.509 do better?"):
         answer = chat.ask(question)
         print(f"> {question}\n{answer.text}")
-        for number, passage in answer.cited.items():
-            print(f"  [{number}] {citation(passage)}")
+        for number, hit in answer.citations.items():
+            print(f"  [{number}] {citation(hit.passage)}")
         print()
 
 
