@@ -77,7 +77,7 @@ def train(
     settings: TrainingSettings,
     as_json: Json = False,
 ) -> None:
-    """Train or fine-tune the dense, sparse and ColBERT views together.
+    """Train or fine-tune the dense, sparse and ColBERT views together, or a cross-encoder.
 
     Ctrl-C saves the run. The same command resumes it, also after a kill. Logs are in TO/training.
     """

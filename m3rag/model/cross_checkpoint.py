@@ -35,6 +35,7 @@ _CONFIG = {
 }
 """What tells transformers that there is one label; without it, there are two."""
 
+_NORM = "embeddings.LayerNorm.weight"  # has the dtype of the encoder
 _DEVIATION = 0.02  # of the numbers of a new head
 
 
@@ -84,18 +85,19 @@ def read_cross_encoder(folder: Path) -> Checkpoint:
 def with_new_head(checkpoint: Checkpoint, seed: int) -> Checkpoint:
     """Return a cross-encoder with the encoder of an M3 model and a new head, ready for training.
 
-    The head is drawn as transformers draws it: matrices from a normal distribution, biases 0.
+    The head is drawn as transformers draws it: matrices from a normal distribution, biases 0; its
+    dtype is that of the encoder.
 
     Args:
         checkpoint: The M3 model, plain or packed.
         seed: The seed of the random numbers.
     """
     width = int(checkpoint.config["hidden_size"])
-    rng = torch.Generator().manual_seed(seed)
+    rng, dtype = torch.Generator().manual_seed(seed), checkpoint.encoder[_NORM].dtype
 
     def matrix(rows: int) -> dict[str, Tensor]:
         weight = torch.randn(rows, width, generator=rng) * _DEVIATION
-        return {"weight": weight, "bias": torch.zeros(rows)}
+        return {"weight": weight.to(dtype), "bias": torch.zeros(rows, dtype=dtype)}
 
     heads = {_DENSE: matrix(width), _OUT: matrix(1)}
     config = {key: value for key, value in checkpoint.config.items() if key != "passage_tokens"}

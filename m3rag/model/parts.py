@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from m3rag.errors import CheckpointError
@@ -33,7 +33,7 @@ def find_encoder(folder: Path) -> list[TensorFile]:
             those of a cross-encoder.
     """
     files = _find_weights(folder)
-    if any(name.startswith("classifier.") for file in files for name in file.infos):
+    if _have_classifier(files):
         raise CheckpointError(
             f"{folder} is a cross-encoder: it scores pairs of texts and has no vectors. Load it "
             "with M3CrossEncoder.load."
@@ -49,7 +49,7 @@ def find_cross_encoder(folder: Path) -> list[TensorFile]:
             no head for scores.
     """
     files = _find_weights(folder, PREFIX)
-    if any(name.startswith("classifier.") for file in files for name in file.infos):
+    if _have_classifier(files):
         return files
     if any(exists(folder / f"{head}.pt") for head in HEADS):
         raise CheckpointError(
@@ -60,6 +60,19 @@ def find_cross_encoder(folder: Path) -> list[TensorFile]:
         f"{folder} has no head: none of its tensors begins with classifier., so its scores would "
         "be random. Take a model that was trained to rerank, such as BAAI/bge-reranker-v2-m3."
     )
+
+
+def is_cross_encoder(folder: Path) -> bool:
+    """Return whether the weights of a folder have the head of a cross-encoder.
+
+    Raises:
+        CheckpointError: There are none, they are damaged, or they do not fit together.
+    """
+    return _have_classifier(_find_weights(folder))
+
+
+def _have_classifier(files: Iterable[TensorFile]) -> bool:
+    return any(name.startswith("classifier.") for file in files for name in file.infos)
 
 
 def _find_weights(folder: Path, prefix: str = "") -> list[TensorFile]:

@@ -1,4 +1,4 @@
-"""Train the dense, sparse and ColBERT views together, and write a BGE-M3 folder.
+"""Train the dense, sparse and ColBERT views together, or a cross-encoder, and write its folder.
 
 Names are imported on first use, so that the settings do not need torch.
 """

@@ -53,8 +53,13 @@ class Tokenized:
         """The number of tokens that go through the network."""
         return len(self.query.ids) + sum(len(passage.ids) for passage in self.passages)
 
+    @property
+    def cut(self) -> tuple[int, int]:
+        """The number of queries and of passages that were cut."""
+        return int(self.query.truncated), sum(passage.truncated for passage in self.passages)
 
-class Objective:
+
+class ViewObjective:
     """The M3 loss of a network on groups of texts."""
 
     def __init__(
@@ -70,7 +75,7 @@ class Objective:
         self._tokenizer = tokenizer
         self._settings = settings
         self._dtype = dtype
-        self._device = network.sparse_linear.weight.device
+        self._device = network.device
 
     def tokenize(self, groups: Sequence[Group]) -> list[Tokenized]:
         """Tokenize groups, cut to the maximum lengths of the settings."""

@@ -144,7 +144,8 @@ def m3_loss(
     if settings.teacher == "none":
         teacher_scores = None
     parts = {
-        name: _contrast(x, target, excluded, settings, teacher_scores) for name, x in logits.items()
+        name: contrastive(x, target, excluded, settings, teacher_scores)
+        for name, x in logits.items()
     }
     weights = settings.view_weights
     terms = [(1.0, _weighted(parts, weights) / 4)]
@@ -180,14 +181,22 @@ def _divergence(logits: Mapping[str, Tensor], teacher: Tensor) -> Tensor:
     return torch.stack(divergences).mean()
 
 
-def _contrast(
+def contrastive(
     logits: Tensor,
     target: Tensor,
     excluded: Tensor,
     settings: LossSettings,
     teacher_scores: Tensor | None,
 ) -> Tensor:
-    """Return L_x of one view's scores, which are divided by the temperature."""
+    """Return L_x of one view's scores, or of those of a cross-encoder.
+
+    Args:
+        logits: The scores `(n, m)`, divided by the temperature; the lowest number where `excluded`.
+        target: The column of each query's positive, int64 `(n,)`.
+        excluded: Bool `(n, m)`, as for `m3_loss`.
+        settings: The direction and how to use a teacher.
+        teacher_scores: `(n, g)`, as for `m3_loss`.
+    """
     if teacher_scores is None:
         loss = F.cross_entropy(logits, target)
     else:

@@ -1,4 +1,4 @@
-"""A training run, from files of examples to a BGE-M3 folder."""
+"""A training run, from files of examples to a folder with a model."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from m3rag.errors import InputError
 from m3rag.evaluation import read_set
 from m3rag.model import checkpoint as checkpoints
 from m3rag.model.checkpoint import Checkpoint
+from m3rag.model.cross_checkpoint import read_cross_encoder, with_new_head
 from m3rag.model.lookup import locate
 from m3rag.model.packing import packed_words
+from m3rag.model.parts import is_cross_encoder
 from m3rag.training.examples import Examples
 from m3rag.training.mix import Mix
 from m3rag.training.processes import Processes
@@ -23,6 +25,8 @@ from m3rag.training.task import Task
 from m3rag.training.teacher import VectorFile, VectorTeacher, tasks_of
 from m3rag.training.trainable import tied
 from m3rag.training.trainer import OnStep, Trainer
+
+_LENGTHS = ("max_query_length", "max_passage_length")
 
 
 def train(
@@ -38,18 +42,23 @@ def train(
 ) -> TrainingProgress:
     """Train the three views of a model on examples, and write a BGE-M3 folder.
 
+    With `settings.cross_encoder`, train a cross-encoder and write the folder of one, which
+    `M3CrossEncoder`, transformers and FlagEmbedding load.
+
     If the run is stopped or killed, the same call resumes it from its last save.
 
     Args:
         data: Files of examples; see `m3rag.training.example`. Or tasks, each with files, a share of
             the steps and settings of its own.
         to: The folder for the model; its subfolder `training` holds the logs and the state.
-        model: The model to start from: a hub id, a folder, "small" or "tiny". The word table of a
-            packed model, such as "small", does not learn; that of its `m3rag export` does.
+        model: The model to start from: a hub id, a folder, "small" or "tiny"; for a cross-encoder,
+            also another cross-encoder. The word table of a packed model, such as "small", does not
+            learn; that of its `m3rag export` does.
         settings: How to train; the default settings fine-tune BGE-M3.
         teacher_vectors: Another embedding model to learn from, or a file of its vectors that
             `write_teacher_vectors` wrote. A model is called in another thread.
-        evaluation: A held-out set, in any form that `m3rag.evaluation.read_set` accepts.
+        evaluation: A held-out set, in any form that `m3rag.evaluation.read_set` accepts; not for a
+            cross-encoder.
         device: "auto", or a device of `torch.device`; `accelerate launch` chooses its own.
         on_step: Called with a `Report` after each step, in the first process.
 
@@ -65,9 +74,11 @@ def train(
     """
     processes = Processes(device)
     settings = settings or TrainingSettings()
+    if settings.cross_encoder:
+        _check_unused(teacher_vectors=teacher_vectors, evaluation=evaluation)
     held_out = None if evaluation is None else read_set(evaluation)
     mix = Mix(tasks_of(data), settings)
-    start = tied(checkpoints.read(locate(model)))
+    start = tied(_start(locate(model), settings))
     if packed_words(start.encoder) is not None:  # 4-bit codes have no gradients
         settings = replace(settings, freeze=(*settings.freeze, "embeddings"))
     if settings.freeze_layers > (layers := start.config["num_hidden_layers"]):
@@ -96,9 +107,27 @@ def train(
     return trainer.run()
 
 
+def _start(folder: Path, settings: TrainingSettings) -> Checkpoint:
+    """Read the model to start from; an M3 model gets a new head to become a cross-encoder."""
+    if not settings.cross_encoder:
+        return checkpoints.read(folder)
+    if is_cross_encoder(folder):
+        return read_cross_encoder(folder)
+    return with_new_head(checkpoints.read(folder), settings.seed)
+
+
+def _check_unused(**arguments: object) -> None:
+    """Check that arguments are None that are for the three views only."""
+    for name, value in arguments.items():
+        if value is not None:
+            raise InputError(f"`{name}` is for the three views, not for a cross-encoder.")
+
+
 def _check(examples: Examples, settings: TrainingSettings, start: Checkpoint, where: str) -> None:
-    for name in ("max_query_length", "max_passage_length"):
-        length = getattr(settings, name)
+    lengths = {name: getattr(settings, name) for name in _LENGTHS}
+    if settings.cross_encoder:
+        lengths = {" + ".join(_LENGTHS): sum(lengths.values())}
+    for name, length in lengths.items():
         if length > start.max_length:
             raise InputError(
                 f"{where}`{name}` must be at most {start.max_length:,} tokens for this model, got "

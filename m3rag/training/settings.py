@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from m3rag.errors import InputError
+from m3rag.training.setting_checks import check_choice, check_settings
 
 if TYPE_CHECKING:
     from m3rag.training.losses import LossSettings, Teacher
@@ -29,6 +28,8 @@ class TrainingSettings:
     The run ends at `epochs`, `max_steps` or `minutes`, whichever comes first.
 
     Attributes:
+        cross_encoder: Whether to train a cross-encoder, which scores a query and a passage
+            together, in place of the three views. The settings of the views then cannot be changed.
         epochs: The number of times each example is used.
         max_steps: The maximum number of optimizer steps.
         minutes: The maximum training time, without evaluation and saving. The learning rate then
@@ -89,6 +90,14 @@ class TrainingSettings:
             always evaluated at the end.
     """
 
+    cross_encoder: bool = field(
+        default=False,
+        metadata={
+            "help": "Train a cross-encoder, which scores pairs, instead of the three views. "
+            "It starts from an M3 model, with a new head, or from a cross-encoder.",
+            "option": "--cross-encoder",
+        },
+    )
     epochs: float = field(default=1.0, metadata={"help": "Number of times each example is used."})
     max_steps: int | None = field(
         default=None,
@@ -232,22 +241,12 @@ class TrainingSettings:
     )
 
     def __post_init__(self) -> None:
-        for name, minimum in _MINIMUM.items():
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= minimum):
-                raise InputError(f"`{name}` must be at least {minimum:g}, got {value}.")
-        for name in _POSITIVE:
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise InputError(f"`{name}` must be above 0, got {value}.")
-        for name, whole in _SHARES.items():
-            if (value := getattr(self, name)) > 1:
-                raise InputError(f"`{name}` must be a share of {whole}, 0 to 1, got {value}.")
-        _check_choice("schedule", self.schedule, SCHEDULES)
-        _check_choice("dtype", self.dtype, DTYPES)
+        check_settings(self)
+        check_choice("schedule", self.schedule, SCHEDULES)
+        check_choice("dtype", self.dtype, DTYPES)
         object.__setattr__(self, "freeze", tuple(sorted(set(self.freeze))))
         for part in self.freeze:
-            _check_choice("freeze", part, tuple(FREEZABLE))
+            check_choice("freeze", part, tuple(FREEZABLE))
         _ = self.loss  # checks temperatures, weights and teacher
 
     @property
@@ -262,36 +261,3 @@ class TrainingSettings:
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON values."""
         return {**asdict(self), "freeze": list(self.freeze)}
-
-
-_MINIMUM = {
-    "max_steps": 1,
-    "batch": 1,
-    "group_size": 1,
-    "token_budget": 1,
-    "same_source": 0,
-    "same_language": 0,
-    "source_power": 0,
-    "max_query_length": 3,  # <s>, one token, </s>
-    "max_passage_length": 3,
-    "warm_up": 0,
-    "weight_decay": 0,
-    "distil_from": 0,
-    "seed": 0,
-    "save_every": 1,
-    "evaluate_every": 1,
-    "centre_weight": 0,
-    "freeze_layers": 0,
-    "average": 0,
-}
-_POSITIVE = (
-    *("epochs", "minutes", "clip"),
-    *("learning_rate", "embedding_learning_rate", "head_learning_rate"),
-)
-_SHARES = dict.fromkeys(("same_source", "same_language"), "the batches")
-_SHARES |= {"warm_up": "the run", "average": "the previous average"}
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise InputError(f"`{name}` must be one of {', '.join(map(repr, choices))}, got {value!r}.")

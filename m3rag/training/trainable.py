@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -13,11 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint as checkpointed
 
+from m3rag.model.backbone import Backbone
 from m3rag.model.checkpoint import Checkpoint
 from m3rag.model.network import M3Network
 from m3rag.model.packing import repeated_positions
 from m3rag.model.storage import KEY, POSITIONS, storage_config, stored_positions
 from m3rag.training.settings import FREEZABLE, TrainingSettings
+
+Network = TypeVar("Network", bound=Backbone)
 
 
 class Views(NamedTuple):
@@ -50,10 +53,10 @@ def tied(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def trainable(
-    checkpoint: Checkpoint, settings: TrainingSettings, device: torch.device
-) -> M3Network:
+    kind: type[Network], checkpoint: Checkpoint, settings: TrainingSettings, device: torch.device
+) -> Network:
     """Return the network of a checkpoint with its own float32 weights, ready for training."""
-    network = M3Network.from_checkpoint(checkpoint, device=device, dtype=torch.float32)
+    network = kind.from_checkpoint(checkpoint, device=device, dtype=torch.float32)
     frozen = (
         *(FREEZABLE[part] for part in settings.freeze),
         *(f"encoder.encoder.layer.{i}." for i in range(settings.freeze_layers)),
@@ -67,7 +70,7 @@ def trainable(
     return network.train()
 
 
-def to_checkpoint(network: M3Network, start: Checkpoint) -> Checkpoint:
+def to_checkpoint(network: Backbone, start: Checkpoint) -> Checkpoint:
     """Return a checkpoint with the current weights and everything else, dtypes too, of `start`."""
     state: dict[str, Tensor] = network.state_dict()
 
@@ -91,7 +94,7 @@ def encode(network: M3Network, texts: Sequence[Sequence[int]], unweighted: Itera
 
     No padding goes through the network. The ids in `unweighted` get no sparse weight.
     """
-    device = network.sparse_linear.weight.device
+    device = network.device
     order = np.argsort([len(text) for text in texts], kind="stable")
     lengths = np.array([len(texts[i]) for i in order])  # (n,), in packed order
     flat = np.concatenate([np.asarray(texts[i], np.int64) for i in order])  # (T,)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +17,21 @@ from torch import Tensor
 from m3rag.errors import TrainingError, TruncationWarning
 from m3rag.evaluation import RetrievalSet, evaluate
 from m3rag.model import checkpoint as checkpoints
+from m3rag.model.backbone import Backbone
 from m3rag.model.checkpoint import Checkpoint
 from m3rag.model.kernels.device import training_dtype
 from m3rag.model.model import M3Model
+from m3rag.model.network import M3Network
+from m3rag.model.scoring_network import ScoringNetwork
 from m3rag.training.average import WeightAverage
-from m3rag.training.gradients import Objective, Tokenized
+from m3rag.training.gradients import ViewObjective
 from m3rag.training.interrupt import Interrupt
 from m3rag.training.log import Log
 from m3rag.training.losses import PARTS
 from m3rag.training.mix import Mix
+from m3rag.training.objective import Objective, TokenizedGroup
 from m3rag.training.optimizer import optimizer_of, set_rate
+from m3rag.training.pair_objective import PairObjective
 from m3rag.training.prefetch import Prefetch
 from m3rag.training.processes import Processes
 from m3rag.training.settings import TrainingSettings
@@ -62,7 +67,7 @@ class Batch(NamedTuple):
     """The number of a task, and its groups that make a step."""
 
     task: int
-    groups: list[Tokenized]
+    groups: Sequence[TokenizedGroup]
 
 
 class Trainer:
@@ -94,21 +99,20 @@ class Trainer:
         if saved is None and to.is_dir() and any(to.iterdir()):
             raise TrainingError(f"{to} is not empty and holds no run. Train to a new folder.")
         self.progress = saved or TrainingProgress()
-        self._network = trainable(start, settings, processes.device)
+        self._network, self._objectives = _network_and_losses(
+            mix, start, settings, processes.device, teacher
+        )
         self._optimizer = optimizer_of(self._network, settings)
         self._average = WeightAverage(self._network, settings.average) if settings.average else None
         if saved is not None:
             self._state.load(self._network, self._optimizer, self._averages)
-        dtype = training_dtype(settings.dtype, processes.device)
-        self._objectives = [
-            Objective(self._network, start.tokenizer, own, dtype, teacher) for own in mix.settings
-        ]
         optional = {
             "distillation": settings.distil,
             "teacher_vectors": teacher is not None,
             "centre": any(own.centre_weight for own in mix.settings),
         }
-        self._parts = [part for part in PARTS if optional.get(part, True)]  # columns of the log
+        columns = () if settings.cross_encoder else PARTS
+        self._parts = [part for part in columns if optional.get(part, True)]  # of the log
         self._per_epoch = max(1, mix.per_epoch // processes.count)  # steps
         self.steps = math.ceil(settings.epochs * self._per_epoch)
         if settings.max_steps is not None:
@@ -206,8 +210,7 @@ class Trainer:
         return Batch(task, self._objectives[task].tokenize(groups))
 
     def _warn_truncated(self, batch: Batch) -> None:
-        queries = sum(group.query.truncated for group in batch.groups)
-        passages = sum(passage.truncated for group in batch.groups for passage in group.passages)
+        queries, passages = (sum(cut) for cut in zip(*(g.cut for g in batch.groups), strict=True))
         if (queries or passages) and not self.progress.truncated:
             settings = self._mix.settings[batch.task]
             warnings.warn(
@@ -250,6 +253,22 @@ class Trainer:
             f"the gradient {norm}. {self._to} holds the model before this step. Train to another "
             f"folder with a `learning_rate` below {self._settings.learning_rate:g}."
         )
+
+
+def _network_and_losses(
+    mix: Mix,
+    start: Checkpoint,
+    settings: TrainingSettings,
+    device: torch.device,
+    teacher: VectorTeacher | None,
+) -> tuple[Backbone, list[Objective]]:
+    """Return the network to train and the loss of each task."""
+    dtype, tokenizer = training_dtype(settings.dtype, device), start.tokenizer
+    if settings.cross_encoder:
+        scoring = trainable(ScoringNetwork, start, settings, device)
+        return scoring, [PairObjective(scoring, tokenizer, own, dtype) for own in mix.settings]
+    network = trainable(M3Network, start, settings, device)
+    return network, [ViewObjective(network, tokenizer, own, dtype, teacher) for own in mix.settings]
 
 
 def _held_out_scores(

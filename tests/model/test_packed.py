@@ -11,6 +11,7 @@ import torch
 from m3rag import M3Model
 from m3rag.errors import CheckpointError
 from m3rag.model import checkpoint as checkpoints
+from m3rag.model.network import M3Network
 from m3rag.model.packed import PackedTable, pack_matrix, pack_table, unpack_matrix
 from m3rag.model.packing import repeated_positions
 from m3rag.model.storage import Positions
@@ -201,7 +202,7 @@ def test_a_model_whose_rows_are_no_blocks_of_32(tmp_path):
 
 def test_the_packed_words_are_frozen_in_training(folder, tmp_path):
     start = checkpoints.read(folder)
-    network = trainable(start, TrainingSettings(), torch.device("cpu"))
+    network = trainable(M3Network, start, TrainingSettings(), torch.device("cpu"))
     assert not any(TABLE in name for name, _ in network.named_parameters())
     views = encode(network, [[0, 9, 8, 2], [0, 7, 2]], start.tokenizer.unweighted)
     views.dense[0, 0].backward()

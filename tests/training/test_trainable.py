@@ -11,6 +11,7 @@ from transformers import XLMRobertaConfig, XLMRobertaModel
 from m3rag.model import checkpoint as checkpoints
 from m3rag.model.kernels.device import training_dtype
 from m3rag.model.lookup import BUNDLED
+from m3rag.model.network import M3Network
 from m3rag.model.storage import POSITIONS, WORDS, Positions
 from m3rag.training import train
 from m3rag.training.trainable import encode, joined, tied, to_checkpoint, trainable
@@ -26,7 +27,7 @@ def start():
 
 @pytest.fixture
 def network(start, quick):
-    return trainable(start, quick(freeze=()), CPU)
+    return trainable(M3Network, start, quick(freeze=()), CPU)
 
 
 def ids_of(start, texts=TEXTS, limit=64):
@@ -105,13 +106,13 @@ def test_an_untrained_checkpoint_is_unchanged(start, network):
     ],
 )
 def test_freezing(start, quick, freeze, expected):
-    network = trainable(start, quick(freeze=freeze), CPU)
+    network = trainable(M3Network, start, quick(freeze=freeze), CPU)
     frozen = {name.split(".")[-2] for name, p in network.named_parameters() if not p.requires_grad}
     assert frozen == expected
 
 
 def test_with_a_frozen_encoder_only_the_heads_learn(start, quick):
-    network = trainable(start, quick(freeze=("encoder",)), CPU)
+    network = trainable(M3Network, start, quick(freeze=("encoder",)), CPU)
     learning = {name for name, p in network.named_parameters() if p.requires_grad}
     heads = ("sparse_linear", "colbert_linear")
     assert learning == {f"{head}.{part}" for head in heads for part in ("weight", "bias")}
@@ -135,7 +136,7 @@ def test_repeated_positions_learn_as_one(repeating, start, quick):
     assert short.fingerprint() == plain.fingerprint()
     assert tied(short) is short
     assert tied(start) is start  # all rows are equal, but need not stay so
-    networks = [trainable(each, quick(freeze=()), CPU) for each in (plain, short)]
+    networks = [trainable(M3Network, each, quick(freeze=()), CPU) for each in (plain, short)]
     text = [0, *range(1000, 1200), 2]
     for network in networks:
         encode(network, [text], start.tokenizer.unweighted).dense[0, 0].backward()
