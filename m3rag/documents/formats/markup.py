@@ -2,29 +2,55 @@
 
 from __future__ import annotations
 
+import re
+from html.entities import name2codepoint
 from typing import Any
 
 from lxml import etree
 
 from m3rag.errors import DocumentError
 
+_ENTITY = re.compile(rb"&([A-Za-z][A-Za-z0-9]*);")
+_UNDECLARED = (etree.ErrorTypes.ERR_UNDECLARED_ENTITY, etree.ErrorTypes.WAR_UNDECLARED_ENTITY)
+_OWN = (b"amp", b"lt", b"gt", b"quot", b"apos")  # XML's own entities
+
 
 def parse_xml(data: bytes) -> Any:
     """Return the root element of an XML file.
 
-    libxml2 itself limits the depth, the length of a text, and how much entities may grow.
+    libxml2 itself limits the depth, the length of a text, and how much entities may grow. Entities
+    of other files are not read; those of HTML, which many files take from their DTD, are known.
 
     Raises:
         DocumentError: It is not well-formed.
     """
-    parser = etree.XMLParser(resolve_entities="internal", no_network=True, load_dtd=False)
     try:
-        return etree.fromstring(data, parser)
+        return _parsed(data)
     except etree.XMLSyntaxError as error:
-        reason = error.msg.rstrip("., ")
-        raise DocumentError(
-            f"it is damaged: {reason}. Open it in the program that created it and save it again."
-        ) from error
+        if error.code not in _UNDECLARED:
+            raise _damaged(error) from error
+    try:
+        return _parsed(_ENTITY.sub(_number, data))
+    except etree.XMLSyntaxError as error:
+        raise _damaged(error) from error
+
+
+def _parsed(data: bytes) -> Any:
+    parser = etree.XMLParser(resolve_entities="internal", no_network=True, load_dtd=False)
+    return etree.fromstring(data, parser)
+
+
+def _number(entity: re.Match[bytes]) -> bytes:
+    """Return an entity of HTML as the number of its character, and any other as it is."""
+    code = name2codepoint.get(entity[1].decode())
+    return entity[0] if code is None or entity[1] in _OWN else b"&#%d;" % code
+
+
+def _damaged(error: etree.XMLSyntaxError) -> DocumentError:
+    return DocumentError(
+        f"it is damaged: {(error.msg or '').rstrip('., ')}. Open it in the program that created it "
+        "and save it again."
+    )
 
 
 def local(element: Any) -> str:

@@ -10,7 +10,8 @@ def compound_file(tree):
     """Return a file with streams (bytes) in storages (dicts), by name."""
     entries = [["Root Entry", 5, FREE, 0, b""]]  # name, type, child, right sibling, content
     _add(entries, 0, tree)
-    mini, mini_fat = b"", []
+    mini = b""
+    mini_fat: list[int] = []
     starts = []
     for _, kind, _, _, content in entries:
         starts.append(len(mini_fat) if kind == 2 and content else END)
@@ -21,7 +22,9 @@ def compound_file(tree):
         _entry(entry, start, len(mini)) for entry, start in zip(entries, starts, strict=True)
     )
     chains = [directory, struct.pack(f"<{len(mini_fat)}I", *mini_fat), mini]
-    fat, firsts, body = [], [], b""
+    fat: list[int] = []
+    firsts: list[int] = []
+    body = b""
     for chain in chains:
         count = -(-len(chain) // SECTOR)
         firsts.append(len(fat))

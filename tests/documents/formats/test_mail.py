@@ -157,7 +157,7 @@ def storage(header: bytes, texts, numbers=()):
     return {"__properties_version1.0": header + b"".join(records), **streams}
 
 
-def outlook(subject, body) -> bytes:
+def outlook(subject, body):
     sent = 134_168_256_000_000_000  # 2026-03-01T08:00:00Z, in 100 ns since 1601
     texts = {0x37: subject, 0x1000: body, 0xC1A: "Ana", 0xC1F: "ana@example.org"}
     message = storage(struct.pack("<8xIIII8x", 1, 1, 1, 1), texts, [(0x39, 0x40, sent)])

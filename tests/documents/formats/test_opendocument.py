@@ -73,7 +73,8 @@ def test_lists_tables_notes_and_spaces_are_read(write):
 
 def test_frames_follow_their_paragraph_and_changes_are_accepted(write):
     paragraph = odfdo.Paragraph("Outer text.")
-    paragraph.append(odfdo.Frame.text_frame(["In the frame.", "More."], size=("1cm", "1cm")))
+    frame: list[odfdo.Element] = [odfdo.Paragraph("In the frame."), odfdo.Paragraph("More.")]
+    paragraph.append(odfdo.Frame.text_frame(frame, size=("1cm", "1cm")))
     deleted = odfdo.Element.from_tag(
         "<text:tracked-changes><text:changed-region><text:deletion><text:p>gone</text:p>"
         "</text:deletion></text:changed-region></text:tracked-changes>"

@@ -1,0 +1,152 @@
+r"""Rich text (.rtf): paragraphs, headings, lists and tables, in order; notes come last.
+
+The parser uses striprtf, because it decodes all code pages and is released often. striprtf returns
+plain text only, so the control words for headings, list levels and cells are put into its input a
+second time, as private characters.
+"""
+
+from __future__ import annotations
+
+import re
+
+from striprtf.striprtf import rtf_to_text
+
+from m3rag.documents.decoding import check_length
+from m3rag.documents.formats.content import Budget, Content, Writer
+from m3rag.errors import DocumentError
+
+_FIRST = 0xE5A0  # the first of the private characters
+_LEVELS = 10  # of headings and lists; level 0 of a heading is the title
+_HEADING, _LIST = _FIRST, _FIRST + _LEVELS  # with the level added
+_CELL, _ROW, _IN_TABLE = (chr(_FIRST + 2 * _LEVELS + at) for at in range(3))
+_PRIVATE = re.compile(f"[{chr(_FIRST)}-{_IN_TABLE}]")
+_HEADING_MARK = re.compile(f"[{chr(_HEADING)}-{chr(_HEADING + _LEVELS - 1)}]")
+_LIST_MARK = re.compile(f"[{chr(_LIST)}-{chr(_LIST + _LEVELS - 1)}]")
+_WORD = re.compile(
+    r"(?<!\\)(?P<before>(?:\\\\)*)\\(?P<word>outlinelevel|ilvl|s|nestcell|cell|nestrow|row|intbl)"
+    r"(?P<number>\d*)(?![a-zA-Z0-9-]) ?"
+)
+_STYLE = re.compile(r"\{\\s(\d+)(?!\d)[^{}]*?(?:heading (\d)|title);\}", re.IGNORECASE)
+_APART = re.compile(r"\{(?:\s*\\[*a-z]+-?\d* ?)*?\\(?:footnote|shptxt)(?![a-z])")
+_MOST_APART = 10_000
+_BULLET = re.compile(r"(?:[•·▪◦§\uf0b7\uf0a7-]|(\d{1,3}[.)]))\t")
+_TITLE = re.compile(r"\{\\title (?P<title>(?:[^{}\\]|\\.)*)\}")
+_UNLIMITED = Budget()
+
+
+def parse(data: bytes, budget: Budget = _UNLIMITED) -> Content:
+    """Return the text of a document; headers and footers are left out."""
+    if not data.lstrip().startswith(b"{\\rtf"):
+        raise DocumentError("it is no rich text. Give it the suffix of what it is.")
+    source = _notes_last(data.decode("latin-1"))
+    styles = {number: int(level or 0) for number, level in _STYLE.findall(source)}
+    text = _plain(_WORD.sub(lambda word: _marked(word, styles), source))
+    paragraphs = _Paragraphs(titled=chr(_HEADING) in text)
+    for piece in re.split(f"(\n|{_CELL}|{_ROW})", text):
+        paragraphs.add(piece)
+        check_length(paragraphs.writer.length, budget.limits)
+    paragraphs.add("\n")
+    paragraphs.end_table()
+    title = _TITLE.search(source)
+    name = _plain(f"{{\\rtf1 {title['title']}}}") if title else None
+    return paragraphs.writer.content(title=name)
+
+
+def _plain(source: str) -> str:
+    """Return what striprtf reads; halves of surrogate pairs become one character."""
+    text: str = rtf_to_text(source, errors="replace")  # type: ignore[no-untyped-call]
+    text = text.replace("\r\n", "\n").replace("\0", "")
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _notes_last(source: str) -> str:
+    """Return the file with the contents of its notes and text boxes at the end."""
+    parts: list[str] = []
+    apart: list[str] = []
+    at = 0
+    for found in _APART.finditer(source):
+        if found.start() < at or len(apart) == _MOST_APART:
+            continue
+        end = _group_end(source, found.end())
+        parts.append(source[at : found.start()])
+        apart.append(f"\\par\\pard\\plain {{{source[found.end() : end]}}}")
+        at = end + 1
+    whole = "".join([*parts, source[at:]])
+    last = whole.rfind("}")
+    return f"{whole[:last]}{''.join(apart)}}}" if apart else whole
+
+
+def _group_end(source: str, start: int) -> int:
+    """Return where the group ends that a position is in."""
+    depth = 1
+    for brace in re.compile(r"\\.|[{}]", re.DOTALL).finditer(source, start):
+        depth += {"{": 1, "}": -1}.get(brace[0], 0)
+        if not depth:
+            return brace.start()
+    return len(source)
+
+
+def _marked(word: re.Match[str], styles: dict[str, int]) -> str:
+    """Return a control word with its private character, or only that for the end of a cell."""
+    name, number = word["word"], word["number"]
+    if name == "s":
+        mark = chr(_HEADING + styles[number]) if number in styles else ""
+    elif name == "outlinelevel":
+        mark = chr(_HEADING + 1 + int(number)) if number and int(number) < _LEVELS - 1 else ""
+    elif name == "ilvl":
+        mark = chr(_LIST + int(number)) if number and int(number) < _LEVELS else ""
+    else:
+        mark = _IN_TABLE if name == "intbl" else _CELL if name.endswith("cell") else _ROW
+    shown = f"{{\\uc0\\u{ord(mark)} }}" if mark else ""
+    kept = "" if mark in (_CELL, _ROW) else word[0][len(word["before"]) :]
+    return f"{word['before']}{kept}{shown}"
+
+
+class _Paragraphs:
+    """The paragraphs of a text with private characters, one piece at a time."""
+
+    def __init__(self, *, titled: bool) -> None:
+        self.writer = Writer()
+        self._titled = titled
+        self._text = ""
+        self._cell: list[str] = []  # paragraphs of the cell that is open
+        self._row: list[str] = []
+        self._rows: list[list[str]] = []
+        self._in_list = False
+
+    def add(self, piece: str) -> None:
+        """Add text, or the end of a paragraph, a cell or a row."""
+        if piece == _CELL:
+            self._row.append("\n".join([*self._cell, self._text]))
+            self._text, self._cell = "", []
+        elif piece == _ROW:
+            self._rows.append([_PRIVATE.sub("", cell) for cell in self._row])
+            self._row = []
+        elif piece != "\n":
+            self._text += piece
+        elif self._row or _IN_TABLE in self._text:
+            self._cell.append(self._text)
+            self._text = ""
+        else:
+            self.end_table()
+            self._paragraph(self._text)
+            self._text = ""
+
+    def end_table(self) -> None:
+        """Write the table, if there is one."""
+        self.writer.table(self._rows)
+        self._rows = []
+
+    def _paragraph(self, text: str) -> None:
+        heading, level = _HEADING_MARK.search(text), _LIST_MARK.search(text)
+        text = _PRIVATE.sub("", text).strip(" \n")
+        if heading:
+            self.writer.heading(max(ord(heading[0]) - _HEADING + self._titled, 1), text)
+            self._in_list = False
+        elif text.strip():
+            item = _BULLET.match(text)
+            if item:
+                indent = "  " * (ord(level[0]) - _LIST if level else 0)
+                text = f"{indent}{item[1] or '-'} {text[item.end() :]}"
+            self.writer.block(text, gap="\n" if item and self._in_list else "\n\n")
+            self._in_list = bool(item)
