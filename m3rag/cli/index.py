@@ -72,6 +72,13 @@ class _Options:
             "help": "Follow symbolic links to folders, and to files outside the folder.",
         },
     )
+    encoding: str | None = field(
+        default=None,
+        metadata={
+            "help": "Encoding of text files that are not UTF-8 and do not say what they are, such "
+            "as windows-1251 or shift_jis. Without it, such files are not indexed."
+        },
+    )
     max_file_size: str = field(
         default="256MB",
         metadata={"help": "Size of the largest file to read, in bytes or as in 500K, 64MB or 1G."},
@@ -159,6 +166,7 @@ def index(
                 overlap=settings.overlap,
                 follow_links=settings.follow_links,
                 limits=limits,
+                encoding=settings.encoding,
                 progress=bars.report,
             )
             total = kb.count()

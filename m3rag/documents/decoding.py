@@ -1,10 +1,12 @@
-r"""Decoding text files: by their byte order mark, as declared, or as UTF-8, without guessing."""
+"""Decoding text files: by their byte order mark, as declared, or as UTF-8, without guessing."""
 
 from __future__ import annotations
 
 import codecs
 import io
+from contextlib import suppress
 
+from m3rag.documents.encodings import proposed, unmarked_utf_16
 from m3rag.errors import DocumentError
 from m3rag.limits import Limits
 
@@ -16,66 +18,43 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-# Python's codecs also include transformations such as unicode_escape, which makes surrogates, and
-# punycode, which takes quadratic time. These are the ones that are encodings of real pages.
-_NAMES = (
-    "cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 "
-    "iso8859-2 iso8859-3 iso8859-4 iso8859-5 iso8859-6 iso8859-7 iso8859-8 iso8859-9 iso8859-10 "
-    "iso8859-11 iso8859-13 iso8859-14 iso8859-15 iso8859-16 koi8-r koi8-u koi8-t kz1048 ptcp154 "
-    "mac-roman mac-cyrillic mac-greek mac-latin2 mac-turkish mac-iceland tis-620 cp874 "
-    "cp437 cp720 cp737 cp775 cp850 cp852 cp855 cp857 cp858 cp860 cp861 cp862 cp863 cp864 cp865 "
-    "cp866 cp869 cp1125 gb2312 gbk gb18030 hz big5 big5hkscs cp950 "
-    "euc_jp euc_jis_2004 euc_jisx0213 shift_jis shift_jis_2004 shift_jisx0213 cp932 iso2022_jp "
-    "iso2022_jp_1 iso2022_jp_2 iso2022_jp_2004 iso2022_jp_3 iso2022_jp_ext "
-    "euc_kr cp949 johab iso2022_kr"
-)
-_ENCODINGS = frozenset(_NAMES.split())
-# To browsers, some encodings are a larger one: pages that say "GB2312" are GB18030. The keys are
-# also names of Python's codecs, for their many aliases.
-_LARGER = {
-    "cp1252": "ascii us-ascii iso8859-1 iso-8859-1 latin1 windows-1252 cp819 ibm819",
-    "cp1254": "iso8859-9 iso-8859-9 latin5 windows-1254",
-    "cp874": "tis-620 iso8859-11 iso-8859-11 dos-874 windows-874",
-    "gb18030": "gb2312 gbk hz-gb-2312 gb_2312-80 chinese iso-ir-58 x-gbk csgb2312",
-    "cp949": "euc_kr euc-kr ks_c_5601-1987 ks_c_5601-1989 ksc5601 ksc_5601 korean iso-ir-149 "
-    "windows-949 cseuckr csksc56011987",
-    "cp932": "shift_jis shift-jis sjis x-sjis ms_kanji ms932 windows-31j csshiftjis",
-    "big5hkscs": "big5 big5-hkscs cn-big5 csbig5 x-x-big5",
-    "euc_jp": "x-euc-jp cseucpkdfmtjapanese",
-    "koi8-u": "koi8-ru",
-    "cp866": "csibm866",
-    "mac-cyrillic": "x-mac-cyrillic x-mac-ukrainian",
-    "mac-roman": "macintosh x-mac-roman csmacintosh",
-    "iso8859-8": "iso-8859-8-e iso-8859-8-i logical visual",
-}
-_CODE_PAGES = {f"x-cp{n}": f"cp{n}" for n in range(1250, 1259)}
-_LABELS = {label: codec for codec, labels in _LARGER.items() for label in labels.split()}
-_LABELS |= _CODE_PAGES
 _CHUNK = 1 << 20  # bytes to decode at a time
+_MOST_BAD = 0.02  # the share of characters of a page that may be wrong
 
 
-def declared_encoding(data: bytes) -> str | None:
-    """Return the encoding that an HTML page declares; None for UTF-8 and for unknown ones."""
-    from bs4.dammit import EncodingDetector
+def decoded(
+    data: bytes, declared: str | None, fallback: str | None, limits: Limits
+) -> tuple[str, tuple[str, ...]]:
+    r"""Return a file's text, and what was lost of it, as sentences.
 
-    return codec_of(EncodingDetector.find_declared_encoding(data, is_html=True) or "utf-8")
+    A byte order mark counts most, then what the file declares. Text that declares nothing is UTF-8;
+    if it is not, `fallback` says what it is. A page that declares an encoding may still have bytes
+    that are not in it; they become U+FFFD, as in browsers.
 
+    Args:
+        data: The content of the file.
+        declared: The encoding that the file declares, if any.
+        fallback: The encoding of a file that declares none and is not UTF-8; None to refuse it.
+        limits: `text_characters` is the most characters.
 
-def codec_of(name: str) -> str | None:
-    """Return Python's codec for the name of an encoding; None for UTF-8 and unknown ones.
-
-    The names mean what they mean to browsers (the WHATWG Encoding Standard). A declaration of
-    UTF-16 is wrong: in UTF-16, the declaration itself could not have been read as bytes.
+    Raises:
+        DocumentError: The bytes are not text in that encoding, or the text is too long.
     """
-    label = name.strip().lower()
-    if label in _LABELS:
-        return _LABELS[label]
-    try:
-        codec = codecs.lookup(label).name
-    except (LookupError, ValueError):  # ValueError: the name has a NUL
-        return None
-    codec = _LABELS.get(codec, codec)
-    return codec if codec in _ENCODINGS else None
+    if any(data.startswith(mark) for mark, _ in _MARKS):
+        return decode(data, None, limits), ()
+    first = declared or unmarked_utf_16(data) or "utf-8"
+    others = ["utf-8"] if declared else [fallback] if fallback else []
+    for encoding in (first, *others):
+        with suppress(UnicodeError):
+            return _decode(data, 0, encoding, limits), ()
+    if declared is None:
+        return decode(data, first, limits), ()
+    text = _decode(data, 0, declared, limits, errors="replace")
+    bad = text.count("\ufffd")
+    if bad > _MOST_BAD * len(text):
+        return decode(data, declared, limits), ()
+    note = f"{bad:,} characters are not {declared.upper()}, which it declares, and became U+FFFD."
+    return text, (note,)
 
 
 def decode(data: bytes, declared: str | None, limits: Limits) -> str:
@@ -92,9 +71,39 @@ def decode(data: bytes, declared: str | None, limits: Limits) -> str:
     mark, encoding = next(
         ((mark, name) for mark, name in _MARKS if data.startswith(mark)), (b"", declared or "utf-8")
     )
-    decoder = codecs.getincrementaldecoder(encoding)()
+    try:
+        return _decode(data, len(mark), encoding, limits)
+    except UnicodeError as error:
+        place = getattr(error, "start", 0)
+        raise DocumentError(
+            f"byte {place} is not {encoding.upper()}. {_advice(data, place)}"
+        ) from error
+
+
+def _advice(data: bytes, place: int) -> str:
+    """Return how to have a file read that is not UTF-8."""
+    if found := proposed(data, place):
+        return (
+            f'As {found.name.upper()} it reads "{found.excerpt}". If that is right, pass '
+            f'--encoding {found.name} or encoding="{found.name}", or save it as UTF-8: '
+            f"`iconv -f {found.name} -t UTF-8 old > new`."
+        )
+    return (
+        "Save the file as UTF-8, or name its encoding: --encoding, or encoding=…. "
+        "`iconv -f ENCODING -t UTF-8 old > new` converts it."
+    )
+
+
+def _decode(data: bytes, skip: int, encoding: str, limits: Limits, errors: str = "strict") -> str:
+    """Return the text of a file after its byte order mark.
+
+    Raises:
+        UnicodeError: A byte is not in the encoding; the error has its place in the file as `start`.
+        DocumentError: It has a NUL, or is too long.
+    """
+    decoder = codecs.getincrementaldecoder(encoding)(errors)
     lines = io.IncrementalNewlineDecoder(decoder, translate=True)
-    view = memoryview(data)[len(mark) :]
+    view = memoryview(data)[skip:]
     parts: list[str] = []
     length = 0
     for start in range(0, max(len(view), 1), _CHUNK):
@@ -102,16 +111,12 @@ def decode(data: bytes, declared: str | None, limits: Limits) -> str:
         waiting = len(decoder.getstate()[0])  # bytes of a character that started in the last piece
         try:
             part = lines.decode(bytes(view[start : start + _CHUNK]), final=last)
-        except UnicodeError as error:
-            place = getattr(error, "start", 0) + start - waiting + len(mark)
-            raise DocumentError(
-                f"byte {place} is not {encoding.upper()}. Save the file as UTF-8, for example with "
-                "`iconv -f WINDOWS-1252 -t UTF-8 old > new`."
-            ) from error
+        except UnicodeDecodeError as error:
+            error.start += start - waiting + skip
+            raise
         if (at := part.find("\0")) >= 0:
             raise DocumentError(
-                f"character {length + at} is NUL, so it is a binary file, or UTF-16 without a byte "
-                "order mark. Convert it to UTF-8 text."
+                f"character {length + at} is NUL, so it is a binary file. Convert it to UTF-8 text."
             )
         parts.append(part)
         length += len(part)

@@ -81,7 +81,7 @@ def _answer(answers: IO[bytes], request: dict[str, Any], data: bytes) -> bool:
     answer: dict[str, Any]
     try:
         names, record = request["fields"]
-        budget = Budget(limits, deadline.extend, Fields(tuple(names), record))
+        budget = Budget(limits, deadline.extend, Fields(tuple(names), record), request["encoding"])
         answer, body = pack(parse(data, by_suffix()[request["suffix"]], budget))
     except DocumentError as error:
         answer = {"error": str(error)}

@@ -28,7 +28,13 @@ _ALL_FIELDS = Fields()
 _TIMEOUTS = (-getattr(signal, "SIGALRM", 0), TIMEOUT_STATUS)
 
 
-def parse_apart(data: bytes, form: Format, limits: Limits, fields: Fields = _ALL_FIELDS) -> Content:
+def parse_apart(
+    data: bytes,
+    form: Format,
+    limits: Limits,
+    fields: Fields = _ALL_FIELDS,
+    encoding: str | None = None,
+) -> Content:
     """Parse a document in the parser process.
 
     Raises:
@@ -36,7 +42,7 @@ def parse_apart(data: bytes, form: Format, limits: Limits, fields: Fields = _ALL
             limit or crashes. The message does not name the file.
         MissingExtraError: A library of the parser is not installed or cannot be imported.
     """
-    return _PARSER.parse(data, form, limits, fields)
+    return _PARSER.parse(data, form, Budget(limits, fields=fields, encoding=encoding))
 
 
 class _Parser:
@@ -46,15 +52,17 @@ class _Parser:
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
 
-    def parse(self, data: bytes, form: Format, limits: Limits, fields: Fields) -> Content:
+    def parse(self, data: bytes, form: Format, budget: Budget) -> Content:
         """Send a document and receive its content."""
+        limits = budget.limits
         with self._lock:
             until = time.monotonic() + limits.reader_seconds  # the start of the process counts too
             request = {
                 "suffix": form.suffixes[0],
                 "limits": asdict(limits),
                 "until": until,
-                "fields": fields,
+                "fields": budget.fields,
+                "encoding": budget.encoding,
             }
             child = self._started()
             assert child.stdin is not None

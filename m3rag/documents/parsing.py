@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from m3rag.documents.decoding import check_length, declared_encoding, decode
+from m3rag.documents.decoding import check_length, decoded
+from m3rag.documents.encodings import declared_encoding
 from m3rag.documents.formats.content import Budget, Content, clean
 from m3rag.documents.formats.registry import Format
 from m3rag.errors import DocumentError, MissingExtraError
@@ -30,7 +31,9 @@ def parse(data: bytes, form: Format, budget: Budget) -> Content:
         MissingExtraError: A library of the parser is not installed or cannot be imported.
     """
     try:
-        content = clean(form.parse(_input(data, form, budget), budget))
+        given, notes = _input(data, form, budget)
+        content = clean(form.parse(given, budget))
+        content = content._replace(notes=(*notes, *content.notes))
     except (DocumentError, MissingExtraError):
         raise
     except MemoryError:
@@ -71,8 +74,9 @@ def too_slow(budget: Budget) -> DocumentError:
     )
 
 
-def _input(data: bytes, form: Format, budget: Budget) -> bytes | str:
+def _input(data: bytes, form: Format, budget: Budget) -> tuple[bytes | str, tuple[str, ...]]:
+    """Return what a parser takes, and what was lost of it."""
     if form.binary:
-        return data
+        return data, ()
     declared = declared_encoding(data) if form.name == "html" else None
-    return decode(data, declared, budget.limits)
+    return decoded(data, declared, budget.encoding, budget.limits)

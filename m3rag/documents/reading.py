@@ -15,13 +15,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from m3rag.documents.document import Document
+from m3rag.documents.encodings import known_encoding
 from m3rag.documents.formats.content import Fields
 from m3rag.documents.formats.registry import Format, by_suffix
 from m3rag.documents.regular import cannot_read, chunks, visible
 from m3rag.documents.scanning import scan
 from m3rag.documents.unpacking import Unpacked, suffixes, unpack
 from m3rag.errors import DocumentError, IncompleteDocumentWarning, InputError
-from m3rag.limits import DEFAULT_LIMITS, Limits
+from m3rag.limits import DEFAULT_LIMITS, Limits, shown
 
 _ALL_FIELDS = Fields()
 
@@ -32,6 +33,7 @@ def read(
     id: str | None = None,
     limits: Limits = DEFAULT_LIMITS,
     fields: Fields = _ALL_FIELDS,
+    encoding: str | None = None,
 ) -> Document:
     r"""Read a file as a document.
 
@@ -45,6 +47,8 @@ def read(
             its parts.
         limits: How large the file and its text may be, and how long reading may take.
         fields: Which fields of the records of a .csv, .json or .jsonl file are read.
+        encoding: The encoding, such as "windows-1251", of a text file that is not UTF-8 and does
+            not say what it is; without it, such a file is refused.
 
     Returns:
         The document; its metadata has "source", "format" and, if the file has a title, "title".
@@ -59,7 +63,7 @@ def read(
         MissingExtraError: A library of the extra `documents` is not installed.
     """
     path = Path(path)
-    unpacked = _unpacked(path, id, limits=limits, fields=fields)
+    unpacked = _unpacked(path, id, limits=limits, fields=fields, encoding=encoding)
     if unpacked.documents and unpacked.own:
         _warn(unpacked.documents[:1])
         return unpacked.documents[0]
@@ -75,6 +79,7 @@ def read_all(
     id: str | None = None,
     limits: Limits = DEFAULT_LIMITS,
     fields: Fields = _ALL_FIELDS,
+    encoding: str | None = None,
 ) -> list[Document]:
     """Read a file and the files in it, such as the attachments of a mail, as documents.
 
@@ -83,6 +88,7 @@ def read_all(
         id: As for `read`. The id of a file in it is that id, "/" and its name.
         limits: As for `read`. `expanded_bytes` also limits all files in the file together.
         fields: As for `read`.
+        encoding: As for `read`.
 
     Returns:
         The document of the file, if it has text of its own, then those of the files in it. Files
@@ -93,7 +99,7 @@ def read_all(
         InputError: As for `read`.
         MissingExtraError: As for `read`.
     """
-    unpacked = _unpacked(Path(path), id, limits=limits, fields=fields)
+    unpacked = _unpacked(Path(path), id, limits=limits, fields=fields, encoding=encoding)
     for reason in unpacked.failed.values():
         raise DocumentError(reason)
     _warn(unpacked.documents)
@@ -108,9 +114,12 @@ def _warn(documents: Sequence[Document]) -> None:
             warnings.warn(f"{source}: {note}", IncompleteDocumentWarning, stacklevel=3)
 
 
-def _unpacked(path: Path, id: str | None, *, limits: Limits, fields: Fields) -> Unpacked:
+def _unpacked(
+    path: Path, id: str | None, *, limits: Limits, fields: Fields, encoding: str | None
+) -> Unpacked:
     form = _format(path)
-    return load(path, form, _id(path, id), limits=limits, fields=fields)[0]
+    name = _id(path, id)
+    return load(path, form, name, limits=limits, fields=fields, encoding=encoding)[0]
 
 
 def load(
@@ -122,6 +131,7 @@ def load(
     within: Path | None = None,
     salt: str = "",
     fields: Fields = _ALL_FIELDS,
+    encoding: str | None = None,
 ) -> tuple[Unpacked, str]:
     """Read a file as documents; also return the SHA-256 of the bytes that were read.
 
@@ -133,6 +143,7 @@ def load(
         within: A folder above the file. No link below it is followed.
         salt: A text that starts what is hashed.
         fields: The fields of records to read.
+        encoding: As for `read`.
 
     Raises:
         DocumentError: As for `read`; files in the file that cannot be read are returned instead.
@@ -141,8 +152,25 @@ def load(
     data = b"".join(chunks(path, limits, within=within))
     digest = hashlib.sha256(salt.encode())
     digest.update(data)
-    unpacked = unpack(data, form, name, visible(path.as_posix()), limits=limits, fields=fields)
+    source = visible(path.as_posix())
+    codec = checked_encoding(encoding)
+    unpacked = unpack(data, form, name, source, limits=limits, fields=fields, encoding=codec)
     return unpacked, digest.hexdigest()
+
+
+def checked_encoding(name: str | None) -> str | None:
+    """Return Python's codec for the encoding that a caller names.
+
+    Raises:
+        InputError: There is no such encoding.
+    """
+    codec = None if name is None else known_encoding(name)
+    if name is not None and codec is None:
+        raise InputError(
+            f"The encoding {shown(name)} is unknown. Use a name such as windows-1251, shift_jis, "
+            "gb18030 or utf-16."
+        )
+    return codec
 
 
 def find(folder: str | os.PathLike[str], *, follow_links: bool = False) -> list[Path]:

@@ -38,7 +38,14 @@ class Unpacked:
 
 
 def unpack(
-    data: bytes, form: Format, name: str, source: str, *, limits: Limits, fields: Fields
+    data: bytes,
+    form: Format,
+    name: str,
+    source: str,
+    *,
+    limits: Limits,
+    fields: Fields,
+    encoding: str | None = None,
 ) -> Unpacked:
     """Return the documents of a file, from its content.
 
@@ -49,12 +56,13 @@ def unpack(
         source: The path to show in errors, and the "source" of its metadata.
         limits: How large the file and its text may be, and how long reading may take.
         fields: The fields of records to read.
+        encoding: The codec of text files that are not UTF-8 and do not say what they are.
 
     Raises:
         DocumentError: The file itself cannot be read, or neither it nor a file in it has text.
         MissingExtraError: A library is not installed.
     """
-    work = _Unpacking(limits, fields)
+    work = _Unpacking(Budget(limits, fields=fields, encoding=encoding))
     content = work.content(data, form, source)
     found = work.found
     work.add(content, form, name, source)
@@ -78,10 +86,10 @@ def suffixes() -> str:
 class _Unpacking:
     """One walk through a file and the files in it."""
 
-    def __init__(self, limits: Limits, fields: Fields) -> None:
+    def __init__(self, budget: Budget) -> None:
         self.found = Unpacked()
-        self._limits, self._fields = limits, fields
-        self._bytes = limits.expanded_bytes  # that may still be unpacked
+        self._budget, self._limits = budget, budget.limits
+        self._bytes = budget.limits.expanded_bytes  # that may still be unpacked
         self._parts = _PARTS
 
     def content(self, data: bytes, form: Format, source: str) -> Content:
@@ -102,8 +110,8 @@ class _Unpacking:
         form.check()
         try:
             if in_this_process(data, form):
-                return parse(data, form, Budget(self._limits, fields=self._fields))
-            return parse_apart(data, form, self._limits, self._fields)
+                return parse(data, form, self._budget)
+            return parse_apart(data, form, self._limits, self._budget.fields, self._budget.encoding)
         except DocumentError as error:
             raise DocumentError(f"{source} cannot be read: {error}") from error
 

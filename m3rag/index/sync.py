@@ -18,17 +18,16 @@ from typing import TypeVar
 
 from m3rag.documents import Document, Listing, Passage, check_passage, scan, split
 from m3rag.documents.formats.content import Fields
-from m3rag.documents.reading import format_of, load
-from m3rag.documents.regular import chunks, visible
+from m3rag.documents.reading import checked_encoding
+from m3rag.documents.regular import visible
 from m3rag.documents.splitting import SpanTokenizer, usual_overlap
-from m3rag.documents.unpacking import Unpacked
 from m3rag.errors import DocumentError, InputError, MissingExtraError
 from m3rag.index.index import M3Index
+from m3rag.index.source import Source
 from m3rag.limits import DEFAULT_LIMITS, Limits
 from m3rag.progress import Progress, silent
 
 _Value = TypeVar("_Value")
-_STAMP = 16  # characters of a hash that is stored
 _ALL_FIELDS = Fields()
 _NAMED = 3  # entries that the error for a folder without documents names
 
@@ -82,6 +81,7 @@ def sync(
     follow_links: bool = False,
     limits: Limits = DEFAULT_LIMITS,
     fields: Fields = _ALL_FIELDS,
+    encoding: str | None = None,
     progress: Progress | None = None,
 ) -> Changes:
     """Add new documents to an index, replace changed ones, remove deleted ones, skip the rest.
@@ -102,6 +102,7 @@ def sync(
         limits: How large a document may be, and how long reading it may take.
         fields: Which fields of the records of .csv, .json and .jsonl files are read; other ones
             index all documents again.
+        encoding: See `m3rag.read`; another one indexes all documents again.
         progress: Called with (stage, done, total) once passages are durable. The stages are
             "indexing", in bytes of the files to index, and "passages", with the total None.
 
@@ -122,8 +123,9 @@ def sync(
     )
     within = None if follow_links else folder
     settings = f"{max_tokens} {overlap} " + (f"{fields} " if fields != _ALL_FIELDS else "")
+    settings += f"{checked_encoding(encoding)} " if encoding is not None else ""
     files = _named(folder.name, listing.files)
-    source = _Source(files, within, limits, fields, settings)
+    source = Source(files, within, limits, fields, encoding, settings)
     todo: dict[str, int] = {}  # document id: bytes of its file
     for document in source.files:
         stamp, size = source.stamp(document)
@@ -189,51 +191,11 @@ def _failed(document: str, failed: dict[str, str]) -> bool:
 
 
 @dataclass(slots=True)
-class _Source:
-    """The files of the documents, and how to read them."""
-
-    files: dict[str, Path]  # by document id
-    within: Path | None
-    limits: Limits
-    fields: Fields
-    settings: str  # for reading and splitting, as they start the content that is hashed
-
-    def stamp(self, document: str) -> tuple[str, int]:
-        """Return the stamp of a document as it is now, and its size in bytes."""
-        digest, size = hashlib.sha256(self.settings.encode()), 0
-        try:
-            for chunk in chunks(self.files[document], self.limits, within=self.within):
-                digest.update(chunk)
-                size += len(chunk)
-        except DocumentError:
-            return "unreadable", 0  # `read` reports the reason
-        return digest.hexdigest()[:_STAMP], size
-
-    def read(self, document: str) -> tuple[Unpacked, str]:
-        """Return a file's documents, and the stamp of exactly the bytes that they were read from.
-
-        Raises:
-            DocumentError: It cannot be read.
-            MissingExtraError: A library that reads it is not installed.
-        """
-        unpacked, digest = load(
-            self.files[document],
-            format_of(document),
-            document,
-            limits=self.limits,
-            within=self.within,
-            salt=self.settings,
-            fields=self.fields,
-        )
-        return unpacked, digest[:_STAMP]
-
-
-@dataclass(slots=True)
 class _Run:
     """One pass over the documents that are new or changed."""
 
     root: str  # a hash of the folder's path, stored in place of the path itself
-    source: _Source
+    source: Source
     todo: dict[str, int]  # document id: bytes of its file
     known: dict[str, _Known]
     changes: Changes

@@ -1,6 +1,6 @@
 import pytest
 
-from m3rag.documents.decoding import codec_of
+from m3rag.documents.encodings import codec_of
 from m3rag.documents.formats.content import Budget
 from m3rag.documents.formats.html import parse
 from m3rag.documents.formats.registry import by_suffix

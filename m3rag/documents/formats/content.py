@@ -39,11 +39,13 @@ class Budget(NamedTuple):
         limits: The limits.
         more_time: Called with a number of seconds when a part of a long document is done.
         fields: The fields of records to read.
+        encoding: The codec of text files that are not UTF-8 and do not say what they are.
     """
 
     limits: Limits = DEFAULT_LIMITS
     more_time: Callable[[float], None] = _no_more_time
     fields: Fields = Fields()
+    encoding: str | None = None
 
 
 class Part(NamedTuple):

@@ -10,7 +10,8 @@ import posixpath
 from typing import Any
 from urllib.parse import unquote
 
-from m3rag.documents.decoding import check_length, declared_encoding, decode
+from m3rag.documents.decoding import check_length, decode
+from m3rag.documents.encodings import declared_encoding
 from m3rag.documents.formats import html
 from m3rag.documents.formats.archive import Archive
 from m3rag.documents.formats.content import Budget, Content, Writer
