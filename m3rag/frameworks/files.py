@@ -43,10 +43,10 @@ class ReadsFiles:
         self.limits = limits
 
     def _read(self) -> Iterator[documents.Document]:
-        """Yield the documents; each file is read when it is needed."""
+        """Yield the documents, and those in them, such as attachments, each when it is needed."""
         for path, name in self._files():
             try:
-                yield documents.read(path, id=name, limits=self.limits)
+                yield from documents.read_all(path, id=name, limits=self.limits)
             except DocumentError as error:
                 if self.errors == "raise":
                     raise

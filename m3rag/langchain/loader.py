@@ -17,9 +17,10 @@ from m3rag.limits import DEFAULT_LIMITS, Limits, shown
 
 
 class M3Loader(ReadsFiles, BaseLoader):
-    """A loader of Markdown, text, HTML, PDF and Word files, or of a folder of them.
+    """A loader of a file, or of all files of a folder that m3rag can read, such as PDF.
 
-    Without a splitter, it returns each file as one document. With one, it returns its passages,
+    Without a splitter, it returns each file as one document, and the files in it, such as the
+    attachments of a mail, as others. With one, it returns its passages,
     with "headings", "page" and the exact span in the text. Their ids and document ids are those of
     `m3rag index` for the same folder: the path of a file in it.
 

@@ -1,6 +1,7 @@
 """The retrieval tool, structured queries and the loader."""
 
 import datetime as dt
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -226,6 +227,17 @@ def test_files_that_cannot_be_read(tmp_path):
     for settings in ({"errors": "skip"}, {"splitter": len}):
         with pytest.raises(InputError, match="must be"):
             M3Loader(tmp_path, **settings)
+
+
+def test_files_in_files(tmp_path):
+    with zipfile.ZipFile(tmp_path / "notes.zip", "w") as archive:
+        archive.writestr("a.md", "Ferns.")
+        archive.writestr("b.txt", "Cacti.")
+    found = M3Loader(tmp_path).load()
+    assert [(d.id, d.page_content) for d in found] == [
+        ("notes.zip/a.md", "Ferns."),
+        ("notes.zip/b.txt", "Cacti."),
+    ]
 
 
 def test_a_folder_goes_into_a_store(tiny, tmp_path):
