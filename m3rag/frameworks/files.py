@@ -11,6 +11,8 @@ from m3rag import documents
 from m3rag.errors import DocumentError, InputError
 from m3rag.limits import Limits, shown
 
+_ALL_FIELDS = documents.Fields()
+
 
 class ReadsFiles:
     """A mixin that reads a file, or all files of a folder that m3rag can read.
@@ -20,6 +22,8 @@ class ReadsFiles:
         errors: "raise" stops at a file that cannot be read, "warn" warns and goes on.
         follow_links: Whether to follow links out of the folder.
         limits: The largest files, and how long reading one may take.
+        fields: Which fields of the records of .csv, .json and .jsonl files are read.
+        encoding: The encoding of text files that are not UTF-8 and do not say what they are.
 
     Raises:
         InputError: `path` or `errors` has a value that it cannot have.
@@ -32,6 +36,8 @@ class ReadsFiles:
         errors: Literal["raise", "warn"],
         follow_links: bool,
         limits: Limits,
+        fields: documents.Fields = _ALL_FIELDS,
+        encoding: str | None = None,
     ) -> None:
         if not isinstance(path, str | Path):
             raise InputError(f"`path` must be a file or a folder, got {shown(path)}.")
@@ -41,12 +47,16 @@ class ReadsFiles:
         self.errors = errors
         self.follow_links = follow_links
         self.limits = limits
+        self.fields = fields
+        self.encoding = encoding
 
     def _read(self) -> Iterator[documents.Document]:
         """Yield the documents, and those in them, such as attachments, each when it is needed."""
         for path, name in self._files():
             try:
-                yield from documents.read_all(path, id=name, limits=self.limits)
+                yield from documents.read_all(
+                    path, id=name, limits=self.limits, fields=self.fields, encoding=self.encoding
+                )
             except DocumentError as error:
                 if self.errors == "raise":
                     raise

@@ -9,20 +9,23 @@ from typing import Literal
 from langchain_core.document_loaders import BaseLoader
 from langchain_core.documents import Document
 
+from m3rag.documents import Fields
 from m3rag.errors import InputError
 from m3rag.frameworks import ReadsFiles, refusing
 from m3rag.langchain.documents import to_document
 from m3rag.langchain.splitter import M3TextSplitter
 from m3rag.limits import DEFAULT_LIMITS, Limits, shown
 
+_ALL_FIELDS = Fields()
+
 
 class M3Loader(ReadsFiles, BaseLoader):
     """A loader of a file, or of all files of a folder that m3rag can read, such as PDF.
 
     Without a splitter, it returns each file as one document, and the files in it, such as the
-    attachments of a mail, as others. With one, it returns its passages,
-    with "headings", "page" and the exact span in the text. Their ids and document ids are those of
-    `m3rag index` for the same folder: the path of a file in it.
+    attachments of a mail, as others. With one, it returns their passages, with "headings", "page"
+    and the exact span in the text. Their ids and document ids are those of `m3rag index` for the
+    same folder: the path of a file in it.
 
     Example:
         >>> loader = M3Loader("examples/lessons", splitter=M3TextSplitter("tiny"))
@@ -36,6 +39,9 @@ class M3Loader(ReadsFiles, BaseLoader):
         errors: "raise" stops at a file that cannot be read, "warn" warns and goes on.
         follow_links: Whether to follow links out of the folder.
         limits: The largest files, and how long reading one may take.
+        fields: Which fields of the records of .csv, .json and .jsonl files are read.
+        encoding: The encoding, such as "windows-1251", of text files that are not UTF-8 and do not
+            say what they are.
 
     Raises:
         ArgumentError: An argument does not exist.
@@ -51,8 +57,17 @@ class M3Loader(ReadsFiles, BaseLoader):
         errors: Literal["raise", "warn"] = "raise",
         follow_links: bool = False,
         limits: Limits = DEFAULT_LIMITS,
+        fields: Fields = _ALL_FIELDS,
+        encoding: str | None = None,
     ) -> None:
-        super().__init__(path, errors=errors, follow_links=follow_links, limits=limits)
+        super().__init__(
+            path,
+            errors=errors,
+            follow_links=follow_links,
+            limits=limits,
+            fields=fields,
+            encoding=encoding,
+        )
         if splitter is not None and not isinstance(splitter, M3TextSplitter):
             raise InputError(
                 "`splitter` must be an M3TextSplitter, which keeps headings, pages and spans, got "

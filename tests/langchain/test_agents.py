@@ -22,6 +22,7 @@ from langchain_core.structured_query import (
 from langchain_text_splitters import TextSplitter
 
 from m3rag import M3Index, read, split
+from m3rag.documents import Fields
 from m3rag.errors import ArgumentError, DocumentError, InputError
 from m3rag.frameworks.numbered import NOTHING
 from m3rag.langchain import (
@@ -238,6 +239,16 @@ def test_files_in_files(tmp_path):
         ("notes.zip/a.md", "Ferns."),
         ("notes.zip/b.txt", "Cacti."),
     ]
+
+
+def test_fields_and_encodings(tmp_path):
+    (tmp_path / "plants.csv").write_text("name,note,price\nFern,likes shade,3\n")
+    (tmp_path / "old.txt").write_bytes("Папоротник любит тень.".encode("cp1251"))
+    loader = M3Loader(tmp_path, fields=Fields(text=("note",), id="name"), encoding="cp1251")
+    old, plants = loader.load()
+    assert old.page_content == "Папоротник любит тень."
+    assert "likes shade" in plants.page_content
+    assert "price" not in plants.page_content
 
 
 def test_a_folder_goes_into_a_store(tiny, tmp_path):
