@@ -27,7 +27,15 @@ from langgraph.store.base import (
 
 from m3rag.closing import Closing
 from m3rag.documents import Passage
-from m3rag.frameworks import OPENING, IndexLike, ModelLike, check_names, least_score
+from m3rag.errors import InputError
+from m3rag.frameworks import (
+    OPENING,
+    IndexLike,
+    ModelLike,
+    check_names,
+    held_filters,
+    least_score,
+)
 from m3rag.frameworks.expiry import check_minutes, expired, living, renewed
 from m3rag.index.settings import SearchSettings
 from m3rag.langchain.component import component_index
@@ -111,6 +119,11 @@ class M3Store(Closing, BaseStore):
         self.fields = checked_fields("fields", fields)
         self.weights = weights
         self.ttl_config = ttl
+        if held_filters(index, "base_filter"):
+            raise InputError(
+                "M3Store keeps users apart by namespaces and has no base filter, but what it is "
+                "given has one. Pass an index for memories alone."
+            )
         settings: Any = opening
         self.index, opened = component_index(
             "M3Store", index, path, model, settings, new_colbert=new_colbert(weights), needed=False

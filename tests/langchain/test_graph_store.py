@@ -20,7 +20,7 @@ from langgraph.store.memory import InMemoryStore
 
 from m3rag import M3Index, Passage
 from m3rag.errors import ArgumentError, InputError
-from m3rag.langchain import M3Store
+from m3rag.langchain import M3Store, M3VectorStore
 
 ANN = ("users", "ann")
 NAMESPACES = [ANN, ("users", "bob"), ("users", "ann", "plants"), ("users1",), ("docs", "v1")]
@@ -330,6 +330,8 @@ def test_documents_beside_items(tiny):
     assert [item.key for item in store.search((), query="ferns")] == ["a"]
     assert len(store.search(())) == len(store.list_namespaces()) == 1
     assert store.sweep_ttl() == 0
+    with pytest.raises(InputError, match="has no base filter"):
+        M3Store(M3VectorStore(index, base_filter={"user": "ann"}))
 
 
 def test_wrong_arguments(tiny):
