@@ -5,9 +5,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.llms import ChatMessage
-from llama_index.core.llms.mock import MockFunctionCallingLLM
 from llama_index.core.memory import InsertMethod, Memory
 
 from m3rag import M3Index, Query
@@ -182,16 +180,3 @@ async def test_in_the_memory_of_llama_index(memory):
     system, *history = await memory.aget()
     assert CAT.content in system.content
     assert CAT.content not in [message.content for message in history]
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of LlamaIndex's own workflows
-async def test_in_the_run_of_an_agent(memory):
-    def reply(messages, **kwargs):
-        remembered = next(line for line in messages[0].content.splitlines() if "heißt" in line)
-        return ChatMessage(role="assistant", content=remembered.split("heißt ")[1].split()[0])
-
-    await fill(memory)
-    agent = FunctionAgent(
-        tools=[], llm=MockFunctionCallingLLM(response_generator=reply), streaming=False
-    )
-    assert str(await agent.run(QUESTION[0].content, memory=memory)) == "Mia"

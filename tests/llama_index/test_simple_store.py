@@ -16,6 +16,7 @@ from llama_index.core.vector_stores.types import (
     MetadataFilter,
     MetadataFilters,
 )
+from llama_index.core.vector_stores.utils import build_metadata_filter_fn
 
 from m3rag import M3Index
 from m3rag.llama_index import M3VectorStore
@@ -105,17 +106,30 @@ def filters_of(*parts, condition=FilterCondition.AND):
     return MetadataFilters(filters=filters, condition=condition)
 
 
+def rules_are_current():
+    """Return whether `!=` matches a node without the key, as it does in newer versions."""
+    lookup = build_metadata_filter_fn(lambda node_id: {}, filters_of(("unknown", "!=", 1)))
+    return lookup("node")
+
+
+needs_current_rules = pytest.mark.skipif(
+    not rules_are_current(), reason="The filters of this LlamaIndex leave out nodes without the key"
+)
+
+
 @pytest.mark.parametrize("k", [1, 3, 9])
 def test_the_order_and_the_scores(shared, ask, k):
     check(*(ask(store, k=k) for store in shared))
 
 
+@needs_current_rules
 def test_every_operator(shared, ask):
     for part in OPERATORS:
         filters = filters_of(part)
         check(*(ask(store, filters=filters) for store in shared), part)
 
 
+@needs_current_rules
 @pytest.mark.parametrize("condition", [*FilterCondition, None])
 def test_every_condition(shared, ask, condition):
     for parts in product(OPERATORS[::5], OPERATORS[::7]):

@@ -4,9 +4,6 @@ import asyncio
 
 import pytest
 from llama_index.core import VectorStoreIndex
-from llama_index.core.agent.workflow import AgentWorkflow, FunctionAgent, ReActAgent, ToolCallResult
-from llama_index.core.base.llms.types import ChatMessage, MessageRole, ToolCallBlock
-from llama_index.core.llms.mock import MockFunctionCallingLLM
 from llama_index.core.workflow import StartEvent, StopEvent, Workflow, step
 
 from m3rag.errors import ArgumentError, InputError
@@ -67,50 +64,6 @@ def test_arguments(store):
         retrieval_tool(store, descripton="x")
     with pytest.raises(InputError, match="`retriever` must be a retriever or a store"):
         retrieval_tool("kb")
-
-
-def calls(messages, **kwargs):
-    """Call the tool as a function, and then answer."""
-    if any(message.role == MessageRole.TOOL for message in messages):
-        assert messages[-1].content.startswith("[1] iot.md\nA soil moisture sensor")
-        return ChatMessage(role="assistant", content="It is the sensor [1].")
-    call = ToolCallBlock(tool_call_id="1", tool_name="search", tool_kwargs={"input": QUERY})
-    return ChatMessage(role="assistant", blocks=[call])
-
-
-def reasons(messages, **kwargs):
-    """Call the tool in words, and then answer."""
-    said = [str(message.content) for message in messages]
-    if any("Observation: [1] iot.md\nA soil moisture sensor" in text for text in said):
-        return ChatMessage(
-            role="assistant", content="Thought: Done.\nAnswer: It is the sensor [1]."
-        )
-    action = f'Action: search\nAction Input: {{"input": "{QUERY}"}}'
-    return ChatMessage(role="assistant", content=f"Thought: I need a tool.\n{action}")
-
-
-def agent_of(kind, store, streaming):
-    llm = MockFunctionCallingLLM(response_generator=reasons if kind is ReActAgent else calls)
-    settings = {"tools": [retrieval_tool(store)], "llm": llm, "streaming": streaming}
-    if kind is AgentWorkflow:
-        return AgentWorkflow(agents=[FunctionAgent(**settings)])
-    return kind(**settings)
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of LlamaIndex's own workflows
-@pytest.mark.parametrize("streaming", [False, True])
-@pytest.mark.parametrize("kind", [FunctionAgent, ReActAgent, AgentWorkflow])
-async def test_an_agent(store, kind, streaming):
-    run = agent_of(kind, store, streaming).run("What measures moisture?")
-    results = [event async for event in run.stream_events() if isinstance(event, ToolCallResult)]
-    response = await run
-    assert str(response) == "It is the sensor [1]."
-    expected = M3EnsembleRetriever(store).retrieve(QUERY)
-    for result in (*results, *response.tool_calls):
-        assert result.tool_output.content.startswith("[1] iot.md")
-        assert result.tool_output.raw_output == expected
-    assert len(results) == len(response.tool_calls) == 1
-    assert set(expected[0].scores) == {"dense", "sparse", "colbert"}
 
 
 class Pipeline(Workflow):
