@@ -19,6 +19,7 @@ from m3rag.errors import InputError
 from m3rag.limits import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
+    from m3rag.documents import Fields
     from m3rag.index.manifest import ColbertMode, ContextMode
     from m3rag.index.sync import Changes
 
@@ -79,6 +80,17 @@ class _Options:
             "as windows-1251 or shift_jis. Without it, such files are not indexed."
         },
     )
+    text_field: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "help": "Field of the records of .csv, .json and .jsonl files that is text; a.b is "
+            "field b of field a; repeat it for several. Without it, all fields are read."
+        },
+    )
+    id_field: str | None = field(
+        default=None,
+        metadata={"help": "Field of these records that names a record, as its heading."},
+    )
     max_file_size: str = field(
         default="256MB",
         metadata={"help": "Size of the largest file to read, in bytes or as in 500K, 64MB or 1G."},
@@ -87,6 +99,12 @@ class _Options:
         default=DEFAULT_LIMITS.reader_seconds,
         metadata={"help": "Seconds that reading a document may take, without long PDF files."},
     )
+
+    def fields(self) -> Fields:
+        """Return the fields of records to read."""
+        from m3rag.documents import Fields
+
+        return Fields(tuple(self.text_field), self.id_field)
 
     def limits(self) -> Limits:
         """Return the limits for documents.
@@ -113,13 +131,13 @@ def parse_size(text: str) -> int:
     return size
 
 
-@settings_options(_Options)
+@settings_options(_Options, types={"text_field": list[str]})
 def index(
     folder: Annotated[
         str,
         typer.Argument(
-            help="Folder of .md, .markdown, .txt, .html, .htm, .pdf and .docx documents, including "
-            "its subfolders."
+            help="Folder of documents, including its subfolders: Markdown, text, HTML, PDF, "
+            "Office files, e-books, mail, notebooks, tables, archives and others."
         ),
     ],
     to: Annotated[
@@ -166,6 +184,7 @@ def index(
                 overlap=settings.overlap,
                 follow_links=settings.follow_links,
                 limits=limits,
+                fields=settings.fields(),
                 encoding=settings.encoding,
                 progress=bars.report,
             )

@@ -131,6 +131,26 @@ def test_ask_with_neighbours(m3rag, tmp_path):
     assert text[long["start"] : long["end"]].split() == long["text"].split()
 
 
+def test_index_named_fields_of_records(m3rag, tmp_path):
+    (tmp_path / "docs").mkdir()
+    record = {"id": "A-7", "text": {"body": "Ferns like shade."}, "internal": "XYZ"}
+    (tmp_path / "docs" / "a.jsonl").write_text(json.dumps(record))
+    kb = tmp_path / "records"
+    index = ("index", tmp_path / "docs", "--to", kb, "--model", "tiny", "--json")
+    code, out, _ = m3rag(*index, "--text-field", "body")
+    assert code == 1
+    assert (
+        "its fields are 'id', 'text.body', 'internal'" in json.loads(out)["failed"]["docs/a.jsonl"]
+    )
+    fields = ("--text-field", "title", "--text-field", "text.body", "--id-field", "id")
+    assert m3rag(*index, *fields)[0] == 0
+    _, out, _ = m3rag("ask", "shade", "--in", kb, "--json")
+    passage = json.loads(out)["hits"][0]["passage"]
+    assert (passage["text"], passage["headings"]) == ("A-7\n\nFerns like shade.", ["A-7"])
+    _, out, _ = m3rag(*index)
+    assert json.loads(out)["replaced"] == ["docs/a.jsonl"]
+
+
 def test_ask_reranked(m3rag, kb, cross_folder):
     command = ("ask", "How is soil moisture measured?", "--in", kb, "-k", 2, "--json")
     code, out, _ = m3rag(*command, "--rerank", cross_folder, "--rerank-candidates", 3)
@@ -212,7 +232,7 @@ def test_a_folder_that_changes(m3rag, tmp_path):
     ("arguments", "message"),
     [
         (["index", "{tmp}/nowhere", "--to", "{tmp}/kb"], "nowhere"),
-        (["index", "{tmp}", "--to", "{tmp}/kb", "--model", "tiny"], "no .md, .txt"),
+        (["index", "{tmp}", "--to", "{tmp}/kb", "--model", "tiny"], "no file to index"),
         (["index", "{docs}", "--to", "{tmp}/kb", "--model", "./none"], "no model folder"),
         (["index", "{docs}", "--to", "{kb}", "--colbert", "off"], "colbert"),
         (["index", "{docs}", "--to", "{tmp}/kb", "--model", "tiny", "--max-tokens", "3"], "16"),
