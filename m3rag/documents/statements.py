@@ -1,4 +1,4 @@
-"""The sentences that can answer a question: no headings, no links alone, no rules, no fences."""
+"""The sentences that can answer a question: no headings, links alone, front matter or rules."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ _LINK = re.compile(
     r"(?:[-*+>]\s+|\d{1,9}[.)]\s+)*(?:!?\[[^\]]*\](?:\([^()\s]*(?:\s[^()]*)?\)|\[[^\]]*\])"
     r"|!?\[\[[^\]]*\]\]|<?(?:https?://|www\.)[^\s<>]+>?)[.,;:!?]?"
 )
+# Before the text: "---", "title: …", "---". In MDX, components and the lines that import them.
+_FRONT_MATTER = re.compile(r"(---|\+\+\+)[ \t]*\n(?:.*\n)*?(?:\1|\.\.\.)[ \t]*(?:\n|\Z)")
+_CODE = re.compile(r"</?[A-Za-z][^<>]*>|(?:import|export)\s[^.!?]*[;'\"})]")
 _TABLE_RULE = re.compile(r"[\s|:+=-]+")
 _WORDS = re.compile(r"\w+")
 
@@ -32,11 +35,15 @@ def statements(text: str, titles: Collection[str] = ()) -> list[tuple[int, int]]
     found = sentences(text)
     known = {tuple(_WORDS.findall(title.casefold())) for title in titles}
     headings = _headings(text)
+    front = _FRONT_MATTER.match(text)
+    first = front.end() if front else 0
     kept = [
         (start, end)
         for start, end in found
         if start not in headings
+        and start >= first
         and not _LINK.fullmatch(text, start, end)
+        and not _CODE.fullmatch(text, start, end)
         and not _TABLE_RULE.fullmatch(text, start, end)
         and tuple(_WORDS.findall(text[start:end].casefold())) not in known
     ]

@@ -59,6 +59,25 @@ def test_front_matter_has_no_headings_and_may_have_the_title(write):
     assert lines_at(document) == ["# One"]
 
 
+def test_front_matter_may_be_toml(write):
+    document = read(write("a.md", "+++\ntitle = 'Named'\n# no\n+++\n# One\n"))
+    assert document.metadata["title"] == "Named"
+    assert lines_at(document) == ["# One"]
+
+
+def test_mdx_is_markdown(write):
+    document = read(write("a.mdx", "import A from './a'\n\n# One\n\n<A />\n\n$E=mc^2$\n"))
+    assert document.metadata["format"] == "markdown"
+    assert lines_at(document) == ["# One"]
+    assert "$E=mc^2$" in document.text
+
+
+def test_links_of_notes_are_their_words_in_titles(write):
+    document = read(write("a.md", "# On [[Pump|the pump]] and [[Soil]] [[\n\nSee [[Pump]].\n"))
+    assert document.headings[0].title == "On the pump and Soil [["
+    assert document.text.endswith("See [[Pump]].\n")
+
+
 # HTML
 
 

@@ -115,6 +115,9 @@ def said(text: str, *titles: str) -> list[str]:
         "[[Watering]]\n\n<https://example.org/when-are-they-watered>\n\nWater it.",
         "```python\nWater it.\n```",
         "|---|---|\nWater it.",
+        "---\ntitle: When are they watered?\ntags: [water]\n---\n\nWater it.",
+        "+++\ntitle = 'When?'\n+++\nWater it.",
+        "import Tabs from '@theme/Tabs';\n\n<Tabs id='when'>\n\nWater it.\n\n</Tabs>",
     ],
 )
 def test_headings_links_and_rules_say_nothing(text):

@@ -17,8 +17,8 @@ from markdown_it.token import Token
 from m3rag.documents.document import Heading
 from m3rag.documents.formats.content import Content
 
-_FRONT_MATTER = re.compile(r"---[ \t]*\n")
-_FRONT_MATTER_END = re.compile(r"^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.MULTILINE)
+_FRONT_MATTER = re.compile(r"(?:---|\+\+\+)[ \t]*\n")  # YAML or TOML
+_FRONT_MATTER_END = re.compile(r"^(?:---|\.\.\.|\+\+\+)[ \t]*(?:\n|\Z)", re.MULTILINE)
 # The parser takes about a second per megabyte, and much longer for a few texts.
 _LARGE = 2_000_000  # characters
 _MARKED = re.compile(
@@ -28,14 +28,13 @@ _MARKED = re.compile(
 )
 _CLOSING = re.compile(r"(?:^|[ \t])#+[ \t]*\Z")
 _INLINE = re.compile(r"[\\`*_\[\]<&!\n]")  # what may make a title different from its source
-_TITLE = re.compile(r"^title:[ \t]*(.+)$", re.MULTILINE)
+_TITLE = re.compile(r"^title[ \t]*[:=][ \t]*(.+)$", re.MULTILINE)
+_NOTE_LINK = re.compile(r"!?\[\[(?:[^\[\]|]*\|)?([^\[\]|]*)\]\]")  # Obsidian's [[Note|shown]]
 
 
 def parse(text: str) -> Content:
     """Return a Markdown text with its headings and title."""
-    front = _FRONT_MATTER.match(text)
-    end = _FRONT_MATTER_END.search(text, front.end()) if front else None
-    matter = text[: end.end()] if end else ""
+    matter = text[: front_matter_end(text)]
     title = _TITLE.search(matter)
     # Front matter is not Markdown. Replace it with as many empty lines, to keep line numbers.
     if len(text) > _LARGE:
@@ -44,6 +43,13 @@ def parse(text: str) -> Content:
         headings = _headings("\n" * matter.count("\n") + text[len(matter) :], text)
     first = headings[0].title if headings else None
     return Content(text, headings, title[1].strip(" \t\"'") if title else first)
+
+
+def front_matter_end(text: str) -> int:
+    """Return where the front matter of a text ends; 0 if there is none."""
+    front = _FRONT_MATTER.match(text)
+    end = _FRONT_MATTER_END.search(text, front.end()) if front else None
+    return end.end() if end else 0
 
 
 def headings(text: str) -> tuple[Heading, ...]:
@@ -60,7 +66,7 @@ def _headings(source: str, text: str) -> tuple[Heading, ...]:
     parser.enable("inline")
     for opening, inline in pairwise(tokens):
         if opening.type == "heading_open" and opening.map:
-            title = inline.content.strip()
+            title = _NOTE_LINK.sub(r"\1", inline.content.strip())
             if _INLINE.search(title):
                 title = _plain(parser.parseInline(title))
             title = " ".join(title.split())

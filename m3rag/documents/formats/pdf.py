@@ -30,6 +30,7 @@ _PASSWORD, _SECURITY = 4, 5  # errors of PDFium
 _SECONDS_PER_CHARACTER = 50e-6
 _MOST_SECONDS = 0.2
 _NAMED = 12  # pages in a message
+_BATCH = 100  # pages
 
 
 class _Page(NamedTuple):
@@ -49,9 +50,10 @@ def parse(data: bytes, budget: Budget = _UNLIMITED) -> Content:
             )
         if form := form_text(pdf):
             return Content(form, title=_title(pdf))
-        found = list(_pages(pdf, budget))
-        notes = _notes(found)
-        words = words_of(page.text for page in found)
+    found = list(_pages(data, count, budget))
+    notes = _notes(found)
+    words = words_of(page.text for page in found)
+    with _opened(data) as pdf:
         writer, pages, gap = Writer(), [], ""
         for page in found:
             text = _tidy(join_words(page.text, words))
@@ -82,19 +84,26 @@ def _opened(data: bytes) -> pypdfium2.PdfDocument:
     return pdf
 
 
-def _pages(pdf: pypdfium2.PdfDocument, budget: Budget) -> Iterator[_Page]:
-    """Yield the pages; one that cannot be read has no text."""
+def _pages(data: bytes, count: int, budget: Budget) -> Iterator[_Page]:
+    """Yield the pages; one that cannot be read has no text.
+
+    PDFium keeps the fonts of all pages that it has read, so a long document is opened again after
+    some pages.
+    """
     length = 0
     seen: set[int] = set()
     fields: set[str] = set()
-    for i in range(len(pdf)):
-        page = _read(pdf, i, fields)
-        length += len(page.text)
-        check_length(length, budget.limits)
-        if (content := hash(page.text)) not in seen:
-            seen.add(content)
-            budget.more_time(min(_MOST_SECONDS, _SECONDS_PER_CHARACTER * len(page.text)))
-        yield page
+    for start in range(0, count, _BATCH):
+        with _opened(data) as pdf:
+            for i in range(start, min(start + _BATCH, count)):
+                page = _read(pdf, i, fields)
+                length += len(page.text)
+                check_length(length, budget.limits)
+                if (content := hash(page.text)) not in seen:
+                    seen.add(content)
+                    earned = _SECONDS_PER_CHARACTER * len(page.text)
+                    budget.more_time(min(_MOST_SECONDS, earned))
+                yield page
 
 
 def _read(pdf: pypdfium2.PdfDocument, number: int, fields: set[str]) -> _Page:

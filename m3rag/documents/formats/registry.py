@@ -97,7 +97,7 @@ class Format:
 _PACKAGE = "m3rag.documents.formats"
 
 FORMATS = (
-    Format("markdown", (".md", ".markdown"), module=f"{_PACKAGE}.markdown"),
+    Format("markdown", (".md", ".markdown", ".mdx"), module=f"{_PACKAGE}.markdown"),
     Format("text", (".txt",)),
     Format("html", (".html", ".htm"), module=f"{_PACKAGE}.html", needs=("bs4", "lxml")),
     Format("pdf", (".pdf",), binary=True, module=f"{_PACKAGE}.pdf", needs=("pypdfium2", "lxml")),
