@@ -1,7 +1,7 @@
 """OpenDocument texts and presentations (.odt, .odp), in order.
 
-The parser reads the XML itself: the libraries for this format return less of the text, or are no
-longer released. In a presentation, a slide is a page and its title a heading.
+The parser reads the XML itself: odfdo, the library for this format, gives elements, not text, and
+the walk over them would be the same. In a presentation, a slide is a page and its title a heading.
 """
 
 from __future__ import annotations

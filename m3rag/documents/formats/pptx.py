@@ -1,7 +1,7 @@
 """PowerPoint presentations (.pptx): the slides in their order, each with its notes.
 
 The parser reads the XML itself: python-pptx, the library for this format, was last released in
-2024, imports an imaging library, and knows no text of charts, diagrams and formulas. A slide is a
+2024, imports an imaging library, and knows no text of diagrams and formulas. A slide is a
 page, and its title a heading.
 """
 
