@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from llama_index.core.readers.base import BaseReader
 from llama_index.core.schema import Document, NodeRelationship, TextNode
+from llama_index.core.utils import get_tqdm_iterable
 
 from m3rag import documents as core
 from m3rag.frameworks import ReadsFiles, check_names, refusing
@@ -15,6 +16,8 @@ from m3rag.limits import DEFAULT_LIMITS, Limits
 from m3rag.llama_index.node_parser import M3NodeParser
 from m3rag.llama_index.nodes import node_of
 from m3rag.threads import in_thread
+
+_ALL_FIELDS = core.Fields()
 
 
 class M3Reader(ReadsFiles, BaseReader):
@@ -35,6 +38,9 @@ class M3Reader(ReadsFiles, BaseReader):
         errors: "raise" stops at a file that cannot be read, "warn" warns and goes on.
         follow_links: Whether to follow links out of the folder.
         limits: The largest files, and how long reading one may take.
+        fields: Which fields of the records of .csv, .json and .jsonl files are read.
+        encoding: The encoding, such as "windows-1251", of text files that are not UTF-8 and do not
+            say what they are.
 
     Raises:
         ArgumentError: An argument does not exist.
@@ -49,34 +55,56 @@ class M3Reader(ReadsFiles, BaseReader):
         errors: Literal["raise", "warn"] = "raise",
         follow_links: bool = False,
         limits: Limits = DEFAULT_LIMITS,
+        fields: core.Fields = _ALL_FIELDS,
+        encoding: str | None = None,
     ) -> None:
-        super().__init__(path, errors=errors, follow_links=follow_links, limits=limits)
+        super().__init__(
+            path,
+            errors=errors,
+            follow_links=follow_links,
+            limits=limits,
+            fields=fields,
+            encoding=encoding,
+        )
 
-    def lazy_load_data(self, *args: Any, **load_kwargs: Any) -> Iterable[Document]:
+    def lazy_load_data(self, show_progress: bool = False, **load_kwargs: Any) -> Iterable[Document]:
         """Yield the documents; each file is read when it is needed.
+
+        Args:
+            show_progress: Whether to show a bar.
+            load_kwargs: Not allowed.
 
         Raises:
             DocumentError: The path does not exist, or a file cannot be read.
         """
-        check_names("lazy_load_data", [*map(str, args), *load_kwargs], ())
-        return map(_document, self._read())
+        check_names("load_data", load_kwargs, ("show_progress",))
+        return map(_document, self._shown(show_progress))
 
     async def aload_data(self, *args: Any, **load_kwargs: Any) -> list[Document]:
         """Run `load_data` in a thread."""
         return await in_thread(self.load_data, *args, **load_kwargs)
 
-    def load_nodes(self, node_parser: M3NodeParser | None = None) -> list[TextNode]:
+    def load_nodes(
+        self, node_parser: M3NodeParser | None = None, show_progress: bool = False
+    ) -> list[TextNode]:
         """Return the passages of all documents, with headings, pages and exact spans.
 
         Args:
             node_parser: Says how long passages are; those of BGE-M3 by default.
+            show_progress: Whether to show a bar.
         """
         parser = node_parser or M3NodeParser()
-        return [node for document in self._read() for node in _nodes(document, parser)]
+        read = self._shown(show_progress)
+        return [node for document in read for node in _nodes(document, parser)]
 
-    async def aload_nodes(self, node_parser: M3NodeParser | None = None) -> list[TextNode]:
+    async def aload_nodes(
+        self, node_parser: M3NodeParser | None = None, show_progress: bool = False
+    ) -> list[TextNode]:
         """Run `load_nodes` in a thread."""
-        return await in_thread(self.load_nodes, node_parser)
+        return await in_thread(self.load_nodes, node_parser, show_progress)
+
+    def _shown(self, show_progress: bool) -> Iterable[core.Document]:
+        return get_tqdm_iterable(self._read(), show_progress, "Reading documents")
 
 
 def _document(document: core.Document) -> Document:

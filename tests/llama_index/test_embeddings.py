@@ -146,17 +146,17 @@ def test_the_same_name_is_the_same_model():
 def test_the_default_is_the_shared_model(monkeypatch, tiny):
     names = []
 
-    def load(name, **settings):
+    def load(kind, name, *settings):
         names.append(name)
         return tiny
 
-    monkeypatch.setattr(shared, "shared_model", load)
+    monkeypatch.setattr(shared, "_shared", load)
     assert M3Embedding().model is tiny
     assert names == ["BAAI/bge-m3"]
 
 
 def test_the_model_is_loaded_on_first_use(monkeypatch):
-    monkeypatch.setattr(shared, "shared_model", None)
+    monkeypatch.setattr(shared, "_shared", None)
     M3Embedding()
     M3SparseEmbedding()
     sparse_encoder()

@@ -7,6 +7,7 @@ from llama_index.core.readers.base import BaseReader
 from llama_index.core.schema import Document
 
 from m3rag import read
+from m3rag.documents import Fields
 from m3rag.errors import ArgumentError, DocumentError, InputError
 from m3rag.llama_index import (
     M3EnsembleRetriever,
@@ -38,6 +39,24 @@ async def test_a_folder(folder):
         name: read(folder / name).text for name in ("ferns.md", "sub/cacti.txt")
     }
     assert {d.id_ for d in await reader.aload_data()} == {d.id_ for d in documents}
+
+
+def test_a_bar(folder, parser, capfd):
+    reader = M3Reader(folder)
+    assert reader.load_data(show_progress=True) == reader.load_data()
+    assert len(reader.load_nodes(parser, show_progress=True)) == 2
+    assert capfd.readouterr().err.count("Reading documents") >= 2
+
+
+def test_records_and_old_encodings(tmp_path):
+    (tmp_path / "plants.csv").write_text("name,light\nfern,shade\n")
+    (tmp_path / "fern.txt").write_bytes("Папоротник любит тень.".encode("windows-1251"))
+    fields = Fields(("light",))
+    documents = M3Reader(tmp_path, fields=fields, encoding="windows-1251").load_data()
+    texts = {document.id_: document.text for document in documents}
+    assert texts["fern.txt"] == "Папоротник любит тень."
+    assert "shade" in texts["plants.csv"]
+    assert "fern" not in texts["plants.csv"]
 
 
 async def test_passages_with_headings_and_spans(folder, parser):
