@@ -40,12 +40,25 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
 _HTML_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)?<(?:!doctype\s+html|html)[\s>]",
                          re.IGNORECASE | re.DOTALL)  # fmt: skip
 _TEXT_START = re.compile(rb"[\t-\r\x1b -~]{4}")  # four bytes that text may start with
-_OFFICE = {
-    b"ppt/": "a PowerPoint file (.pptx)",
-    b"xl/": "an Excel file (.xlsx)",
-    b"word/": "a Word file (.docx)",
-    b"mimetypeapplication/vnd.oasis.opendocument": "an OpenDocument file",
-    b"mimetypeapplication/epub": "an e-book (EPUB)",
+_POWERPOINT, _EXCEL, _WORD = (
+    "a PowerPoint file (.pptx)",
+    "an Excel file (.xlsx)",
+    "a Word file (.docx)",
+)
+_OPEN, _BOOK = "an OpenDocument file", "an e-book (EPUB)"
+_OFFICE = {  # by the start of the name of a member; the first that is there counts
+    b"mimetypeapplication/vnd.oasis.opendocument": _OPEN,
+    b"mimetypeapplication/epub": _BOOK,
+    b"ppt/": _POWERPOINT,
+    b"xl/": _EXCEL,
+    b"word/": _WORD,
+}
+_PACKED = {  # what an archive may be, if it says what it is
+    "docx": (_WORD,),
+    "pptx": (_POWERPOINT,),
+    "spreadsheet": (_EXCEL, _OPEN),
+    "opendocument": (_OPEN,),
+    "epub": (_BOOK,),
 }
 _EXPECTED = {
     "pdf": (_PDF,),
@@ -76,6 +89,9 @@ def mismatch(data: bytes, form: str) -> str | None:
     expected = _EXPECTED.get(form)
     if expected is None:
         return _packed(data) if found == _ZIP else found if _binary(start, found) else None
+    if found == _ZIP and form in _PACKED:
+        kind = _packed(data)
+        return None if kind in (_ZIP, *_PACKED[form]) else kind
     if found in expected or (form == "pdf" and b"%PDF-" in start):
         return None
     if found is None and _HTML_START.match(start):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 def mutated(rng: random.Random, data: bytes, suffix: str) -> bytes:
     """Return a broken copy of a file."""
-    if suffix == ".docx" and rng.random() < 0.7:
+    if data.startswith(b"PK") and rng.random() < 0.7:
         return with_parts(data, lambda part: _broken(rng, part) if rng.random() < 0.3 else part)
     return _broken(rng, data)
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from io import BytesIO
 
 from m3rag.errors import DocumentError
-from m3rag.limits import Limits
+from m3rag.limits import Limits, brief
 
 _PIECE = 1 << 16  # bytes to decompress at a time
 _PARTS = 10_000
@@ -77,8 +77,8 @@ def _damage() -> Iterator[None]:
         yield
     except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError) as error:
         raise DocumentError(
-            f"it is a damaged archive: {error}. Open it in the program that created it and save it "
-            "again."
+            f"it is a damaged archive: {brief(error)}. Open it in the program that created it and "
+            "save it again."
         ) from error
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from lxml import etree
 
 from m3rag.errors import DocumentError
+from m3rag.limits import brief
 
 _ENTITY = re.compile(rb"&([A-Za-z][A-Za-z0-9]*);")
 _UNDECLARED = (etree.ErrorTypes.ERR_UNDECLARED_ENTITY, etree.ErrorTypes.WAR_UNDECLARED_ENTITY)
@@ -48,7 +49,7 @@ def _number(entity: re.Match[bytes]) -> bytes:
 
 def _damaged(error: etree.XMLSyntaxError) -> DocumentError:
     return DocumentError(
-        f"it is damaged: {(error.msg or '').rstrip('., ')}. Open it in the program that created it "
+        f"it is damaged: {brief(error.msg).rstrip('., ')}. Open it in the program that created it "
         "and save it again."
     )
 

@@ -9,6 +9,7 @@ from itertools import chain, islice
 from m3rag.documents.decoding import check_length
 from m3rag.documents.formats.content import Budget, Writer
 from m3rag.errors import DocumentError
+from m3rag.limits import shown
 
 _TOP = 20  # rows in which a header may be
 _NAMED = 8  # fields that an error names
@@ -62,8 +63,8 @@ class Records:
             DocumentError: No record has one; the message names the fields that there are.
         """
         if self._fields.text and self._count and not self._read:
-            given = ", ".join(map(repr, self._fields.text))
-            found = ", ".join(map(repr, islice(self._names, _NAMED)))
+            given = ", ".join(shown(name, 80) for name in self._fields.text)
+            found = ", ".join(shown(name, 80) for name in islice(self._names, _NAMED))
             raise DocumentError(
                 f"none of its {self._count:,} records has text in {given}; its fields are {found}. "
                 "Name one of them."

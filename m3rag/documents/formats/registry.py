@@ -23,6 +23,7 @@ from typing import Any
 from m3rag.documents.formats.content import Budget, Content
 from m3rag.errors import DocumentError
 from m3rag.extras import require
+from m3rag.limits import brief
 
 EXTRA = "documents"
 """The extra that installs the libraries for all formats but Markdown and text."""
@@ -79,7 +80,7 @@ class Format:
                 raise
             raise DocumentError(
                 f"the package {self.package!r}, which reads {self.suffixes[0]} files, cannot be "
-                f"loaded: {type(error).__name__}: {error}. Repair or uninstall it."
+                f"loaded: {type(error).__name__}: {brief(error)}. Repair or uninstall it."
             ) from error
         return found
 

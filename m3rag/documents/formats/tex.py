@@ -1,9 +1,9 @@
 r"""LaTeX (.tex): the text without its markup; formulas stay as they are written.
 
 The parser is a reader of the usual commands. pylatexenc 2.11, the library for this format, leaves
-out code, writes headings in capitals, fails on unclosed braces and takes 12 times as long (measured).
-A command that is unknown is dropped, and its arguments in
-braces are kept. Commands that a document defines are not expanded.
+out code, writes headings in capitals, fails on unclosed braces and takes 12 times as long
+(measured). A command that is unknown is dropped, and its arguments in braces are kept. Commands
+that a document defines are not expanded.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ import pytest
 from m3rag.documents import find, parser_process, read
 from m3rag.documents.formats.registry import FORMATS, by_suffix
 from m3rag.errors import DocumentError
+from tests.documents.formats.conftest import refuses
+from tests.trials.hostile_documents import CORPUS
 
 READER = """
 from m3rag.documents.formats.content import Writer
@@ -88,3 +90,22 @@ def test_names_and_suffixes_are_unique():
     suffixes = [suffix for form in FORMATS for suffix in form.suffixes]
     assert len(set(suffixes)) == len(suffixes)
     assert len({form.name for form in FORMATS}) == len(FORMATS)
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix", "kind"),
+    [
+        ("harvest.xlsx", "docx", "an Excel file"),
+        ("trees.docx", "xlsx", "a Word file"),
+        ("pollen.pptx", "odt", "a PowerPoint file"),
+        ("hedge.odt", "epub", "an OpenDocument file"),
+        ("almanac.epub", "pptx", "an e-book"),
+        ("orchard.rtf", "xlsx", "an RTF file"),
+        ("roots.pdf", "msg", "a PDF file"),
+        ("letter.msg", "rtf", "an old Office file"),
+        ("pollen.pptx", "json", "a PowerPoint file"),
+    ],
+)
+def test_a_wrong_suffix_is_named(write, name, suffix, kind):
+    path = write(f"a.{suffix}", (CORPUS / name).read_bytes())
+    refuses(path, f"is {kind}.*but its suffix says")
