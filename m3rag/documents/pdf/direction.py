@@ -73,7 +73,7 @@ def lines_in_order(lines: Sequence[tuple[Sequence[Piece], float]]) -> list[str]:
     """
     drawn = [_spaced(_with_marks(pieces), height) for pieces, height in lines]
     letters = "".join(piece.text for line in drawn for piece in line)
-    mostly = _right_to_left(letters)
+    mostly = mostly_right_to_left(letters)
     ordered = [_ordered(line, right_to_left=_base(line, mostly=mostly)) for line in drawn]
     stored = ["".join(piece.text for piece, _ in line) for line in ordered]
     swapped = ["".join(_swapped(*placed) for placed in line) for line in ordered]
@@ -115,7 +115,7 @@ def _kind(piece: Piece) -> str:
     return ""
 
 
-def _right_to_left(text: str) -> bool:
+def mostly_right_to_left(text: str) -> bool:
     """Return whether a text has more letters of right-to-left scripts than others."""
     kinds = [unicodedata.bidirectional(character) for character in text]
     return sum(kind in ("R", "AL") for kind in kinds) > kinds.count("L")
@@ -125,7 +125,7 @@ def _base(line: Sequence[Piece], *, mostly: bool) -> bool:
     """Return whether a line reads from right to left; `mostly`, whether most of the page does."""
     strong = [kind for kind in map(_kind, line) if kind in ("R", "L")]
     if not strong or strong[0] == strong[-1]:
-        return _right_to_left("".join(piece.text for piece in line))
+        return mostly_right_to_left("".join(piece.text for piece in line))
     return mostly
 
 

@@ -8,27 +8,25 @@ either are put together again from the places of their letters.
 
 from __future__ import annotations
 
-import ctypes
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import pypdfium2.raw as pdfium
-
+from m3rag.documents.pdf.characters import BULLETS, Characters
 from m3rag.documents.pdf.direction import (
     GAP,
     RIGHT_TO_LEFT,
     Piece,
     lines_in_order,
+    mostly_right_to_left,
     plain_forms,
 )
-from m3rag.documents.pdf.spans import Span, Spans, address
+from m3rag.documents.pdf.parts import parts_of
+from m3rag.documents.pdf.spans import Span, Spans
+from m3rag.documents.pdf.tables import grids
 
 _SAME_LINE = 0.4  # of the height of a letter; baselines that differ by less are of one line
 _NEAR = 3.0  # of the height of a letter; pieces of one baseline within this gap are one line
-_UNUSABLE = 0.3  # the share of letters without a meaning that makes a page garbage
-_NO_MEANING = re.compile("[\0\ufffd\ufffe\uffff\ue000-\uf8ff\U000f0000-\U0010fffd]")
-_BULLETS = str.maketrans(dict.fromkeys("\uf0b7\uf0a7\uf0a8\uf0d8\uf076\uf0fc", "•"))
 _SPACELESS = re.compile("[\u2e80-\u9fff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef]{2}")  # Han, kana
 _CONTROL = re.compile("[\0-\x01\x03-\x08\x0b-\x1f\x7f\ufeff]")
 
@@ -62,18 +60,39 @@ class _Letter(NamedTuple):
 
 
 def page_text(page: Any) -> PageText:
-    """Return the text of a page of `pypdfium2`."""
+    """Return the text of a page of `pypdfium2`; the rows of a ruled table are lines with bars."""
     textpage = page.get_textpage()
     try:
-        characters = _Characters(textpage)
-        text = "".join(map(chr, characters.codes)).replace("\r\n", "\n").translate(_BULLETS)
-        usable = characters.usable(text)
-        spans = Spans(page)
-        if usable and (spans or RIGHT_TO_LEFT.search(text)):
-            text = "\n".join(_put_together(characters, spans)).translate(_BULLETS)
-        return PageText(plain_forms(_CONTROL.sub("", _whole(text))), usable)
+        characters = Characters(textpage)
+        usable = characters.usable()
+        if not usable:
+            return PageText("", usable)
+        spans, seen = Spans(page), set[int]()
+        parts: list[str] = []
+        for part in parts_of(characters, grids(page)):
+            if isinstance(part, Characters):
+                parts.append(_text(part, spans, seen).strip())
+            else:
+                parts.append(_table([[_text(cell, spans, seen) for cell in row] for row in part]))
+        return PageText("\n".join(filter(str.strip, parts)), usable)
     finally:
         textpage.close()
+
+
+def _text(characters: Characters, spans: Spans, seen: set[int]) -> str:
+    """Return the text of a part of a page; the numbers of spelled-out texts go to `seen`."""
+    text = "".join(map(chr, characters.codes)).replace("\r\n", "\n")
+    if spans or RIGHT_TO_LEFT.search(text):
+        text = "\n".join(_put_together(characters, spans, seen))
+    return plain_forms(_CONTROL.sub("", _whole(text.translate(BULLETS))))
+
+
+def _table(rows: list[list[str]]) -> str:
+    """Return the lines of a table; one in a right-to-left script starts with its right column."""
+    cells = [[" ".join(cell.split()) for cell in row] for row in rows]
+    if mostly_right_to_left("".join(map("".join, cells))):
+        cells = [row[::-1] for row in cells]
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells if any(row))
 
 
 def _whole(text: str) -> str:
@@ -81,48 +100,8 @@ def _whole(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-class _Characters:
-    """The characters of a page as PDFium orders them."""
-
-    def __init__(self, textpage: Any) -> None:
-        self._page = textpage.raw
-        count = max(pdfium.FPDFText_CountChars(self._page), 0)
-        self.codes = [pdfium.FPDFText_GetUnicode(self._page, i) for i in range(count)]
-        self._x, self._y = ctypes.c_double(), ctypes.c_double()
-        self._box = pdfium.FS_RECTF()
-
-    def usable(self, text: str) -> bool:
-        """Return whether most letters have a meaning, by the file's own character maps."""
-        letters = sum(code > 32 for code in self.codes)
-        unknown = len(_NO_MEANING.findall(text))
-        unknown += sum(
-            pdfium.FPDFText_HasUnicodeMapError(self._page, i) == 1
-            for i, code in enumerate(self.codes)
-            if code > 32
-        )
-        return bool(unknown <= _UNUSABLE * max(letters, 1))
-
-    def owner(self, i: int) -> int | None:
-        """Return the address of the text object that a character belongs to."""
-        return address(pdfium.FPDFText_GetTextObject(self._page, i))
-
-    def origin(self, i: int) -> tuple[float, float]:
-        """Return where a character starts: x, and the y of its baseline."""
-        pdfium.FPDFText_GetCharOrigin(self._page, i, self._x, self._y)
-        return self._x.value, self._y.value
-
-    def box(self, i: int) -> tuple[float, float, float]:
-        """Return the left and the right edge of a character with its side bearings, and its height.
-
-        The height is that of the font, whatever the character.
-        """
-        pdfium.FPDFText_GetLooseCharBox(self._page, i, self._box)
-        return self._box.left, self._box.right, abs(self._box.top - self._box.bottom)
-
-
-def _put_together(characters: _Characters, spans: Spans) -> list[str]:
+def _put_together(characters: Characters, spans: Spans, seen: set[int]) -> list[str]:
     """Return the lines of a page, with spelled-out text once and right-to-left lines in order."""
-    seen: set[int] = set()
     lines = list(_lines(characters, spans, seen))
     for span in spans.others(seen):  # it is drawn as a space, as a joiner of letters may be
         for line in lines:
@@ -178,7 +157,7 @@ def _holds(line: list[_Letter], span: Span) -> bool:
     return left <= span.left <= right and bool(RIGHT_TO_LEFT.search(_letters(line)))
 
 
-def _lines(characters: _Characters, spans: Spans, seen: set[int]) -> Iterator[list[_Letter]]:
+def _lines(characters: Characters, spans: Spans, seen: set[int]) -> Iterator[list[_Letter]]:
     """Yield the letters of each line.
 
     PDFium breaks lines of right-to-left text in places where there is none, and misses others, so
@@ -214,7 +193,7 @@ def _continues(line: list[_Letter], letter: _Letter, *, broken: bool) -> bool:
     return bool(RIGHT_TO_LEFT.search(_letters([*line, letter]))) and gap < _NEAR * height
 
 
-def _all_letters(characters: _Characters, spans: Spans, seen: set[int]) -> Iterator[_Letter | None]:
+def _all_letters(characters: Characters, spans: Spans, seen: set[int]) -> Iterator[_Letter | None]:
     """Yield the letters of a page in PDFium's order; None is the end of a line.
 
     The numbers of the spelled-out texts among them are added to `seen`.

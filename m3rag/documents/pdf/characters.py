@@ -1,0 +1,66 @@
+"""The characters of a PDF page as PDFium orders them, and where they stand."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from collections.abc import Sequence
+from copy import copy
+from typing import Any
+
+import pypdfium2.raw as pdfium
+
+from m3rag.documents.pdf.spans import address
+
+_UNUSABLE = 0.3  # the share of letters without a meaning that makes a page garbage
+_NO_MEANING = re.compile("[\0\ufffd\ufffe\uffff\ue000-\uf8ff\U000f0000-\U0010fffd]")
+BULLETS = str.maketrans(dict.fromkeys("\uf0b7\uf0a7\uf0a8\uf0d8\uf076\uf0fc", "•"))
+"""The bullets of symbol fonts."""
+
+
+class Characters:
+    """The characters of a page as PDFium orders them."""
+
+    def __init__(self, textpage: Any) -> None:
+        self._page = textpage.raw
+        count = max(pdfium.FPDFText_CountChars(self._page), 0)
+        self._places: Sequence[int] = range(count)
+        self.codes = [pdfium.FPDFText_GetUnicode(self._page, i) for i in self._places]
+        self._x, self._y = ctypes.c_double(), ctypes.c_double()
+        self._box = pdfium.FS_RECTF()
+
+    def part(self, numbers: Sequence[int]) -> Characters:
+        """Return some of the characters."""
+        found = copy(self)
+        found._places = [self._places[i] for i in numbers]
+        found.codes = [self.codes[i] for i in numbers]
+        return found
+
+    def usable(self) -> bool:
+        """Return whether most letters have a meaning, by the file's own character maps."""
+        letters = sum(code > 32 for code in self.codes)
+        text = "".join(map(chr, self.codes)).translate(BULLETS)
+        unknown = len(_NO_MEANING.findall(text))
+        unknown += sum(
+            pdfium.FPDFText_HasUnicodeMapError(self._page, i) == 1
+            for i, code in enumerate(self.codes)
+            if code > 32
+        )
+        return bool(unknown <= _UNUSABLE * max(letters, 1))
+
+    def owner(self, i: int) -> int | None:
+        """Return the address of the text object that a character belongs to."""
+        return address(pdfium.FPDFText_GetTextObject(self._page, self._places[i]))
+
+    def origin(self, i: int) -> tuple[float, float]:
+        """Return where a character starts: x, and the y of its baseline."""
+        pdfium.FPDFText_GetCharOrigin(self._page, self._places[i], self._x, self._y)
+        return self._x.value, self._y.value
+
+    def box(self, i: int) -> tuple[float, float, float]:
+        """Return the left and the right edge of a character with its side bearings, and its height.
+
+        The height is that of the font, whatever the character.
+        """
+        pdfium.FPDFText_GetLooseCharBox(self._page, self._places[i], self._box)
+        return self._box.left, self._box.right, abs(self._box.top - self._box.bottom)
