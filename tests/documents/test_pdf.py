@@ -222,6 +222,14 @@ def test_spelled_out_text_is_there_once():
     assert parse(drawn(*halves)).text == "土壤"
 
 
+def test_letters_of_a_single_line_are_no_lines():
+    """PDFium takes a page with one line, whose letters are placed one by one, for vertical text."""
+    rows = [Shown([c], 50 + 7 * i) for i, c in enumerate("one line of text") if c != " "]
+    assert parse(drawn(*rows)).text == "one line of text"
+    column = [Shown([letter], 50, 700 - 14 * i) for i, letter in enumerate("土壤干燥时给植物")]
+    assert parse(drawn(*column)).text.replace("\n", "") == "土壤干燥时给植物"
+
+
 # Right to left
 
 

@@ -3,7 +3,8 @@
 PDFium reads left-to-right text well. Two things it does not do: it returns a word that the file
 spells out (`/ActualText`, which browsers write for ligatures and for the clusters of Indic and
 South-East Asian scripts) more than once, and it mixes the order of right-to-left lines. Pages with
-either are put together again from the places of their letters.
+either are put together again from the places of their letters, and so are pages whose letters
+PDFium takes for lines.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from m3rag.documents.pdf.tables import grids
 _SAME_LINE = 0.4  # of the height of a letter; baselines that differ by less are of one line
 _NEAR = 3.0  # of the height of a letter; pieces of one baseline within this gap are one line
 _SPACELESS = re.compile("[\u2e80-\u9fff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef]{2}")  # Han, kana
+_TOUCHING = 0.5  # of the height of a letter; what is closer was not meant to be another line
+_SHORT, _MANY = 2, 6  # letters of a line, and lines, of a page whose letters are scattered
 _CONTROL = re.compile("[\0-\x01\x03-\x08\x0b-\x1f\x7f\ufeff]")
 
 
@@ -82,9 +85,16 @@ def page_text(page: Any) -> PageText:
 def _text(characters: Characters, spans: Spans, seen: set[int]) -> str:
     """Return the text of a part of a page; the numbers of spelled-out texts go to `seen`."""
     text = "".join(map(chr, characters.codes)).replace("\r\n", "\n")
-    if spans or RIGHT_TO_LEFT.search(text):
+    if spans or RIGHT_TO_LEFT.search(text) or _scattered(text):
         text = "\n".join(_put_together(characters, spans, seen))
     return plain_forms(_CONTROL.sub("", _whole(text.translate(BULLETS))))
+
+
+def _scattered(text: str) -> bool:
+    """Return whether each letter is a line: PDFium takes a page of one line for vertical text."""
+    lines = text.split("\n")
+    short = sum(len(line) <= _SHORT for line in lines)
+    return short >= _MANY and short > len(lines) / 2
 
 
 def _table(rows: list[list[str]]) -> str:
@@ -190,6 +200,8 @@ def _continues(line: list[_Letter], letter: _Letter, *, broken: bool) -> bool:
         return True
     left, right = min(x.piece.left for x in line), max(x.piece.right for x in line)
     gap = max(letter.piece.left - right, left - letter.piece.right)
+    if -height < letter.piece.left - right < _TOUCHING * height:
+        return True
     return bool(RIGHT_TO_LEFT.search(_letters([*line, letter]))) and gap < _NEAR * height
 
 
