@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tqdm.auto import tqdm  # type: ignore[import-untyped]  # has no types
-
 from m3rag.progress import Progress
 
 
@@ -16,6 +14,8 @@ def shown_progress(progress: Progress | None, show_progress: bool) -> Iterator[P
     if not show_progress:
         yield progress
         return
+    from tqdm.auto import tqdm  # type: ignore[import-untyped]  # warns in some notebooks
+
     with tqdm() as bar:
 
         def report(stage: str, done: int, total: int | None, /) -> None:
