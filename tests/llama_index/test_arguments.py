@@ -105,7 +105,10 @@ def test_methods_refuse_too(index, call, name):
     [
         (lambda m, i: M3Reranker(model=m, weights="nope", mode="all"), "Unknown weights 'nope'"),
         (lambda m, i: M3Reranker(index=i, weights="nope", mode="all"), "Unknown weights 'nope'"),
-        (lambda m, i: M3Reranker(model="tiny", weights="nope", mode="all"), "Unknown weights 'nope'"),
+        (
+            lambda m, i: M3Reranker(model="tiny", weights="nope", mode="all"),
+            "Unknown weights 'nope'",
+        ),
         (lambda m, i: M3Reranker(model=m, mode="nope"), "M3Reranker: `mode`: input should be 'col"),
         (lambda m, i: M3Reranker(model=m, top_n=0), "`top_n`: input should be greater .*, got 0"),
         (lambda m, i: M3NodeParser(model=m, max_tokens=2), "`max_tokens`: input should be"),
