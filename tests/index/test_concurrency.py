@@ -56,6 +56,25 @@ async def test_the_event_loop_runs_while_the_engine_is_busy(folder_index, use):
     await task
 
 
+def test_a_passage_that_is_replaced_all_the_time_is_always_found(folder_index):
+    stop = threading.Event()
+
+    def replace():
+        while not stop.is_set():
+            folder_index.add([Passage("moss", "Moss grows on stones.")])
+
+    folder_index.add([Passage("moss", "Moss grows on stones.")])
+    thread = threading.Thread(target=replace)
+    thread.start()
+    try:
+        found = [folder_index.search("Moss grows on stones.", k=1) for _ in range(40)]
+    finally:
+        stop.set()
+        thread.join()
+    assert {hit.passage.id for hits in found for hit in hits} == {"moss"}
+    assert all(found)
+
+
 def test_threads_search_while_others_add_and_delete(own):
     stop, errors, searches = threading.Event(), [], []
 

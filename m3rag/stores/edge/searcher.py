@@ -23,7 +23,7 @@ from m3rag.stores.edge.rows import SparseRow, dense_of, sparse_of
 from m3rag.stores.filters import And, Filter, In, Not, Or, filter_to_dict
 
 _SCANNED = 64  # passages whose ColBERT vectors are read at a time
-_ATTEMPTS = 3  # of a search whose candidates are replaced meanwhile
+_ATTEMPTS = 2  # of a search whose candidates are replaced meanwhile, before changes wait for it
 _KEYS = "key IN (SELECT value FROM json_each(?))"
 
 
@@ -51,23 +51,34 @@ class Searcher:
         self._table: tuple[int, NDArray[np.int64], exact.Table] | None = None
 
     def search(self, plan: QueryPlan) -> Candidates:
-        """Return the candidates of a plan."""
-        for attempt in range(_ATTEMPTS):
-            scanned = self._best_colbert(plan) if "colbert" in plan.retrieve else {}
-            found = self._engine_scores(plan, list(scanned))
-            if found is None:
-                return self._exact(plan)
-            keys, columns = found
-            if "colbert" in plan.score:
-                columns["colbert"] = self._colbert_scores(plan, keys, scanned)
-            ids = dict(self._query("SELECT key, id FROM passage WHERE", _KEYS, [json.dumps(keys)]))
-            there = np.array([key in ids for key in keys], bool)
-            for column in columns.values():
-                there &= ~np.isnan(column)
-            if there.all() or attempt == _ATTEMPTS - 1:
-                break  # else another thread has replaced or deleted some of them: search again
+        """Return the candidates of a plan.
+
+        If another thread replaces or deletes some of them meanwhile, it searches again; the last
+        time, changes wait.
+        """
+        for _ in range(_ATTEMPTS):
+            candidates, complete = self._search(plan)
+            if complete:
+                return candidates
+        with self._changing:
+            return self._search(plan)[0]
+
+    def _search(self, plan: QueryPlan) -> tuple[Candidates, bool]:
+        """Return the candidates that the database still has, and whether it has them all."""
+        scanned = self._best_colbert(plan) if "colbert" in plan.retrieve else {}
+        found = self._engine_scores(plan, list(scanned))
+        if found is None:
+            return self._exact(plan), True
+        keys, columns = found
+        if "colbert" in plan.score:
+            columns["colbert"] = self._colbert_scores(plan, keys, scanned)
+        ids = dict(self._query("SELECT key, id FROM passage WHERE", _KEYS, [json.dumps(keys)]))
+        there = np.array([key in ids for key in keys], bool)
+        for column in columns.values():
+            there &= ~np.isnan(column)
         kept = [ids[key] for key, is_there in zip(keys, there, strict=True) if is_there]
-        return Candidates(kept, {channel: columns[channel][there] for channel in plan.score})
+        scores = {channel: columns[channel][there] for channel in plan.score}
+        return Candidates(kept, scores), bool(there.all())
 
     def _engine_scores(
         self, plan: QueryPlan, keys: list[int]
