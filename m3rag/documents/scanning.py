@@ -18,6 +18,7 @@ from m3rag.errors import DocumentError
 from m3rag.limits import DEFAULT_LIMITS, Limits
 
 _FOLLOW = "Links are followed only with --follow-links, or follow_links=True."
+_INDEX = {"m3rag.json", "passages.db"}  # a folder with these is an index, no place for documents
 _NUMBER = 12  # characters of "#" and the number of a passage, which follow the id of its document
 _Value = TypeVar("_Value")
 _Inode = tuple[int, int]
@@ -47,7 +48,7 @@ def scan(
     follow_links: bool = False,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Listing:
-    """List the documents in a folder and its subfolders, without hidden ones.
+    """List the documents in a folder and its subfolders, without hidden ones and those of indexes.
 
     A symbolic link to a file in the same folder counts as a document if that file is not listed by
     itself. Other links are skipped unless `follow_links` is true. Every file is listed once, even
@@ -112,10 +113,12 @@ class _Scan:
                     self.listing.skipped[name] = "It is a folder that is read by another name."
                     continue
                 self._remember(status)
-                with os.scandir(path) as entries:
-                    for entry in entries:
-                        if not entry.name.startswith("."):
-                            self._entry(entry, name + entry.name)
+                with os.scandir(path) as listed:
+                    entries = [entry for entry in listed if not entry.name.startswith(".")]
+                if {entry.name for entry in entries} >= _INDEX:
+                    continue
+                for entry in entries:
+                    self._entry(entry, name + entry.name)
             except OSError as error:
                 self.listing.failed[name] = f"The folder cannot be listed: {error.strerror}."
 

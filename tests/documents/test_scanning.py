@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from m3rag import M3Index
 from m3rag.documents import find, read, scan
 from m3rag.documents.regular import chunks, size_text
 from m3rag.errors import DocumentError, InputError
@@ -74,6 +75,17 @@ def test_a_broken_link_is_a_failure(folder, target, reason):
     found = scan(folder)
     assert list(found.files) == ["good.md"]
     assert reason in found.failed["odd.md"]
+
+
+def test_the_files_of_an_index_are_no_documents(folder, tiny):
+    M3Index.open(folder / "kb", model=tiny).close()
+    assert {"m3rag.json", "passages.db"} <= {path.name for path in (folder / "kb").iterdir()}
+    (folder / "other").mkdir()
+    (folder / "other" / "m3rag.json").write_text('{"text": "Ferns"}')
+    listing = scan(folder)
+    assert [*listing.files] == ["good.md", "other/m3rag.json"]
+    assert not listing.failed
+    assert not listing.skipped
 
 
 def test_a_device_is_skipped(folder):
