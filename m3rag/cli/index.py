@@ -136,8 +136,8 @@ def index(
     folder: Annotated[
         str,
         typer.Argument(
-            help="Folder of documents, including its subfolders: Markdown, text, HTML, PDF, "
-            "Office files, e-books, mail, notebooks, tables, archives and others."
+            help="Folder of documents, with its subfolders, or one file: Markdown, text, HTML, "
+            "PDF, Office files, e-books, mail, notebooks, tables, archives and others."
         ),
     ],
     to: Annotated[
@@ -147,7 +147,7 @@ def index(
     settings: _Options,
     as_json: Json = False,
 ) -> None:
-    """Synchronize a knowledge base with a folder of documents.
+    """Synchronize a knowledge base with a folder of documents, or with one file.
 
     Run it again at any time, also after Ctrl-C: finished documents are skipped.
     New documents are added, changed ones replaced and deleted ones removed.

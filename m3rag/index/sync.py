@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from m3rag.documents import Document, Listing, Passage, check_passage, scan, split
 from m3rag.documents.formats.content import Fields
-from m3rag.documents.reading import checked_encoding
+from m3rag.documents.reading import checked_encoding, format_of
 from m3rag.documents.regular import visible
 from m3rag.documents.splitting import SpanTokenizer, usual_overlap
 from m3rag.errors import DocumentError, InputError, MissingExtraError
@@ -29,6 +29,7 @@ from m3rag.progress import Progress, silent
 
 _Value = TypeVar("_Value")
 _ALL_FIELDS = Fields()
+_ITSELF = ""  # the name in its listing of a single file
 _NAMED = 3  # entries that the error for a folder without documents names
 
 
@@ -89,11 +90,11 @@ def sync(
     Document ids are `<folder name>/<path in the folder>`. Only documents of this folder are ever
     removed, so several folders can share an index as long as their names differ. A file in a file,
     such as an attachment, is a document with the id of that file, "/" and its name; the changes
-    count the outer file only.
+    count the outer file only. A single file has its name as its id.
 
     Args:
         index: The index to update.
-        folder: The folder of documents, including its subfolders.
+        folder: The folder of documents, including its subfolders; or one file.
         tokenizer: The model's tokenizer.
         max_tokens: See `m3rag.split`; the length that suits the model by default. A different
             value indexes all documents again.
@@ -121,7 +122,7 @@ def sync(
     changes = Changes(
         failed=_named(folder.name, listing.failed), skipped=_named(folder.name, listing.skipped)
     )
-    within = None if follow_links else folder
+    within = None if follow_links or _ITSELF in listing.files else folder
     settings = f"{max_tokens} {overlap} " + (f"{fields} " if fields != _ALL_FIELDS else "")
     settings += f"{checked_encoding(encoding)} " if encoding is not None else ""
     files = _named(folder.name, listing.files)
@@ -148,8 +149,8 @@ def _named_folder(folder: str | Path) -> Path:
     folder = Path(folder).expanduser().resolve()
     if visible(folder.name) != folder.name:
         raise InputError(
-            f"The name of the folder {visible(folder)} is not UTF-8, but it starts the ids of its "
-            "documents. Rename the folder."
+            f"The name of {visible(folder)} is not UTF-8, but it starts the ids of its documents. "
+            "Rename it."
         )
     return folder
 
@@ -167,6 +168,9 @@ def documents_in(
 
 
 def _documents(folder: Path, *, follow_links: bool, limits: Limits) -> Listing:
+    if folder.is_file():
+        format_of(folder.name)
+        return Listing(folder, {_ITSELF: folder})
     listing = scan(folder, follow_links=follow_links, limits=limits)
     if not listing.files:
         others = {**listing.failed, **listing.skipped}
@@ -179,7 +183,7 @@ def _documents(folder: Path, *, follow_links: bool, limits: Limits) -> Listing:
 
 def _named(folder: str, entries: dict[str, _Value]) -> dict[str, _Value]:
     """Return entries of a folder by document id."""
-    return {f"{folder}/{name}": value for name, value in entries.items()}
+    return {f"{folder}/{name}" if name else folder: value for name, value in entries.items()}
 
 
 def _failed(document: str, failed: dict[str, str]) -> bool:
@@ -252,12 +256,12 @@ def _catalog(index: M3Index, folder: str, root: str) -> dict[str, _Known]:
     """Return the files of a folder that the index has passages of, each with those passages."""
     known: dict[str, _Known] = {}
     for passage in index.passages():
-        if passage.document_id is None or not passage.document_id.startswith(f"{folder}/"):
+        if not f"{passage.document_id}/".startswith(f"{folder}/"):
             continue
         if passage.metadata.get("root") != root:
             raise InputError(
-                f"The index already holds another folder named {folder!r} (passage "
-                f"{passage.id!r}). Rename this folder. If it is the same folder and was moved, "
+                f"The index already holds another folder or file named {folder!r} (passage "
+                f"{passage.id!r}). Rename this one. If it is the same and was moved, "
                 f"delete its old passages first: filter root={passage.metadata.get('root')}."
             )
         document = known.setdefault(str(passage.metadata.get("source")), _Known())

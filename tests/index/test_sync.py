@@ -1,6 +1,7 @@
 """Keep an index in step with a folder: add, replace and remove documents."""
 
 import os
+import zipfile
 
 import pytest
 
@@ -88,7 +89,7 @@ def test_another_folder_of_the_same_name_is_refused(index, folder, tmp_path):
     twin.mkdir(parents=True)
     (twin / "a.txt").write_text("Another handbook.")
     before = index.count()
-    with pytest.raises(InputError, match="another folder named 'handbook'"):
+    with pytest.raises(InputError, match="another folder or file named 'handbook'"):
         run(index, twin)
     assert index.count() == before, "nothing is removed"
 
@@ -246,3 +247,18 @@ def test_a_folder_without_documents_names_what_it_has(folder, index, tmp_path):
         documents_in(odd)
     with pytest.raises(DocumentError, match="file to index"):
         run(index, odd)
+
+
+def test_a_single_file_is_synced(index, tmp_path):
+    path = tmp_path / "box.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.md", "# Ferns\n\nFerns like shade.\n")
+    (tmp_path / "box.md").write_text("Moss.")
+    assert sync(index, path, index.model.tokenizer).added == ["box.zip"]
+    assert sync(index, path, index.model.tokenizer).unchanged == ["box.zip"]
+    assert sync(index, tmp_path / "box.md", index.model.tokenizer).added == ["box.md"]
+    assert {p.document_id for p in index.passages()} == {"box.zip/a.md", "box.md"}
+    assert documents_in(path) == [path]
+    (tmp_path / "a.bin").write_bytes(b"x")
+    with pytest.raises(DocumentError, match="unknown suffix"):
+        sync(index, tmp_path / "a.bin", index.model.tokenizer)

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from m3rag.documents.decoding import check_length, decode
+from m3rag.documents.document import Heading
 from m3rag.documents.encodings import declared_encoding
 from m3rag.documents.formats import html
 from m3rag.documents.formats.archive import Archive
@@ -47,8 +48,13 @@ def parse(data: bytes, budget: Budget = _UNLIMITED) -> Content:
         budget.more_time(_SECONDS_PER_BYTE * archive.members[chapter].compress_size)
         page = archive.read(chapter)
         content = html.parse(decode(page, declared_encoding(page), budget.limits))
-        if content.text and not content.headings and chapter in contents:
-            writer.heading(1, contents[chapter])
+        title = contents.get(chapter)
+        if title and content.text and not content.headings:
+            first = " ".join(content.text.split("\n", 1)[0].split())
+            if first.casefold() == title.casefold():
+                content = content._replace(headings=(Heading(1, first, 0),))
+            else:
+                writer.heading(1, title)
         writer.include(content)
         check_length(writer.length, budget.limits)
     metadata = {"author": _text(package, "creator"), "language": _text(package, "language")}

@@ -71,12 +71,15 @@ def test_chapters_are_in_the_order_of_the_book(write, garden, tokenizer):
 
 
 def test_a_chapter_without_a_heading_gets_its_title_in_the_contents(write):
-    data = book(
-        [("a.xhtml", "Kapitel 1", "<p>Moss</p>"), ("b.xhtml", "x", "<h2>Own</h2><p>Fern</p>")]
-    )
+    chapters = [
+        ("a.xhtml", "Kapitel 1", "<p>Moss</p>"),
+        ("c.xhtml", "Two", "<p>TWO</p><p>Oak</p>"),
+        ("b.xhtml", "x", "<h2>Own</h2><p>Fern</p>"),
+    ]
+    data = book(chapters)
     document = read(write("a.epub", data))
-    assert document.text == "Kapitel 1\n\nMoss\n\nOwn\n\nFern"
-    assert titles(document) == [(1, "Kapitel 1"), (2, "Own")]
+    assert document.text == "Kapitel 1\n\nMoss\n\nTWO\n\nOak\n\nOwn\n\nFern"
+    assert titles(document) == [(1, "Kapitel 1"), (1, "TWO"), (2, "Own")]
 
 
 def test_a_protected_book_is_refused_but_not_one_with_obscured_fonts(write):
