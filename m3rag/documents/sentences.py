@@ -44,6 +44,17 @@ _LONGEST_FIRST_WORD = 20
 # A program or a typist who breaks text into lines keeps them within this many characters.
 _WIDEST_PAGE = 120
 _LONGEST_WORD = 64
+_COMMAS = ",،，、"
+# No sentence and no title ends with one of these.
+_LEADING_WORDS = (
+    "a an the of and or to in on for with by from at as is are was were that which than into "
+    "der die das dem den des ein eine einen einem einer und oder zu im mit von für auf bei zum zur "
+    "le la les un une du et à en dans pour par sur avec est sont que qui "
+    "el los las unos unas y o con por para del al es son "
+    "il lo gli uno di e da per su della dei "
+    "и в на с к по для из о от"
+)
+_LEADING = frozenset(_LEADING_WORDS.split())
 _INTRODUCTION = ":："  # of a list; its items may start with a small letter
 
 
@@ -53,7 +64,7 @@ def sentences(text: str) -> list[tuple[int, int]]:
     A sentence ends at its full stop (including closing quotes and brackets), at a blank line, and
     at the end of a line that was ended on purpose: a heading, a list item, a table row, a line of
     code, or a line with room left for the next word. Other line breaks only wrap the text, and so
-    does one before a small letter.
+    does one before a small letter, after a comma or after a word such as "the".
 
     Args:
         text: Any text; lines end with "\n".
@@ -92,11 +103,21 @@ def _unwrap(text: str, paragraph: list[Line]) -> Iterator[tuple[int, int]]:
         word = text[following.start : following.start + _LONGEST_FIRST_WORD].split(maxsplit=1)[0]
         length = line.end - line.start
         # A program that fills lines may end one early, before a long word or in a narrow column.
-        goes_on = word[0].islower() and text[line.end - 1] not in _INTRODUCTION
+        goes_on = (word[0].islower() and text[line.end - 1] not in _INTRODUCTION) or _unfinished(
+            text, line
+        )
         if length > _WIDEST_PAGE or (width - length > len(word) and not goes_on):
             yield start, line.end
             start = following.start
     yield start, paragraph[-1].end
+
+
+def _unfinished(text: str, line: Line) -> bool:
+    """Return whether a line ends in the middle of a sentence: with a comma, or with "of the"."""
+    if text[line.end - 1] in _COMMAS:
+        return True
+    words = text[max(line.start, line.end - _LONGEST_WORD) : line.end].rsplit(maxsplit=1)
+    return len(words) == 2 and words[1] in _LEADING
 
 
 def _split(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:

@@ -69,6 +69,9 @@ def test_a_line_with_room_left_was_ended_on_purpose():
         "Tap water leaves lime on the leaves\nand in the pipes, which no pump survives for\nlong.",
         "Die Pumpe läuft\nund hört nach dreißig Sekunden wieder auf, weil\nder Boden feucht ist.",
         "Насос работает\nтридцать секунд, а потом снова останавливается.",
+        "See the manual of the\nRaspberry Pi for more about its pins and its power.",
+        "Am besten ist der\nSchatten im Norden des Hauses, wo es kühl bleibt.",
+        "In spring,\nFerns and mosses are watered more often than in winter.",
     ],
 )
 def test_a_sentence_goes_on_in_a_line_that_starts_with_a_small_letter(text):
