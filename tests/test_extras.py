@@ -29,12 +29,21 @@ def test_the_command_names_its_extra(missing):
     )
 
 
-DOCUMENTS = ["bs4", "lxml", "pypdfium2", "docx"]
+DOCUMENTS = ["bs4", "lxml", "pypdfium2", "docx", "python_calamine", "striprtf", "oxmsg"]
 
 
 @pytest.mark.parametrize(
     ("name", "library"),
-    [("a.html", "bs4"), ("a.htm", "bs4"), ("a.pdf", "pypdfium2"), ("a.docx", "docx")],
+    [
+        ("a.html", "bs4"),
+        ("a.htm", "bs4"),
+        ("a.pdf", "pypdfium2"),
+        ("a.docx", "docx"),
+        ("a.pptx", "lxml"),
+        ("a.xlsx", "python_calamine"),
+        ("a.rtf", "striprtf"),
+        ("a.msg", "oxmsg"),
+    ],
 )
 def test_a_format_names_its_extra(tmp_path, name, library):
     (tmp_path / name).write_text("<p>text</p>")
@@ -51,6 +60,13 @@ def test_markdown_and_text_need_no_extra(tmp_path):
         code = f"from m3rag import read; print(read({str(tmp_path / name)!r}).text)"
         done = run(code, [*DOCUMENTS, "typer", "rich"])
         assert "Ferns like shade." in done.stdout, done.stderr
+
+
+def test_the_parsers_of_other_formats_need_no_extra():
+    names = ("csv", "json", "notebook", "rst", "tex", "mbox", "zip")
+    code = "\n".join(f"import m3rag.documents.formats.{name}" for name in names)
+    done = run(code, [*DOCUMENTS, "typer", "rich"])
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_folder_is_indexed_without_formats_that_lack_their_extra(tmp_path):
