@@ -49,10 +49,10 @@ def make_node(tenant, n, document="fern.md", **metadata):
     )
 
 
-@pytest.fixture(params=["memory", "folder"])
-def index(request, tiny, tmp_path):
-    path = None if request.param == "memory" else tmp_path / "kb"
-    with M3Index.open(path, model=tiny) as index:
+@pytest.fixture
+def index(tiny):
+    """In memory: tests/stores prove that filters are the same in a folder."""
+    with M3Index.open(model=tiny) as index:
         M3VectorStore(index).add([make_node(tenant, n) for tenant in "ab" for n in range(3)])
         yield index
 
