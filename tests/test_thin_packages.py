@@ -56,7 +56,7 @@ def test_the_llama_index_packages_export_each_name_once(exported):
     together = set().union(*groups)
     assert sum(map(len, groups)) == len(together)
     assert together <= set(m3rag.llama_index.__all__)
-    needed = ("Retriever", "VectorStore", "Reranker", "Embedding")
+    needed = ("Retriever", "VectorStore", "Reranker", "Embedding", "MemoryBlock")
     assert {name for name in m3rag.llama_index.__all__ if name.endswith(needed)} <= together
 
 
