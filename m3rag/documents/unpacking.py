@@ -126,6 +126,8 @@ class _Unpacking:
             parts = content.text, content.headings, metadata, content.pages, content.notes
             self.found.documents.append(Document(name, *parts))
         for part, label in _named(content.parts):
+            if self._bytes < 0 or self._parts < 0:
+                break  # the failure of the part before says so
             suffix = PurePosixPath(label).suffix.lower()
             if inner := by_suffix().get(suffix):
                 path = f"{source}/{label}"
@@ -147,9 +149,9 @@ class _Unpacking:
         self._parts -= 1
         if self._bytes < 0 or self._parts < 0:
             raise DocumentError(
-                f"{path} is not read: the files in files have more than the limit of "
-                f"{self._limits.expanded_bytes:,} bytes, or are more than {_PARTS:,}. Unpack them, "
-                "or raise the limit: Limits(expanded_bytes=…)."
+                f"{path} and all after it are not read: the files in files have more than the "
+                f"limit of {self._limits.expanded_bytes:,} bytes, or are more than {_PARTS:,}. "
+                "Unpack them, or raise the limit: Limits(expanded_bytes=…)."
             )
         if depth > _DEEPEST:
             raise DocumentError(

@@ -9,10 +9,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from bs4 import BeautifulSoup, Tag
+
 from m3rag.documents.decoding import check_length
 from m3rag.documents.formats.archive import Archive
 from m3rag.documents.formats.content import Budget, Content, Writer
 from m3rag.documents.formats.markup import attribute, descendants, local, parse_xml
+from m3rag.documents.formats.mathml import linear
 from m3rag.errors import DocumentError
 
 _SKIPPED_TAGS = (
@@ -168,11 +171,8 @@ class _Walk:
         return "".join(parts)
 
     def _formula(self, element: Any) -> str:
-        """Return a formula as a line of its symbols."""
+        """Return a formula as a line of text; other objects are left out."""
         path = (attribute(element, "href") or "").removeprefix("./")
-        source = self._archive.read(f"{path}/content.xml") if path else b""
-        root = parse_xml(source) if source else None
-        if root is None or local(root) != "math":
-            return ""
-        return " ".join(leaf.text.strip() for leaf in descendants(root, "mi", "mn", "mo", "mtext")
-                        if leaf.text)  # fmt: skip
+        source = self._archive.read(f"{path}/content.xml").replace(b"math:", b"") if path else b""
+        formula = BeautifulSoup(source, "lxml").find("math") if b"<math" in source else None
+        return linear(formula) if isinstance(formula, Tag) else ""

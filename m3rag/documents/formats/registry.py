@@ -128,7 +128,7 @@ FORMATS = (
         (".odt", ".odp"),
         binary=True,
         module=f"{_PACKAGE}.opendocument",
-        needs=("lxml",),
+        needs=("bs4", "lxml"),
     ),
 )
 

@@ -1,4 +1,5 @@
 import io
+import zipfile
 
 import odfdo
 import pytest
@@ -81,6 +82,20 @@ def test_frames_follow_their_paragraph_and_changes_are_accepted(write):
     )
     document = read(write("a.odt", text(deleted, paragraph)))
     assert document.text == "Outer text.\n\nIn the frame.\n\nMore."
+
+
+def test_a_formula_is_a_line_of_text(write):
+    paragraph = odfdo.Paragraph("Energy: ")
+    frame = odfdo.Element.from_tag(
+        '<draw:frame><draw:object xlink:href="./Object 1"/></draw:frame>'
+    )
+    paragraph.append(frame)
+    data = io.BytesIO(text(paragraph))
+    with zipfile.ZipFile(data, "a") as archive:
+        formula = "<mi>E</mi><mo>=</mo><mi>m</mi><msup><mi>c</mi><mn>2</mn></msup>"
+        math = f'<math xmlns="http://www.w3.org/1998/Math/MathML"><mrow>{formula}</mrow></math>'
+        archive.writestr("Object 1/content.xml", math)
+    assert read(write("a.odt", data.getvalue())).text == "Energy: E=mc^2"
 
 
 def test_slides_are_pages_and_their_titles_come_first(write):

@@ -2,8 +2,11 @@ import io
 
 import pptx
 import pytest
+from lxml import etree
 from pptx.chart.data import CategoryChartData
 from pptx.enum.chart import XL_CHART_TYPE
+from pptx.opc.package import Part
+from pptx.opc.packuri import PackURI
 
 from m3rag.documents import read, split
 from m3rag.limits import Limits
@@ -11,6 +14,7 @@ from tests.documents.conftest import assert_whole
 from tests.documents.formats.conftest import SCRIPTS, assert_survives, refuses, titles
 
 TITLE, BODY, BLANK = 0, 1, 6
+PRESENTATION = "http://schemas.openxmlformats.org/presentationml/2006/main"
 
 
 def saved(deck) -> bytes:
@@ -81,6 +85,39 @@ def test_tables_charts_and_groups_are_read(write):
         "Water\n\n| Plant | Litres |\n| Fern | 1 or 2 |\n\n"
         "|  | North | South |\n| May | 1 | 3 |\n| June | 2.5 |  |\n\ngrouped"
     )
+
+
+DRAWING = "http://schemas.openxmlformats.org/drawingml/2006"
+DIAGRAM = f"""<dgm:dataModel xmlns:dgm="{DRAWING}/diagram" xmlns:a="{DRAWING}/main"><dgm:ptLst>
+<dgm:pt><dgm:t><a:p><a:r><a:t>Sow</a:t></a:r></a:p></dgm:t></dgm:pt><dgm:pt/>
+<dgm:pt><dgm:t><a:p><a:r><a:t>צמח</a:t></a:r></a:p></dgm:t></dgm:pt></dgm:ptLst></dgm:dataModel>"""
+FRAME = f"""<p:graphicFrame xmlns:p="http://schemas.openxmlformats.org/presentationml/2006/main"
+xmlns:a="{DRAWING}/main" xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+xmlns:dgm="{DRAWING}/diagram"><a:graphic><a:graphicData><dgm:relIds r:dm="DM"/></a:graphicData>
+</a:graphic></p:graphicFrame>"""
+FORMULA = f"""<mc:AlternateContent xmlns:a="{DRAWING}/main"
+xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"
+xmlns:p="http://schemas.openxmlformats.org/presentationml/2006/main"
+xmlns:m="http://schemas.openxmlformats.org/officeDocument/2006/math"><mc:Choice><p:sp><p:nvSpPr/>
+<p:txBody><a:p><a:r><a:t>Area </a:t></a:r><m:oMath><m:r><m:t>a=b</m:t></m:r></m:oMath></a:p>
+</p:txBody></p:sp></mc:Choice><mc:Fallback><p:sp><p:nvSpPr/><p:txBody><a:p><a:r><a:t>picture</a:t>
+</a:r></a:p></p:txBody></p:sp></mc:Fallback></mc:AlternateContent>"""
+
+
+def test_diagrams_and_formulas_are_read_and_footers_are_not(write):
+    deck = pptx.Presentation()
+    slide = deck.slides.add_slide(deck.slide_layouts[5])
+    slide.shapes.title.text = "Year"
+    part = Part(PackURI("/ppt/diagrams/data1.xml"), "application/xml", deck.part.package, b"")
+    part._blob = DIAGRAM.encode()
+    name = slide.part.relate_to(part, f"{DRAWING}/relationships/diagramData")
+    for source in (FRAME.replace("DM", name), FORMULA):
+        slide.shapes._spTree.append(etree.fromstring(source))
+    footer = slide.shapes.add_textbox(0, 0, 9, 9)
+    footer.text_frame.text = "Page 1 of 9"
+    mark = etree.SubElement(footer._element.nvSpPr.nvPr, f"{{{PRESENTATION}}}ph")
+    mark.set("type", "ftr")
+    assert read(write("a.pptx", saved(deck))).text == "Year\n\n- Sow\n- צמח\n\nArea a=b"
 
 
 def test_limits_and_damage(write, deck):
