@@ -86,7 +86,7 @@ def write_rows(rows: Iterable[Row], writer: Writer, budget: Budget) -> None:
     records = Records(writer, budget)
     if at is None and len(top) == _TOP:
         at = len(top)  # one column
-    header = None if at is None or at == len(top) else _header(top[at])
+    header = None if at is None or at + 1 >= len(top) else _header(top[at])
     if header is None or at is None:
         if budget.fields.text and top:
             raise DocumentError("its first rows have no header, so no field can be read from it.")

@@ -109,6 +109,10 @@ def test_cells_may_have_lines_quotes_and_delimiters(write):
     assert read(write("a.csv", text)).text == 'name: Fern\nsays: one, "two"\nthree\n\nname: Moss'
 
 
+def test_a_header_without_rows_is_read(write):
+    assert read(write("a.csv", "Fern,Moss\n")).text == "| Fern | Moss |"
+
+
 def test_a_single_column_is_a_list(write):
     assert read(write("a.csv", "Fern\nMoss\nOak\n")).text == "Fern\nMoss\nOak"
 
