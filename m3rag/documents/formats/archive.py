@@ -50,7 +50,7 @@ class Archive:
             return _expanded(self._zip, self.members[name])
 
 
-def xml_parts(data: bytes, limits: Limits) -> bytes:
+def xml_parts(data: bytes, limits: Limits, *, also: tuple[str, ...] = ()) -> bytes:
     """Return an uncompressed copy of an Office file with all its XML; other parts are empty.
 
     Images, fonts and embedded files are never decompressed.
@@ -58,15 +58,17 @@ def xml_parts(data: bytes, limits: Limits) -> bytes:
     Args:
         data: The file.
         limits: `expanded_bytes` and `archive_ratio`.
+        also: The ends of the names of other parts to keep.
 
     Raises:
         DocumentError: The file has too many parts or too much in them, or is damaged.
     """
     archive = Archive(data, limits)
+    kept = (".xml", ".rels", *also)
     copy = BytesIO()
     with zipfile.ZipFile(copy, "w") as plain:
         for name in archive.members:
-            plain.writestr(name, archive.read(name) if _is_xml(name) else b"")
+            plain.writestr(name, archive.read(name) if name.lower().endswith(kept) else b"")
     return copy.getvalue()
 
 
@@ -100,10 +102,6 @@ def _check(members: list[zipfile.ZipInfo], size: int, limits: Limits) -> None:
             f"its size of {size:,}; the limit is {limits.archive_ratio:,} times. Save it "
             "again in the program that created it, or raise the limit: Limits(archive_ratio=…)."
         )
-
-
-def _is_xml(name: str) -> bool:
-    return name.lower().endswith((".xml", ".rels"))
 
 
 def _expanded(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import python_calamine as calamine
 
-from m3rag.documents.formats.archive import Archive
+from m3rag.documents.formats.archive import xml_parts
 from m3rag.documents.formats.content import Budget, Content, Fields, Writer
 from m3rag.documents.formats.records import write_rows
 from m3rag.errors import DocumentError
@@ -25,7 +25,7 @@ _UNLIMITED = Budget()
 def parse(data: bytes, budget: Budget = _UNLIMITED) -> Content:
     """Return the values of all sheets, hidden ones included; formulas have their last result."""
     if not data.startswith(_OLE):
-        Archive(data, budget.limits)  # checks the sizes
+        data = xml_parts(data, budget.limits, also=(".bin", "mimetype"))
     try:
         book = calamine.CalamineWorkbook.from_filelike(io.BytesIO(data))
     except calamine.PasswordError as error:

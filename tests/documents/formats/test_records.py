@@ -4,6 +4,7 @@ import datetime
 import io
 import json
 import time
+import zipfile
 
 import odfdo
 import pytest
@@ -14,6 +15,7 @@ from m3rag.errors import DocumentError
 from m3rag.limits import Limits
 from tests.documents.conftest import assert_whole
 from tests.documents.formats.conftest import SCRIPTS, assert_survives, refuses, titles
+from tests.trials.document_mutations import with_parts
 
 ROWS = [["Script", "Sentence"], *([script, sentence] for script, sentence in SCRIPTS.items())]
 READ = "\n\n".join(f"Script: {script}\nSentence: {text}" for script, text in SCRIPTS.items())
@@ -84,6 +86,18 @@ def test_a_spreadsheet_is_bounded(write):
     book.close()
     refuses(write("b.xlsx", far.getvalue()), "more than the limit of .* bytes of memory")
     assert read(write("c.csv", "a,b\n1x,2")).text == "a: 1x\nb: 2"
+
+
+def test_a_bomb_in_a_spreadsheet_is_not_expanded(write):
+    data = workbook({"A": [["a", "b"], ["x", "y"]]})
+    bomb = with_parts(
+        data, lambda part: part.replace(b"<sheetData>", b"<sheetData>" + b" " * 20_000_000)
+    )
+    refuses(write("a.xlsx", bomb), "times its size")
+    with zipfile.ZipFile(io.BytesIO(bomb)) as archive:
+        size = archive.getinfo("xl/worksheets/sheet1.xml").file_size
+    lie = bomb.replace(size.to_bytes(4, "little"), (100).to_bytes(4, "little"))
+    refuses(write("b.xlsx", lie), "damaged archive")
 
 
 def test_damaged_and_encrypted_spreadsheets_are_refused(write):
