@@ -176,7 +176,7 @@ def _documents(folder: Path, *, follow_links: bool, limits: Limits) -> Listing:
         others = {**listing.failed, **listing.skipped}
         reasons = "".join(f" {name}: {others[name]}" for name in sorted(others)[:_NAMED])
         raise DocumentError(
-            f"{visible(folder)} contains no file to index, such as .md, .pdf or .docx.{reasons}"
+            f"{visible(folder)} contains no .md, .pdf, .docx or other file to index.{reasons}"
         )
     return listing
 

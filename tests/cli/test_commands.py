@@ -232,7 +232,7 @@ def test_a_folder_that_changes(m3rag, tmp_path):
     ("arguments", "message"),
     [
         (["index", "{tmp}/nowhere", "--to", "{tmp}/kb"], "nowhere"),
-        (["index", "{tmp}", "--to", "{tmp}/kb", "--model", "tiny"], "no file to index"),
+        (["index", "{tmp}", "--to", "{tmp}/kb", "--model", "tiny"], "file to index"),
         (["index", "{docs}", "--to", "{tmp}/kb", "--model", "./none"], "no model folder"),
         (["index", "{docs}", "--to", "{kb}", "--colbert", "off"], "colbert"),
         (["index", "{docs}", "--to", "{tmp}/kb", "--model", "tiny", "--max-tokens", "3"], "16"),

@@ -164,7 +164,7 @@ def test_no_such_folder(index, tmp_path):
 
 def test_a_folder_without_documents(index, tmp_path):
     (tmp_path / "image.png").write_bytes(b"png")
-    with pytest.raises(DocumentError, match="no file to index"):
+    with pytest.raises(DocumentError, match="other file to index"):
         run(index, tmp_path)
 
 
