@@ -55,13 +55,15 @@ def check(which: str) -> bool:
     home = ROOT / "build" / "frameworks" / which
     venv.create(home, with_pip=True, clear=True)
     python = str(home / ("Scripts" if sys.platform == "win32" else "bin") / "python")
-    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     torch = re.search(r"^torch==\S+", (ROOT / "constraints.txt").read_text("utf-8"), re.MULTILINE)
     # torch first and alone, as in the Makefile, so that nothing else pulls another build.
-    subprocess.run([*install, torch[0] if torch else "torch"], check=True)
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, torch[0] if torch else "torch"], check=True)
+    # uv for the rest: pip looks for versions that fit the lowest for a quarter of an hour.
+    install = [sys.executable, "-m", "uv", "--quiet", "pip", "install", "--python", python]
     wanted = pins(which, toml["project"]["optional-dependencies"])
     suites = tools(which, toml["dependency-groups"]["test"])
-    own = ("--editable", str(ROOT / "models" / "small"), "--editable", f"{ROOT}[all]")
+    own = ("--editable", f"{ROOT}[all]")  # with "small", by tool.uv.sources
     subprocess.run([*install, *wanted, *suites, *own], check=True)
     listed = subprocess.run(
         [python, "-m", "pip", "list", "--format=freeze"], check=True, capture_output=True, text=True
