@@ -40,7 +40,6 @@ SAME = [
     ("checked_answer", "checked_answer"),
     ("M3Store", "M3MemoryBlock"),
     ("M3Loader", "M3Reader"),
-    ("M3Store", "M3MemoryBlock"),
     *(
         (f"{kind}.{left}", f"{kind}.{right}")
         for kind in (*RETRIEVER, "M3VectorStore")

@@ -16,7 +16,7 @@ _SHOWN = 200  # characters of a parser's message
 def in_this_process(data: bytes, form: Format) -> bool:
     """Return whether the document can be parsed here, because it takes neither time nor memory.
 
-    Parsers of HTML, PDF and Word files can be made to take minutes and gigabytes, or to crash.
+    Most parsers can be made to take minutes and gigabytes, or to crash.
     They run in another process, which ends when it reaches a limit.
     """
     return len(data) <= _HERE.get(form.name, -1)

@@ -9,6 +9,9 @@ from m3rag.index.hit import Hit
 from m3rag.limits import shown
 from m3rag.scoring import SCORED
 
+NAMED = (*SCORED, "cross_encoder")
+"""The names of the scores of a result, beside the fused one."""
+
 Scores = bool | str
 """True for scores in the metadata, a string for keys that begin with it, False for none."""
 
@@ -31,9 +34,9 @@ def check_scores(scores: object, name: str) -> None:
 
 
 def channel_scores(hit: Hit) -> dict[str, float]:
-    """Return the scores of the channels that a search scored."""
-    scores = {channel: getattr(hit, channel) for channel in SCORED}
-    return {channel: score for channel, score in scores.items() if score is not None}
+    """Return the scores of the channels that a search scored, and that of a cross-encoder."""
+    scores = {name: getattr(hit, name) for name in NAMED}
+    return {name: score for name, score in scores.items() if score is not None}
 
 
 def score_entries(score: float, channels: Mapping[str, float], scores: Scores) -> dict[str, float]:

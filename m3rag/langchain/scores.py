@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from langchain_core.documents import Document
 
 from m3rag.frameworks import Scores, channel_scores, score_entries
+from m3rag.frameworks.scores import NAMED
 from m3rag.index.hit import Hit
 from m3rag.langchain.documents import to_document
 from m3rag.langchain.metadata import ScoredMetadata
-from m3rag.scoring import SCORED
 
 
 def scored_document(hit: Hit, scores: Scores = True) -> Document:
@@ -37,11 +37,11 @@ def with_scores(
 
 
 def scores_of(document: Document, prefix: str = "") -> dict[str, float]:
-    """Return the score of each channel of a search result; empty if it has none.
+    """Return the scores of a result, by channel and "cross_encoder"; empty if it has none.
 
     Args:
         document: A result of a retriever or a reranker.
         prefix: The string that its `scores` puts before each key.
     """
-    keys = {channel: f"{prefix}{channel}_score" for channel in SCORED}
-    return {c: document.metadata[key] for c, key in keys.items() if key in document.metadata}
+    keys = {name: f"{prefix}{name}_score" for name in NAMED}
+    return {name: document.metadata[key] for name, key in keys.items() if key in document.metadata}

@@ -21,7 +21,7 @@ _ALL_FIELDS = core.Fields()
 
 
 class M3Reader(ReadsFiles, BaseReader):
-    """A reader of Markdown, text, HTML, PDF and Word files, or of a folder of them.
+    """A reader of a file, or of all files of a folder that m3rag can read, such as PDF.
 
     `load_data` returns each file as one document. `load_nodes` returns its passages, with
     "headings", "page" and the exact span in the text. Their ids and document ids are those of

@@ -11,7 +11,7 @@ from langchain_core.runnables import RunnableLambda, RunnableParallel, RunnableP
 
 from m3rag import M3CrossEncoder, M3Index, M3Model, compute_score
 from m3rag.errors import CheckpointError, InputError, ModelMismatchError, TruncationWarning
-from m3rag.langchain import M3EnsembleRetriever, M3Reranker
+from m3rag.langchain import M3EnsembleRetriever, M3Reranker, scores_of
 from m3rag.model.cross_encoder import normalized
 from tests.conftest import passes_need_the_loop
 from tests.langchain.conftest import DOCUMENTS, QUERY, ContextualCompressionRetriever, ids
@@ -234,6 +234,7 @@ def test_a_cross_encoder_sorts_documents(documents, cross_encoder):
     scores = [document.metadata["relevance_score"] for document in found]
     assert scores == pytest.approx(sorted(expected, reverse=True)[:3])
     assert scores == [document.metadata["cross_encoder_score"] for document in found]
+    assert scores == [scores_of(document)["cross_encoder"] for document in found]
     assert not any("colbert_score" in document.metadata for document in found)
     assert documents == DOCUMENTS
     for again in (pickle.loads(pickle.dumps(reranker)), copy.deepcopy(reranker)):
