@@ -39,8 +39,9 @@ def weights(folder):
 
 def assert_similar(one, other, atol=2e-3):
     """Check almost equal weights; Adam's first steps turn rounding noise into full steps."""
+    others = weights(other)
     for name, tensor in weights(one).items():
-        difference = (tensor.float() - weights(other)[name].float()).abs().mean()
+        difference = (tensor.float() - others[name].float()).abs().mean()
         assert difference < atol * 0.02, name
 
 
