@@ -7,6 +7,7 @@ from llama_index.core.bridge.pydantic import Field
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.llms import CompletionResponse, CustomLLM, LLMMetadata
+from llama_index.core.node_parser import HierarchicalNodeParser
 from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
 from llama_index.core.vector_stores.types import (
     FilterOperator,
@@ -37,6 +38,15 @@ TEXTS = {
 QUERIES = ["soil moisture sensor", "Who likes shade?", "¿Qué prefieren los helechos?", "水"]
 MODES = ["default", "sparse", "text_search", "hybrid", "mmr"]
 IDS = set(TEXTS)
+
+
+def hierarchy(documents, sizes):
+    """Return the nodes of documents and their parents, from the parser of LlamaIndex."""
+    try:
+        parser = HierarchicalNodeParser.from_defaults(chunk_sizes=sizes, chunk_overlap=0)
+        return parser.get_nodes_from_documents(documents)
+    except LookupError:
+        pytest.skip("This version of llama-index-core downloads data for its sentence splitter.")
 
 
 def make_nodes(**changes):

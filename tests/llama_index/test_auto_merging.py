@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 from llama_index.core import StorageContext
-from llama_index.core.node_parser import HierarchicalNodeParser, get_leaf_nodes
+from llama_index.core.node_parser import get_leaf_nodes
 from llama_index.core.retrievers import AutoMergingRetriever
 from llama_index.core.schema import Document
 from llama_index.core.storage.docstore import SimpleDocumentStore
@@ -16,6 +16,7 @@ from m3rag.llama_index import (
     M3NodeParser,
     M3VectorStore,
 )
+from tests.llama_index.conftest import hierarchy
 
 FERNS = " ".join(f"Fern number {i} likes shade and water." for i in range(6))
 CACTI = " ".join(f"Cactus number {i} likes sun and sand." for i in range(6))
@@ -29,8 +30,7 @@ def spaced(text):
 
 @pytest.fixture(scope="module")
 def levels():
-    parser = HierarchicalNodeParser.from_defaults(chunk_sizes=[80, 20], chunk_overlap=0)
-    return parser.get_nodes_from_documents([DOCUMENT])
+    return hierarchy([DOCUMENT], [80, 20])
 
 
 @pytest.mark.parametrize("k", [4, 8, 20])

@@ -4,7 +4,7 @@ import inspect
 
 import pytest
 from llama_index.core import StorageContext
-from llama_index.core.node_parser import HierarchicalNodeParser, get_leaf_nodes
+from llama_index.core.node_parser import get_leaf_nodes
 from llama_index.core.postprocessor import PrevNextNodePostprocessor
 from llama_index.core.retrievers import AutoMergingRetriever
 from llama_index.core.schema import Document
@@ -12,7 +12,7 @@ from llama_index.core.storage.docstore import BaseDocumentStore, SimpleDocumentS
 
 from m3rag.errors import InputError
 from m3rag.llama_index import M3DocumentStore, M3EnsembleRetriever, M3NodeParser, M3VectorStore
-from tests.llama_index.conftest import make_nodes, where
+from tests.llama_index.conftest import hierarchy, make_nodes, where
 
 TEXT = " ".join(f"Fern number {i} likes shade and water." for i in range(9))
 QUERY = "Fern number 4 likes shade and water."
@@ -48,8 +48,7 @@ def test_previous_and_next_nodes(both, mode, num_nodes):
 @pytest.mark.parametrize("ratio", [0.2, 0.5])
 def test_merging_with_the_retriever_of_llama_index(tiny, ratio):
     """It looks parents up, so they are stored with the leaves."""
-    parser = HierarchicalNodeParser.from_defaults(chunk_sizes=[80, 20], chunk_overlap=0)
-    levels = parser.get_nodes_from_documents([Document(id_="ferns.md", text=TEXT)])
+    levels = hierarchy([Document(id_="ferns.md", text=TEXT)], [80, 20])
     leaves = [leaf.node_id for leaf in get_leaf_nodes(levels)]
     docstore = SimpleDocumentStore()
     docstore.add_documents(levels)

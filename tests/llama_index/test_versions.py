@@ -3,12 +3,13 @@
 import pytest
 from llama_index.core import StorageContext, VectorStoreIndex
 from llama_index.core.ingestion import DocstoreStrategy, IngestionPipeline
-from llama_index.core.node_parser import HierarchicalNodeParser, SentenceSplitter, get_leaf_nodes
+from llama_index.core.node_parser import SentenceSplitter, get_leaf_nodes
 from llama_index.core.schema import Document, NodeRelationship, RelatedNodeInfo, TextNode
 from llama_index.core.storage.docstore import SimpleDocumentStore
 
 from m3rag import M3Index
 from m3rag.llama_index import M3Embedding, M3EnsembleRetriever, M3NodeParser, M3VectorStore
+from tests.llama_index.conftest import hierarchy
 
 OLD = Document(
     id_="rules.md",
@@ -207,8 +208,7 @@ def test_nodes_whose_document_has_no_hash_stay(fresh):
 
 def test_leaves_and_parents_in_several_calls(fresh):
     """A parent with a single child has the same text at the same place."""
-    levels = HierarchicalNodeParser.from_defaults(chunk_sizes=[128, 64], chunk_overlap=0)
-    nodes = levels.get_nodes_from_documents([NEW])
+    nodes = hierarchy([NEW], [128, 64])
     leaves = get_leaf_nodes(nodes)
     store = M3VectorStore(M3Index.open(model=fresh))
     store.add(leaves)
