@@ -60,7 +60,9 @@ def check(which: str) -> bool:
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, torch[0] if torch else "torch"], check=True)
     # uv for the rest: pip looks for versions that fit the lowest for a quarter of an hour.
-    install = [sys.executable, "-m", "uv", "--quiet", "pip", "install", "--python", python]
+    # It copies files, because NLTK refuses hard links.
+    uv = [sys.executable, "-m", "uv", "--quiet", "pip", "install", "--link-mode", "copy"]
+    install = [*uv, "--python", python]
     wanted = pins(which, toml["project"]["optional-dependencies"])
     suites = tools(which, toml["dependency-groups"]["test"])
     own = ("--editable", f"{ROOT}[all]")  # with "small", by tool.uv.sources

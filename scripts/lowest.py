@@ -72,6 +72,7 @@ def main() -> int:
     subprocess.run(
         [
             *(*uv, "pip", "install", "--python", str(python), "--constraint", str(constraints)),
+            *("--link-mode", "copy"),  # NLTK refuses hard links
             *("--editable", f"{ROOT}[all]", *tools),
         ],
         check=True,
