@@ -8,21 +8,21 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import ClassVar, Protocol, Self, TypeVar
 
-import numpy as np
 import torch
 
 from m3rag.documents import Passage
 from m3rag.errors import CheckpointError, InputError
 from m3rag.limits import shown
 from m3rag.model.architecture import MIN_PAIR_LENGTH
-from m3rag.model.arguments import check_count, check_limit, check_sizes
+from m3rag.model.arguments import check_count, check_sizes
 from m3rag.model.checkpoint import Checkpoint
 from m3rag.model.cross_checkpoint import read_cross_encoder
 from m3rag.model.grouping import check_text
 from m3rag.model.loaded import UNNAMED, LoadedModel
 from m3rag.model.lookup import DEFAULT_RERANKER
+from m3rag.model.request import awaited
 from m3rag.model.scoring_network import ScoringNetwork
-from m3rag.model.scoring_request import Pair, Scores, ScoringRequest, pairs_of
+from m3rag.model.scoring_request import Pair, Scores, ScoringRequest, normalized, pairs_of
 from m3rag.model.scoring_thread import ScoringThread
 from m3rag.progress import Progress
 
@@ -170,10 +170,9 @@ class M3CrossEncoder(LoadedModel):
         Warns:
             TruncationWarning: A pair has more tokens than the limit.
         """
-        request = ScoringRequest(self._pairs(query, passages, max_length), progress=progress)
-        scores = _awaited(self._submit(request))
-        request.warn_truncated()
-        return normalized(scores) if normalize else scores
+        pairs = self._pairs(query, passages, max_length)
+        request = ScoringRequest(pairs, normalize=normalize, progress=progress)
+        return request.warned(awaited(self._submit(request)))
 
     async def ascore(
         self,
@@ -188,10 +187,9 @@ class M3CrossEncoder(LoadedModel):
 
         Cancelling the task cancels the work.
         """
-        request = ScoringRequest(self._pairs(query, passages, max_length), progress=progress)
-        scores = await asyncio.wrap_future(self._submit(request))
-        request.warn_truncated()
-        return normalized(scores) if normalize else scores
+        pairs = self._pairs(query, passages, max_length)
+        request = ScoringRequest(pairs, normalize=normalize, progress=progress)
+        return request.warned(await asyncio.wrap_future(self._submit(request)))
 
     def score_pairs(
         self,
@@ -202,10 +200,9 @@ class M3CrossEncoder(LoadedModel):
         progress: Progress | None = None,
     ) -> Scores:
         """Return the score of each (query, passage), float32 `(n,)`; see `score`."""
-        request = ScoringRequest(pairs_of(pairs, self._limit(max_length)), progress=progress)
-        scores = _awaited(self._submit(request))
-        request.warn_truncated()
-        return normalized(scores) if normalize else scores
+        checked = pairs_of(pairs, self._limit(max_length))
+        request = ScoringRequest(checked, normalize=normalize, progress=progress)
+        return request.warned(awaited(self._submit(request)))
 
     def rerank(self, query: str, hits: Sequence[Found], k: int | None = None) -> list[Found]:
         """Return the `k` hits with the highest scores, best first; all by default.
@@ -229,12 +226,6 @@ class M3CrossEncoder(LoadedModel):
     def __repr__(self) -> str:
         return f"M3CrossEncoder({self.name!r}, dtype={self.dtype}, device={self.device})"
 
-    def _limit(self, max_length: int | None) -> int:
-        if max_length is None:
-            return self.max_length
-        check_limit(max_length, self._max_limit, least=MIN_PAIR_LENGTH)
-        return int(max_length)
-
     def _pairs(self, query: str, passages: Sequence[str], max_length: int | None) -> list[Pair]:
         limit = self._limit(max_length)
         if isinstance(passages, str) or not isinstance(passages, Iterable):
@@ -250,19 +241,6 @@ class M3CrossEncoder(LoadedModel):
             return self._worker.submit(request)
         request.future.set_result(request.result())
         return request.future
-
-
-def normalized(scores: Scores) -> Scores:
-    """Return the sigmoid of scores."""
-    return np.asarray(0.5 * (1 + np.tanh(0.5 * scores)), np.float32)  # cannot overflow
-
-
-def _awaited(future: Future[Scores]) -> Scores:
-    try:
-        return future.result()
-    except BaseException:  # such as Ctrl-C; the worker drops cancelled requests
-        future.cancel()
-        raise
 
 
 def _texts(hits: Sequence[Rerankable]) -> list[str]:

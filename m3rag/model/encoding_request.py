@@ -90,23 +90,22 @@ class EncodingRequest(Request[Unit, Encoding]):
             colbert=self.vectors.complete() if self.colbert else None,
         )
 
+    def warned(self, encoding: Encoding) -> Encoding:
+        """Warn about texts that were cut, and return the encoding.
 
-def warn_truncated(encoding: Encoding, request: EncodingRequest) -> Encoding:
-    """Warn about texts that were cut, and return the encoding.
-
-    The warning points to the caller of the public method that calls this function.
-    """
-    if cut := int(encoding.truncated.sum()):
-        views = request.text_views
-        i = max(encoding.truncated.nonzero()[0].tolist(), key=lambda i: views[i].total_tokens)
-        names = TEXT_NAMES.get()
-        name = f"text {i}" if names is None else names[i]
-        warnings.warn(
-            f"{cut} of {len(encoding)} texts {'was' if cut == 1 else 'were'} cut to "
-            f"{request.units[0].limit:,} tokens; the longest, {name}, has "
-            f"{len(request.texts[i]):,} characters and at least {views[i].total_tokens:,} tokens. "
-            "Its end was not encoded: split long texts with m3rag.split, or raise max_length.",
-            TruncationWarning,
-            stacklevel=3,
-        )
-    return encoding
+        The warning points to the caller of the public method that calls this one.
+        """
+        if cut := int(encoding.truncated.sum()):
+            views = self.text_views
+            i = max(encoding.truncated.nonzero()[0].tolist(), key=lambda i: views[i].total_tokens)
+            names = TEXT_NAMES.get()
+            name = f"text {i}" if names is None else names[i]
+            warnings.warn(
+                f"{cut} of {len(encoding)} texts {'was' if cut == 1 else 'were'} cut to "
+                f"{self.units[0].limit:,} tokens; the longest, {name}, has "
+                f"{len(self.texts[i]):,} characters and at least {views[i].total_tokens:,} tokens. "
+                "Its end was not encoded: split long texts with m3rag.split, or raise max_length.",
+                TruncationWarning,
+                stacklevel=3,
+            )
+        return encoding

@@ -62,6 +62,7 @@ class LoadedModel(ByReference, Closing):
         self._usual_length = min(usual_length or self._max_limit, self._max_limit)
         if max_length is not None:
             check_limit(max_length, self._max_limit, least=least)
+        self._least = least
         self.max_length = self._usual_length if max_length is None else int(max_length)
         self._source: Checkpoint | Path = checkpoint  # the network's weights cannot be read back
 
@@ -96,6 +97,13 @@ class LoadedModel(ByReference, Closing):
         """Return the tokens of a pass."""
         usual = pass_tokens(self.device, network.width)
         return usual if batch_tokens is None else int(batch_tokens)
+
+    def _limit(self, max_length: int | None) -> int:
+        """Return the most tokens of a text: those that a call passes, or `max_length`."""
+        if max_length is None:
+            return self.max_length
+        check_limit(max_length, self._max_limit, least=self._least)
+        return int(max_length)
 
     @property
     def spec(self) -> ModelSpec:

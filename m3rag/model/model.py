@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 from m3rag.encoding import Encoding
 from m3rag.errors import CheckpointError
 from m3rag.model import checkpoint as checkpoints
-from m3rag.model.arguments import check_limit, check_sizes
+from m3rag.model.arguments import check_sizes
 from m3rag.model.checkpoint import Checkpoint
-from m3rag.model.encoding_request import EncodingRequest, warn_truncated
+from m3rag.model.encoding_request import EncodingRequest
 from m3rag.model.encoding_thread import EncodingThread
 from m3rag.model.grouping import units_of
 from m3rag.model.loaded import UNNAMED, LoadedModel
 from m3rag.model.lookup import DEFAULT
 from m3rag.model.memo import Unit
 from m3rag.model.network import M3Network
+from m3rag.model.request import awaited
 from m3rag.progress import Progress
 
 
@@ -166,13 +167,7 @@ class M3Model(LoadedModel):
         """
         units = self._units(texts, max_length, mcls, documents)
         request = EncodingRequest(units, dense, sparse, colbert, progress=progress)
-        future = self._submit(request)
-        try:
-            encoding = future.result()
-        except BaseException:  # such as Ctrl-C; the worker drops cancelled requests
-            future.cancel()
-            raise
-        return warn_truncated(encoding, request)
+        return request.warned(awaited(self._submit(request)))
 
     async def aencode(
         self,
@@ -192,7 +187,7 @@ class M3Model(LoadedModel):
         """
         units = self._units(texts, max_length, mcls, documents)
         request = EncodingRequest(units, dense, sparse, colbert, progress=progress)
-        return warn_truncated(await asyncio.wrap_future(self._submit(request)), request)
+        return request.warned(await asyncio.wrap_future(self._submit(request)))
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the token ids of whole texts without special tokens, as counted by BM25."""
@@ -209,7 +204,7 @@ class M3Model(LoadedModel):
         """
         units = self._units(texts, None, None, documents)
         request = EncodingRequest(units, dense=False, sparse=True, colbert=False)
-        warn_truncated(self._submit(request).result(), request)
+        request.warned(self._submit(request).result())
         return [views.weights[1:-1].copy() for views in request.text_views]
 
     def tokens(self, ids: Iterable[int]) -> list[str]:
@@ -231,11 +226,7 @@ class M3Model(LoadedModel):
         mcls: int | None,
         documents: Sequence[str | None] | None,
     ) -> list[Unit]:
-        limit = self.max_length
-        if max_length is not None:
-            check_limit(max_length, self._max_limit)
-            limit = int(max_length)
-        return units_of(texts, limit, mcls, documents, self.tokenizer)
+        return units_of(texts, self._limit(max_length), mcls, documents, self.tokenizer)
 
     def _submit(self, request: EncodingRequest) -> Future[Encoding]:
         if request.units:

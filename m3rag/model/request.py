@@ -13,6 +13,15 @@ U = TypeVar("U")
 T = TypeVar("T")
 
 
+def awaited(future: Future[T]) -> T:
+    """Return the result of a future; whatever interrupts the wait cancels the request."""
+    try:
+        return future.result()
+    except BaseException:  # such as Ctrl-C; the worker drops cancelled requests
+        future.cancel()
+        raise
+
+
 @dataclass(eq=False, slots=True)
 class Request(Generic[U, T]):
     """A request to compute something for each of its units.

@@ -39,11 +39,13 @@ class ScoringRequest(Request[Pair, Scores]):
     """A request to score pairs.
 
     Attributes:
+        normalize: Whether the result is the sigmoid of the scores.
         scores: The scores of the pairs that have one, by row.
     """
 
     _: KW_ONLY
     stage: str = "scoring"
+    normalize: bool = False
     scores: dict[int, PairScore] = field(default_factory=dict)
 
     def add_score(self, row: int, score: PairScore) -> None:
@@ -53,10 +55,11 @@ class ScoringRequest(Request[Pair, Scores]):
 
     def result(self) -> Scores:
         """Return the scores of a complete request, float32 `(n,)`."""
-        return np.array([self.scores[row].score for row in range(self.total)], np.float32)
+        scores = np.array([self.scores[row].score for row in range(self.total)], np.float32)
+        return normalized(scores) if self.normalize else scores
 
-    def warn_truncated(self) -> None:
-        """Warn about pairs that were cut.
+    def warned(self, scores: Scores) -> Scores:
+        """Warn about pairs that were cut, and return the scores.
 
         The warning points to the caller of the public method that calls this one.
         """
@@ -71,6 +74,12 @@ class ScoringRequest(Request[Pair, Scores]):
                 TruncationWarning,
                 stacklevel=3,
             )
+        return scores
+
+
+def normalized(scores: Scores) -> Scores:
+    """Return the sigmoid of scores."""
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * scores)), np.float32)  # cannot overflow
 
 
 def pairs_of(pairs: Iterable[tuple[str, str]], limit: int) -> list[Pair]:

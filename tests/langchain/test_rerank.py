@@ -12,8 +12,9 @@ from langchain_core.runnables import RunnableLambda, RunnableParallel, RunnableP
 from m3rag import M3CrossEncoder, M3Index, M3Model, compute_score
 from m3rag.errors import CheckpointError, InputError, ModelMismatchError, TruncationWarning
 from m3rag.langchain import M3EnsembleRetriever, M3Reranker, scores_of
-from m3rag.model.cross_encoder import normalized
+from m3rag.model.scoring_request import normalized
 from tests.conftest import passes_need_the_loop
+from tests.frameworks.test_reranking import REFUSED
 from tests.langchain.conftest import DOCUMENTS, QUERY, ContextualCompressionRetriever, ids
 
 
@@ -261,15 +262,7 @@ async def test_cross_encoding_does_not_block_the_loop(documents, cross_folder, m
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [
-        ({"cross_encoder": "nope"}, '`cross_encoder` needs mode="cross-encoder"'),
-        ({"max_length": 64}, '`max_length` needs mode="cross-encoder"'),
-        ({"mode": "cross-encoder", "model": "tiny"}, "`model` cannot be used with mode="),
-        ({"mode": "cross-encoder", "index": "kb"}, "`index` cannot be used with mode="),
-        ({"mode": "cross-encoder", "weights": (1, 0, 0)}, "a cross-encoder gives one score"),
-        ({"mode": "cross-encoder", "cross_encoder": 7}, "must be an M3CrossEncoder"),
-        ({"mode": "cross-encoder", "max_length": 9}, "this model takes 17 to"),
-    ],
+    [*REFUSED, ({"mode": "cross-encoder", "max_length": 9}, "this model takes 17 to")],
 )
 def test_what_does_not_fit_a_cross_encoder_is_refused(settings, message, cross_encoder):
     if settings.get("mode") == "cross-encoder":
