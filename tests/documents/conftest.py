@@ -13,6 +13,18 @@ from m3rag.documents import Document, Passage
 TOKENIZER = Path(m3rag.__file__).parent / "bundled" / "tiny" / "tokenizer.json"
 
 
+@pytest.fixture
+def write(tmp_path):
+    """Return a function that writes a file."""
+
+    def write(name, content):
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return write
+
+
 class CountingTokenizer:
     """The bundled tokenizer; counts the characters that it receives."""
 

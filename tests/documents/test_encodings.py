@@ -9,16 +9,6 @@ from m3rag.limits import DEFAULT_LIMITS
 RUSSIAN = "Растения поливают, когда почва сухая. Насос работает тридцать секунд."
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write(name, data):
-        path = tmp_path / name
-        path.write_bytes(data)
-        return path
-
-    return write
-
-
 # A named encoding
 
 

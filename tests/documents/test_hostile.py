@@ -20,17 +20,6 @@ from m3rag.limits import DEFAULT_LIMITS, Limits
 from tests.trials.document_mutations import with_parts
 from tests.trials.hostile_documents import CORPUS, pdf_page, word
 
-
-@pytest.fixture
-def write(tmp_path):
-    def write(name, content):
-        path = tmp_path / name
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return path
-
-    return write
-
-
 # The type by content
 
 

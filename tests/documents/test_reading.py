@@ -2,23 +2,12 @@ import io
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
 
 import docx
 import pytest
 
 from m3rag.documents import Heading, find, read
 from m3rag.errors import DocumentError
-
-
-@pytest.fixture
-def write(tmp_path):
-    def write(name: str, content: str | bytes) -> Path:
-        path: Path = tmp_path / name
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return path
-
-    return write
 
 
 def lines_at(document) -> list[str]:

@@ -8,6 +8,15 @@ from m3rag import langchain, llama_index
 from tests.conftest import TEXTS
 
 QUERY = "soil moisture"
+REFUSED = [
+    # settings of a reranker, and what both frameworks say of them
+    ({"cross_encoder": "nope"}, '`cross_encoder` needs mode="cross-encoder"'),
+    ({"max_length": 64}, '`max_length` needs mode="cross-encoder"'),
+    ({"mode": "cross-encoder", "model": "tiny"}, "`model` cannot be used with mode="),
+    ({"mode": "cross-encoder", "index": "kb"}, "`index` cannot be used with mode="),
+    ({"mode": "cross-encoder", "weights": (1, 0, 0)}, "a cross-encoder gives one score"),
+    ({"mode": "cross-encoder", "cross_encoder": 7}, "must be an M3CrossEncoder"),
+]
 
 
 def test_both_frameworks_agree(cross_encoder):

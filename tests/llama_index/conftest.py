@@ -18,7 +18,7 @@ from llama_index.core.vector_stores.types import (
 )
 
 from m3rag import M3Index
-from m3rag.llama_index import M3VectorStore
+from m3rag.llama_index import M3EnsembleRetriever, M3VectorStore
 
 TEXTS = {
     "shade": ("Ferns like shade and moist soil.", "en", 2019, "plants.md"),
@@ -64,9 +64,18 @@ def make_nodes(**changes):
     ]
 
 
+@pytest.fixture(scope="module")
+def ensemble(tiny):
+    return M3EnsembleRetriever.from_nodes(make_nodes(), model=tiny)
+
+
 @pytest.fixture
 def nodes():
     return make_nodes()
+
+
+def ids(found):
+    return [one.node_id for one in found]
 
 
 class Listener(BaseEventHandler):

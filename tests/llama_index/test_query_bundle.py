@@ -10,7 +10,7 @@ from llama_index.core.schema import QueryBundle
 
 from m3rag import Query
 from m3rag.llama_index import M3EnsembleRetriever, M3SparseRetriever, M3VectorStore
-from tests.llama_index.conftest import make_nodes, make_query
+from tests.llama_index.conftest import ids, make_nodes, make_query
 
 ANSWERS = ["A cactus needs sun.", "Cacti need very little water."]
 HYDE = QueryBundle("gadget", custom_embedding_strs=ANSWERS)
@@ -24,10 +24,6 @@ def store(tiny):
 @pytest.fixture(params=[M3EnsembleRetriever, M3SparseRetriever])
 def retriever(request, store):
     return request.param(store)
-
-
-def ids(found):
-    return [one.node_id for one in found]
 
 
 def vector(tiny, text):

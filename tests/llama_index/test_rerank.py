@@ -14,6 +14,7 @@ from m3rag import M3Index, M3Model, compute_score
 from m3rag.errors import InputError
 from m3rag.llama_index import M3EnsembleRetriever, M3Reranker, M3VectorStore
 from tests.conftest import passes_need_the_loop
+from tests.frameworks.test_reranking import REFUSED
 from tests.llama_index.conftest import TEXTS, make_nodes
 
 QUERY = "How do I measure soil moisture?"
@@ -221,17 +222,7 @@ def test_a_cross_encoder_is_loaded_on_first_use():
     assert (by_name.model_name, by_name.max_length) == ("no/such", 64)
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"cross_encoder": "nope"}, '`cross_encoder` needs mode="cross-encoder"'),
-        ({"max_length": 64}, '`max_length` needs mode="cross-encoder"'),
-        ({"mode": "cross-encoder", "model": "tiny"}, "`model` cannot be used with mode="),
-        ({"mode": "cross-encoder", "index": "kb"}, "`index` cannot be used with mode="),
-        ({"mode": "cross-encoder", "weights": (1, 0, 0)}, "a cross-encoder gives one score"),
-        ({"mode": "cross-encoder", "cross_encoder": 7}, "must be an M3CrossEncoder"),
-    ],
-)
+@pytest.mark.parametrize(("settings", "message"), REFUSED)
 def test_what_does_not_fit_a_cross_encoder_is_refused(settings, message):
     with pytest.raises(InputError, match=re.escape(message)):
         M3Reranker(**{"model_name": "tiny", **settings})

@@ -3,18 +3,9 @@
 import pytest
 
 from m3rag.llama_index import M3EnsembleRetriever, M3SparseRetriever
-from tests.llama_index.conftest import make_nodes
+from tests.llama_index.conftest import ids
 
 BOTH = [M3EnsembleRetriever, M3SparseRetriever]
-
-
-@pytest.fixture(scope="module")
-def ensemble(tiny):
-    return M3EnsembleRetriever.from_nodes(make_nodes(), model=tiny)
-
-
-def ids(found):
-    return [one.node_id for one in found]
 
 
 @pytest.mark.parametrize("kind", BOTH)

@@ -19,19 +19,10 @@ from m3rag.llama_index import (
     M3SparseRetriever,
 )
 from tests.conftest import passes_need_the_loop
-from tests.llama_index.conftest import QUERIES, make_nodes
+from tests.llama_index.conftest import QUERIES, ids, make_nodes
 
 BOTH = [M3EnsembleRetriever, M3SparseRetriever]
 ENGLISH = MetadataFilters(filters=[MetadataFilter(key="lang", value="en")])
-
-
-@pytest.fixture(scope="module")
-def ensemble(tiny):
-    return M3EnsembleRetriever.from_nodes(make_nodes(), model=tiny)
-
-
-def ids(found):
-    return [one.node_id for one in found]
 
 
 @pytest.mark.parametrize("kind", BOTH)

@@ -19,18 +19,6 @@ SCRIPTS = {
 """A sentence in each script."""
 
 
-@pytest.fixture
-def write(tmp_path):
-    """Return a function that writes a file."""
-
-    def write(name, content):
-        path = tmp_path / name
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return path
-
-    return write
-
-
 def titles(document):
     """Return the level and title of each heading, after a check that its place is the title's."""
     for heading in document.headings:
