@@ -150,14 +150,14 @@ class Backbone(nn.Module):
         shares = groupby(zip(units, owners, strict=True), itemgetter(1))
         return [[unit for unit, _ in share] for _, share in shares] if count else []
 
-    def unit_states(self, units: Units, interrupt: Interrupt) -> Tensor:
-        """Return the last hidden states of units, `(T + filler, d)`.
+    def unit_states(self, units: Units, interrupt: Interrupt) -> tuple[Tensor, NDArray[np.int64]]:
+        """Return the last hidden states of units and where each starts: `(T + filler, d)`, `(n,)`.
 
         On a CPU, some `<pad>` follow as filler, a text of its own.
         """
         rows = [[id_ for tokens in unit for id_ in tokens.ids] for unit in units]
         filler = filler_tokens(sum(map(len, rows)), self.device)
-        return self.hidden([*rows, [self.pad] * filler] if filler else rows, interrupt)[0]
+        return self.hidden([*rows, [self.pad] * filler] if filler else rows, interrupt)
 
     def hidden(
         self, texts: Sequence[Sequence[int]], interrupt: Interrupt = None

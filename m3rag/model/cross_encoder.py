@@ -68,6 +68,8 @@ class M3CrossEncoder(LoadedModel):
     """
 
     _opener: ClassVar[str] = "cross_encoder_of"
+    _usual: ClassVar[int | None] = USUAL_LENGTH
+    _least: ClassVar[int] = MIN_PAIR_LENGTH
 
     def __init__(
         self,
@@ -93,8 +95,6 @@ class M3CrossEncoder(LoadedModel):
             device=device,
             dtype=dtype,
             max_length=max_length,
-            usual_length=USUAL_LENGTH,
-            least=MIN_PAIR_LENGTH,
         )
         network = ScoringNetwork.from_checkpoint(
             checkpoint, device=self.device, dtype=self._torch_dtype

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -28,11 +29,12 @@ class EncodingRequest(Request[Unit, Encoding]):
         collected: The number of units whose ColBERT vectors are in `vectors`.
     """
 
+    stage: ClassVar[str] = "encoding"
+
     dense: bool
     sparse: bool
     colbert: bool
     _: KW_ONLY
-    stage: str = "encoding"
     views: dict[int, Sequence[TextViews]] = field(default_factory=dict)
     vectors: GrowingMultiVectors = field(default_factory=GrowingMultiVectors)
     collected: int = 0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
 
+from m3rag.model.backbone import Interrupt
 from m3rag.model.encoding_request import EncodingRequest
 from m3rag.model.memo import Memo, TextViews, Unit
 from m3rag.model.network import M3Network, sparse_rows
@@ -52,36 +53,35 @@ class EncodingThread(NetworkThread[EncodingRequest]):
             cut = iter(self._tokenizer.cut(texts, units[0].limit, units[0].mcls))
             yield from ([next(cut) for _ in unit.texts] for unit in units)
 
-    def _compute(self, batch: list[tuple[EncodingRequest, int]], *, short: bool) -> None:
+    def _compute(
+        self, places: Mapping[Unit, list[tuple[EncodingRequest, int]]], interrupt: Interrupt
+    ) -> None:
         """Encode each distinct unit of a batch once and add its views to all its requests."""
-        requesters: dict[Unit, list[tuple[EncodingRequest, int]]] = {}
-        for request, row in batch:
-            requesters.setdefault(request.units[row], []).append((request, row))
         groups = []
-        for unit, places in requesters.items():
-            colbert = any(request.colbert for request, _ in places)
+        for unit, requesters in places.items():
+            colbert = any(request.colbert for request, _ in requesters)
             known = self._memo.get(unit, colbert=colbert)
             if known is None:
-                request, row = places[0]
+                request, row = requesters[0]
                 groups.append((request.tokenized[row], unit))
             else:  # encoded for another request in the meantime
-                _add_views(places, known)
+                _add_views(requesters, known)
         if not groups:
             return
         groups.sort(key=lambda group: count(group[0]))
-        colbert = any(request.colbert for request, _ in batch)
-        encoded = self._forward([cuts for cuts, _ in groups], colbert=colbert, short=short)
+        colbert = any(request.colbert for pairs in places.values() for request, _ in pairs)
+        units = [cuts for cuts, _ in groups]
+        encoded = self._forward(units, colbert=colbert, interrupt=interrupt)
         for cuts, unit in groups:
             views = [next(encoded) for _ in cuts]
-            bulk = all(len(request.units) > _BULK for request, _ in requesters[unit])
+            bulk = all(len(request.units) > _BULK for request, _ in places[unit])
             self._memo.put(unit, [v.without_colbert() for v in views] if bulk else views)
-            _add_views(requesters[unit], views)
+            _add_views(places[unit], views)
 
     def _forward(
-        self, units: list[list[Tokens]], *, colbert: bool, short: bool
+        self, units: list[list[Tokens]], *, colbert: bool, interrupt: Interrupt
     ) -> Iterator[TextViews]:
         """Run one pass over units ordered by length and yield the views of each text."""
-        interrupt = self._should_restart if short else None
         views = self._network(units, colbert=colbert, interrupt=interrupt)
         cuts = [cut for unit in units for cut in unit]
         self.passes += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import torch
 
@@ -38,6 +38,12 @@ class LoadedModel(ByReference, Closing):
         tokenizer: The tokenizer; safe to use from any thread.
     """
 
+    _usual: ClassVar[int | None] = None
+    """The most tokens of a text, unless another number is given; None for the model's limit."""
+
+    _least: ClassVar[int] = MIN_LENGTH
+    """The lowest limit that there can be."""
+
     _worker: NetworkThread[Any]
 
     def __init__(
@@ -49,8 +55,6 @@ class LoadedModel(ByReference, Closing):
         device: str | torch.device,
         dtype: str | torch.dtype,
         max_length: int | None,
-        usual_length: int | None = None,
-        least: int = MIN_LENGTH,
     ) -> None:
         check_revision(revision)
         self.device = choose_device(device)
@@ -59,11 +63,9 @@ class LoadedModel(ByReference, Closing):
         self.dtype = str(self._torch_dtype).removeprefix("torch.")
         self.fingerprint, self.tokenizer = checkpoint.fingerprint(), checkpoint.tokenizer
         self._max_limit = checkpoint.max_length
-        self._usual_length = min(usual_length or self._max_limit, self._max_limit)
-        if max_length is not None:
-            check_limit(max_length, self._max_limit, least=least)
-        self._least = least
-        self.max_length = self._usual_length if max_length is None else int(max_length)
+        self._usual_length = min(self._usual or self._max_limit, self._max_limit)
+        self.max_length = self._usual_length
+        self.max_length = self._limit(max_length)
         self._source: Checkpoint | Path = checkpoint  # the network's weights cannot be read back
 
     @classmethod

@@ -204,7 +204,7 @@ class M3Model(LoadedModel):
         """
         units = self._units(texts, None, None, documents)
         request = EncodingRequest(units, dense=False, sparse=True, colbert=False)
-        request.warned(self._submit(request).result())
+        request.warned(awaited(self._submit(request)))
         return [views.weights[1:-1].copy() for views in request.text_views]
 
     def tokens(self, ids: Iterable[int]) -> list[str]:

@@ -82,7 +82,7 @@ class M3Network(Backbone):
         texts = [tokens for unit in units for tokens in unit]
         lengths = np.array([len(tokens.ids) for tokens in texts])  # (n,)
         total, starts = int(lengths.sum()), np.cumsum(lengths) - lengths  # T, (n,)
-        hidden = self.unit_states(units, interrupt)
+        hidden, _ = self.unit_states(units, interrupt)
         device = hidden.device
 
         cls = np.concatenate([a + np.array(t.cls) for a, t in zip(starts, texts, strict=True)])

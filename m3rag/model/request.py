@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from m3rag.model.tokenizer import Tokens
 from m3rag.progress import Progress
@@ -29,7 +29,6 @@ class Request(Generic[U, T]):
     Attributes:
         units: What to compute: texts that are encoded together, or a pair. A row is a position in
             this list.
-        stage: What the progress is called with.
         progress: Called with (stage, texts done, total) after each unit.
         future: The result.
         tokenized: The tokens of the units that are tokenised, but not computed yet, by row.
@@ -39,9 +38,11 @@ class Request(Generic[U, T]):
         total: The number of all.
     """
 
+    stage: ClassVar[str]
+    """What the progress is called with."""
+
     units: list[U]
     _: KW_ONLY
-    stage: str = ""
     progress: Progress | None = None
     future: Future[T] = field(default_factory=Future)
     tokenized: dict[int, list[Tokens]] = field(default_factory=dict)
@@ -54,14 +55,9 @@ class Request(Generic[U, T]):
         self.total = len(self.units)
 
     @property
-    def complete(self) -> bool:
-        """Whether all units are computed."""
-        return self.done == self.total
-
-    @property
     def finished(self) -> bool:
         """Whether the request is complete, failed or cancelled."""
-        return self.complete or self.failure is not None or self.future.cancelled()
+        return self.done == self.total or self.failure is not None or self.future.cancelled()
 
     def result(self) -> T:
         """Return the result of a complete request."""

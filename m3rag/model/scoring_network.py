@@ -58,9 +58,9 @@ class ScoringNetwork(Backbone):
         return np.concatenate(self.in_shares(units, self._scores, interrupt))
 
     def _scores(self, units: Units, interrupt: Interrupt) -> NDArray[np.float32]:
-        lengths = np.array([len(tokens.ids) for [tokens] in units])  # (n,)
-        first = torch.from_numpy(np.cumsum(lengths) - lengths)
-        scores = self.classifier(self.unit_states(units, interrupt)[first.to(self.device)])
+        hidden, starts = self.unit_states(units, interrupt)
+        first = torch.from_numpy(starts[: len(units)])  # without that of the filler
+        scores = self.classifier(hidden[first.to(self.device)])
         check_finite(scores)
         found: NDArray[np.float32] = scores.cpu().numpy()
         return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,8 +43,9 @@ class ScoringRequest(Request[Pair, Scores]):
         scores: The scores of the pairs that have one, by row.
     """
 
+    stage: ClassVar[str] = "scoring"
+
     _: KW_ONLY
-    stage: str = "scoring"
     normalize: bool = False
     scores: dict[int, PairScore] = field(default_factory=dict)
 

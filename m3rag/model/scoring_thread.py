@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
+from m3rag.model.backbone import Interrupt
 from m3rag.model.scoring_network import ScoringNetwork
 from m3rag.model.scoring_request import Pair, PairScore, ScoringRequest
 from m3rag.model.tokenizer import Tokenizer
@@ -31,19 +33,19 @@ class ScoringThread(NetworkThread[ScoringRequest]):
         cut = self._tokenizer.cut_pairs(pairs, limit, query_limit(limit))
         request.tokenized.update((row, [tokens]) for row, tokens in zip(rows, cut, strict=True))
 
-    def _compute(self, batch: list[tuple[ScoringRequest, int]], *, short: bool) -> None:
+    def _compute(
+        self, places: Mapping[Pair, list[tuple[ScoringRequest, int]]], interrupt: Interrupt
+    ) -> None:
         """Score each distinct pair of a batch once and add its score to all its requests."""
-        requesters: dict[Pair, list[tuple[ScoringRequest, int]]] = {}
-        for request, row in batch:
-            requesters.setdefault(request.units[row], []).append((request, row))
-        groups = [(places[0][0].tokenized[places[0][1]], places) for places in requesters.values()]
+        groups = [
+            (first.tokenized[row], [(first, row), *more]) for (first, row), *more in places.values()
+        ]
         groups.sort(key=lambda group: len(group[0][0].ids))
-        interrupt = self._should_restart if short else None
         scores = self._network([cut for cut, _ in groups], interrupt=interrupt).tolist()
         self.passes += 1
         self.encoded += len(groups)
-        for ([tokens], places), score in zip(groups, scores, strict=True):
-            for request, row in places:
+        for ([tokens], requesters), score in zip(groups, scores, strict=True):
+            for request, row in requesters:
                 del request.tokenized[row]
                 request.add_score(row, PairScore(score, len(tokens.ids), tokens.total))
 

@@ -12,21 +12,21 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 
 from m3rag.errors import ClosedError, ForkError
-from m3rag.model.backbone import PassInterruptedError
+from m3rag.model.backbone import Interrupt, PassInterruptedError
 from m3rag.model.request import Request
 from m3rag.model.tokenizer import Tokens
 from m3rag.threads import give_way
 
 R = TypeVar("R", bound=Request[Any, Any])
 
-SHORT = 8  # most units of a short request
+_SHORT = 8  # most units of a short request
 SLICE = 128  # units that are tokenised ahead at a time
 _MAX_RESTARTS = 2  # of a pass
 
@@ -90,8 +90,13 @@ class NetworkThread(Generic[R]):
         """Tokenise units of a request, until some are ready to be computed."""
         raise NotImplementedError
 
-    def _compute(self, batch: list[tuple[R, int]], *, short: bool) -> None:
-        """Compute the (request, row) pairs of a batch and add the results to the requests."""
+    def _compute(self, places: Mapping[Any, list[tuple[R, int]]], interrupt: Interrupt) -> None:
+        """Compute each unit of a batch once, and add the result wherever it was requested.
+
+        Args:
+            places: The (request, row) pairs of each distinct unit.
+            interrupt: Returns whether to interrupt the pass; None for a pass that goes on.
+        """
         raise NotImplementedError
 
     def _run(self) -> None:
@@ -101,8 +106,8 @@ class NetworkThread(Generic[R]):
                 batch = self._next_batch()
                 requests = list(dict.fromkeys(request for request, _ in batch))
                 try:
-                    short = all(len(request.units) <= SHORT for request in requests)
-                    self._compute(batch, short=short)
+                    short = all(len(request.units) <= _SHORT for request in requests)
+                    self._compute(_by_unit(batch), self._should_restart if short else None)
                     for request in requests:
                         self._tokenize_ahead(request)
                 except PassInterruptedError:
@@ -146,8 +151,8 @@ class NetworkThread(Generic[R]):
 
     def _next_batch(self) -> list[tuple[R, int]]:
         """Return the (request, row) pairs of the next pass; short and long requests take turns."""
-        short = [r for r in self._pending if len(r.units) <= SHORT]
-        long = [r for r in self._pending if len(r.units) > SHORT]
+        short = [r for r in self._pending if len(r.units) <= _SHORT]
+        long = [r for r in self._pending if len(r.units) > _SHORT]
         batch: list[tuple[R, int]] = []
         tokens = 0
         for request in short if short and (self._turn % 2 or not long) else long:
@@ -163,6 +168,14 @@ class NetworkThread(Generic[R]):
         for request in [request for request in self._pending if request.finished]:
             self._pending.remove(request)
             request.finish()
+
+
+def _by_unit(batch: Iterable[tuple[R, int]]) -> dict[Any, list[tuple[R, int]]]:
+    """Return the (request, row) pairs of each distinct unit of a batch."""
+    places: dict[Any, list[tuple[R, int]]] = {}
+    for request, row in batch:
+        places.setdefault(request.units[row], []).append((request, row))
+    return places
 
 
 def count(cuts: Sequence[Tokens]) -> int:
