@@ -39,7 +39,9 @@ from tuning import markdown
 
 from m3rag import M3CrossEncoder
 from m3rag.model import MultiVectors, SparseVectors, Tokenizer
+from m3rag.model.cross_encoder import USUAL_LENGTH
 from m3rag.model.kernels.device import packable
+from m3rag.model.scoring_thread import query_limit
 from m3rag.scoring import InvertedLists, colbert_scores, sparse_scores
 
 
@@ -83,7 +85,8 @@ def cross_encoders(args: Namespace) -> None:
         tokenizer = Tokenizer(folder / "tokenizer.json")
         query, *passages = texts_of([12, *passage_lengths(args.pairs)], tokenizer)
         pairs = [(query, passage) for passage in passages]
-        tokens = sum(len(cut.ids) for cut in tokenizer.cut_pairs(pairs, 512, 384))
+        cuts = tokenizer.cut_pairs(pairs, USUAL_LENGTH, query_limit(USUAL_LENGTH))
+        tokens = sum(len(cut.ids) for cut in cuts)
         tasks: dict[str, Callable[[], object]] = {}
         for name in ["FlagReranker", *dtypes]:
             side = sides.enter_context(Apart(scoring_tasks, folder, name, pairs))

@@ -48,15 +48,18 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
+def _build(project: Path, to: Path, *kind: str) -> None:
+    tool = (sys.executable, "-m", "build", "--no-isolation", *kind)
+    subprocess.run([*tool, "--outdir", str(to), str(project)], check=True)
+
+
 def build(source: Path, to: Path) -> tuple[Path, Path, Path]:
     """Build with the locked tools, and return the wheel, the sdist and the wheel of "small"."""
     for old in (*to.glob("*.whl"), *to.glob("*.tar.gz")):
         old.unlink()
-    tool = (sys.executable, "-m", "build", "--no-isolation")
-    subprocess.run([*tool, "--outdir", str(to), str(source)], check=True)
+    _build(source, to)
     [wheel], [sdist] = to.glob("*.whl"), to.glob("*.tar.gz")
-    small = source / "models" / "small"
-    subprocess.run([*tool, "--wheel", "--outdir", str(to), str(small)], check=True)
+    _build(source / "models" / "small", to, "--wheel")
     [model] = to.glob("m3rag_small-*.whl")
     return wheel, sdist, model
 
@@ -70,8 +73,7 @@ def build_thin(source: Path, to: Path) -> list[Path]:
     version = version_of(source)
     wheels = []
     for project in sorted((source / "packages").iterdir()):
-        tool = (sys.executable, "-m", "build", "--no-isolation", "--wheel")
-        subprocess.run([*tool, "--outdir", str(to), str(project)], check=True)
+        _build(project, to, "--wheel")
         wheel = to / f"{project.name.replace('-', '_')}-{version}-py3-none-any.whl"
         if not wheel.exists():
             raise DistError(f"{project.name} has another version than m3rag, {version}.")

@@ -13,8 +13,7 @@ from m3rag.documents.unpacking import Unpacked
 from m3rag.errors import DocumentError
 from m3rag.limits import Limits
 
-STAMP = 16
-"""The characters of a hash that are stored."""
+_STAMP = 16  # characters of a hash that are stored
 
 
 @dataclass(slots=True)
@@ -46,7 +45,7 @@ class Source:
                 size += len(chunk)
         except DocumentError:
             return "unreadable", 0  # `read` reports the reason
-        return digest.hexdigest()[:STAMP], size
+        return digest.hexdigest()[:_STAMP], size
 
     def read(self, document: str) -> tuple[Unpacked, str]:
         """Return a file's documents, and the stamp of exactly the bytes that they were read from.
@@ -65,4 +64,4 @@ class Source:
             fields=self.fields,
             encoding=self.encoding,
         )
-        return unpacked, digest[:STAMP]
+        return unpacked, digest[:_STAMP]

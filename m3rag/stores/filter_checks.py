@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from m3rag.errors import InputError
-from m3rag.limits import Limits, check_text, shown
+from m3rag.limits import Limits, check_text, is_number, shown
 from m3rag.stores.filter_tree import (
     BOUNDS,
     LISTS,
@@ -187,7 +187,7 @@ def check_bounds(field: str, bounds: Mapping[str, object], limits: Limits) -> No
         )
     for bound in bounds.values():
         date = isinstance(bound, str) and instant(bound) is not None
-        if isinstance(bound, bool) or not (date or isinstance(bound, int | float)):
+        if not (date or is_number(bound)):
             raise InputError(
                 f"{where}: bounds must be numbers, or dates such as '2026-03-01' or "
                 f"'2026-03-01T10:30:00Z', got {shown(bound)}."
