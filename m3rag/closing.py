@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Self
 
 
@@ -17,3 +19,14 @@ class Closing:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@contextmanager
+def closed_on_errors(held: Closing | None) -> Iterator[None]:
+    """Close an object if the block fails; None is left alone."""
+    try:
+        yield
+    except BaseException:
+        if held is not None:
+            held.close()
+        raise

@@ -7,10 +7,11 @@ seconds since 1970. A passage without them lives for ever.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from m3rag.errors import InputError
+from m3rag.index.index import M3Index
 from m3rag.limits import is_number, shown
 
 
@@ -38,6 +39,13 @@ def expiry(minutes: float | None, now: float) -> dict[str, float]:
 def renewed(metadata: Mapping[str, Any], now: float) -> dict[str, Any]:
     """Return metadata whose time to live, if they have one, begins again."""
     return {**metadata, **expiry(metadata.get("ttl"), now)}
+
+
+def renew(index: M3Index, documents: Sequence[str | None], now: float) -> None:
+    """Let the time to live of documents' passages begin again, if they have one."""
+    index.update_metadata(
+        lambda passage: renewed(passage.metadata, now), filter={"$document_id": [*documents]}
+    )
 
 
 def expired(now: float) -> dict[str, Any]:

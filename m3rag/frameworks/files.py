@@ -11,8 +11,6 @@ from m3rag import documents
 from m3rag.errors import DocumentError, InputError
 from m3rag.limits import Limits, shown
 
-_ALL_FIELDS = documents.Fields()
-
 
 class ReadsFiles:
     """A mixin that reads a file, or all files of a folder that m3rag can read.
@@ -36,8 +34,8 @@ class ReadsFiles:
         errors: Literal["raise", "warn"],
         follow_links: bool,
         limits: Limits,
-        fields: documents.Fields = _ALL_FIELDS,
-        encoding: str | None = None,
+        fields: documents.Fields,
+        encoding: str | None,
     ) -> None:
         if not isinstance(path, str | Path):
             raise InputError(f"`path` must be a file or a folder, got {shown(path)}.")

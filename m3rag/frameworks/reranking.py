@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from m3rag.errors import InputError
+from m3rag.index.index import M3Index
 from m3rag.limits import shown
 from m3rag.model.architecture import MIN_PAIR_LENGTH
 from m3rag.model.arguments import check_limit
 from m3rag.model.lookup import ModelSpec
+from m3rag.scoring import Weights, score_texts
+from m3rag.scoring.fusion import Floats
 
 if TYPE_CHECKING:
     from m3rag.model import M3CrossEncoder
@@ -89,3 +93,31 @@ def described(given: object) -> ModelSpec | None:
     if given is None or isinstance(given, ModelSpec):
         return given
     return ModelSpec(str(given)) if isinstance(given, str | Path) else cross_encoder_of(given).spec
+
+
+def scores_of_texts(
+    reranker: Any,
+    index: M3Index | None,
+    query: str,
+    texts: Sequence[str],
+    ids: Sequence[str | None],
+    weights: Weights,
+) -> tuple[Floats, dict[str, Floats]]:
+    """Return the scores of texts, `(n,)`, and those of each channel, by the reranker's mode.
+
+    Args:
+        reranker: The reranker, whose model and cross-encoder are loaded only if they are used.
+        index: The index whose stored vectors score the texts that it contains, or None.
+        query: The query.
+        texts: The n texts.
+        ids: The id of each text in the index; None for one without.
+        weights: The weights of the channels, unless a cross-encoder scores.
+    """
+    if reranker.mode == CROSS:
+        scores = reranker.cross_encoder.score(
+            query, texts, max_length=reranker.max_length, normalize=True
+        )
+        return scores, {"cross_encoder": scores}
+    if index is None:
+        return score_texts(reranker.model, query, texts, weights)
+    return index.rescore(query, texts, weights, ids=ids, model=reranker.model)

@@ -16,7 +16,7 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMes
 from m3rag.answers import Answer
 from m3rag.errors import InputError
 from m3rag.frameworks import refusing
-from m3rag.langchain.answers import checked_answer
+from m3rag.langchain.answers import checked_answer, score_of
 from m3rag.langchain.tool import found_documents, numbered_text
 from m3rag.limits import check_count, is_number, shown
 from m3rag.threads import in_thread
@@ -106,26 +106,20 @@ class M3AnswerMiddleware(AgentMiddleware):
     ) -> ModelResponse:
         """Check the answer of the language model, and let it answer again if it fails."""
         flow = self._flow(request)
-        asked = next(flow)
-        while True:
-            response = handler(asked)
-            try:
-                asked = flow.send(response)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
+        step: ModelRequest | ModelResponse = next(flow)
+        while isinstance(step, ModelRequest):
+            step = _advance(flow, handler(step))
+        return step
 
     async def awrap_model_call(
         self, request: ModelRequest, handler: Callable[[ModelRequest], Awaitable[ModelResponse]]
     ) -> ModelResponse:
         """Run `wrap_model_call` without blocking the event loop."""
         flow = self._flow(request)
-        asked = next(flow)
-        while True:
-            response = await handler(asked)
-            step = await in_thread(_advance, flow, response)
-            if isinstance(step, ModelResponse):
-                return step
-            asked = step
+        step: ModelRequest | ModelResponse = next(flow)
+        while isinstance(step, ModelRequest):
+            step = await in_thread(_advance, flow, await handler(step))
+        return step
 
     def _flow(self, request: ModelRequest) -> Flow:
         """Yield what to ask the language model, receive its response, and return the final one."""
@@ -192,18 +186,13 @@ def _numbers(messages: Sequence[AnyMessage]) -> dict[str, tuple[int, Document]]:
     for message in messages:
         for document in found_documents(message):
             number, best = found.get(_key(document), (len(found) + 1, document))
-            better = document if _score(document) > _score(best) else best
+            better = document if score_of(document) > score_of(best) else best
             found[_key(document)] = number, better
     return found
 
 
 def _key(document: Document) -> str:
     return document.id or document.page_content
-
-
-def _score(document: Document) -> float:
-    score: float = document.metadata.get("relevance_score", 0.0)
-    return score
 
 
 def _is_search(message: AnyMessage) -> bool:

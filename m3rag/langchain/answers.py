@@ -42,5 +42,10 @@ def checked_answer(text: str, documents: Sequence[Document], *, question: str = 
 
 def _hit(document: Document) -> Hit:
     channels: dict[str, Any] = {**scores_of(document)}
-    score = document.metadata.get("relevance_score", 0.0)
-    return Hit(score, to_passage(document), **channels)
+    return Hit(score_of(document), to_passage(document), **channels)
+
+
+def score_of(document: Document) -> float:
+    """Return the fused score of a result; 0 if its metadata have none."""
+    score: float = document.metadata.get("relevance_score", 0.0)
+    return score

@@ -62,7 +62,7 @@ def check_passages(index: M3Index, base: Where, passages: Sequence[Passage]) -> 
         passages,
         what="Document",
         name="base_filter",
-        fits=lambda passage: _passes(base, to_document(passage)),
+        fits=(lambda passage: base(to_document(passage))) if callable(base) else None,
     )
 
 

@@ -25,7 +25,7 @@ from langgraph.store.base import (
     TTLConfig,
 )
 
-from m3rag.closing import Closing
+from m3rag.closing import Closing, closed_on_errors
 from m3rag.documents import Passage
 from m3rag.errors import InputError
 from m3rag.frameworks import (
@@ -35,8 +35,9 @@ from m3rag.frameworks import (
     check_names,
     held_filters,
     least_score,
+    names_of,
 )
-from m3rag.frameworks.expiry import check_minutes, expired, living, renewed
+from m3rag.frameworks.expiry import check_minutes, expired, living, renew
 from m3rag.index.settings import SearchSettings
 from m3rag.langchain.component import component_index
 from m3rag.langchain.items import (
@@ -59,7 +60,6 @@ from m3rag.limits import shown
 from m3rag.scoring import Weights
 from m3rag.threads import in_thread
 
-_OWN = ("index", "path", "model", "fields", "weights", "min_score", "ttl")
 _TTL = ("refresh_on_read", "omit_expired", "default_ttl", "sweep_interval_minutes")
 _CANDIDATES = 100
 
@@ -112,7 +112,7 @@ class M3Store(Closing, BaseStore):
         ttl: TTLConfig | None = None,
         **opening: Any,
     ) -> None:
-        check_names("M3Store", opening, (*_OWN, *OPENING))
+        check_names("M3Store", opening, (*names_of(M3Store.__init__), *OPENING))
         check_names("ttl of M3Store", ttl or {}, _TTL)
         for name in ("default_ttl", "sweep_interval_minutes"):
             check_minutes(name, (ttl or {}).get(name))
@@ -128,16 +128,12 @@ class M3Store(Closing, BaseStore):
         self.index, opened = component_index(
             "M3Store", index, path, model, settings, new_colbert=new_colbert(weights), needed=False
         )
-        try:
+        with closed_on_errors(self.index if opened else None):
             self.min_score = least_score(self.index, min_score, weights)
             self._settings = SearchSettings(
                 weights=weights, min_score=self.min_score, max_per_document=1
             )
             self.index.check(1, settings=self._settings)
-        except BaseException:
-            if opened:
-                self.index.close()
-            raise
         self._changes = threading.Lock()  # what reads an item and then writes it
         self._swept = -float("inf")
 
@@ -274,10 +270,7 @@ class M3Store(Closing, BaseStore):
         if names:
             now = time.time()
             with self._changes:
-                self.index.update_metadata(
-                    lambda passage: renewed(passage.metadata, now),
-                    filter={"$document_id": names},
-                )
+                renew(self.index, names, now)
 
     def _alive(self) -> list[dict[str, Any]]:
         """Return the filters that leave out what has expired, unless that is to be returned."""

@@ -18,13 +18,13 @@ from m3rag.frameworks import (
     model_of,
     own_errors,
 )
-from m3rag.frameworks.reranking import CROSS, Mode, check_mode, cross_encoder_of
+from m3rag.frameworks.reranking import CROSS, Mode, check_mode, cross_encoder_of, scores_of_texts
 from m3rag.index.index import M3Index
 from m3rag.langchain.component import check_fields
 from m3rag.langchain.index_retriever import blank
 from m3rag.langchain.scores import with_scores
 from m3rag.langchain.sharing import named
-from m3rag.scoring import Weights, score_texts
+from m3rag.scoring import Weights
 from m3rag.scoring.fusion import Floats
 from m3rag.scoring.texts import text_weights
 
@@ -154,15 +154,8 @@ class M3Reranker(BaseDocumentCompressor):
     ) -> tuple[Floats, dict[str, Floats]]:
         """Return the scores of documents, `(n,)`, and those of each channel."""
         texts = [document.page_content for document in documents]
-        if self.mode == CROSS:
-            scores = self.cross_encoder.score(
-                query, texts, max_length=self.max_length, normalize=True
-            )
-            return scores, {"cross_encoder": scores}
-        if self.index is None:
-            return score_texts(self.model, query, texts, self._weights())
         ids = [document.id or document.metadata.get("_id") for document in documents]
-        return self.index.rescore(query, texts, self._weights(), ids=ids, model=self.model)
+        return scores_of_texts(self, self.index, query, texts, ids, self._weights())
 
     def compress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None

@@ -11,6 +11,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables.base import coerce_to_runnable
 from pydantic import ConfigDict, Field
 
+from m3rag.closing import closed_on_errors
 from m3rag.errors import InputError
 from m3rag.frameworks import (
     OPENING,
@@ -67,14 +68,10 @@ class RetrieverBase(DocumentCollection, BaseRetriever):
             kind.__name__, index, path, model, opening, new_colbert=kind._new_colbert
         )
         settings["base_filter"] = base_of(index, settings.get("base_filter"))
-        try:
+        with closed_on_errors(found if opened else None):
             with own_errors(kind.__name__):
                 super().__init__(index=found, **settings)  # type: ignore[call-arg]
             self._check()
-        except BaseException:
-            if opened:
-                found.close()
-            raise
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name.startswith("_"):
@@ -137,13 +134,10 @@ class RetrieverBase(DocumentCollection, BaseRetriever):
         opening = opening_of(settings)
         new = cls._new_colbert
         index = open_index(path, model=model, new_colbert=new, **opening)  # type: ignore[arg-type]
-        try:
+        with closed_on_errors(index):
             retriever = cls(index=index, **settings)
             base = retriever.base_filter
             upsert(index, documents, ids, source_id_key, base, progress=progress)
-        except BaseException:
-            index.close()
-            raise
         return retriever
 
     @classmethod

@@ -8,6 +8,7 @@ from typing import Any, Self
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 
+from m3rag.closing import closed_on_errors
 from m3rag.frameworks import OPENING, IndexLike, ModelLike, check_names
 from m3rag.index.settings import SearchSettings
 from m3rag.langchain.base_filter import base_of
@@ -84,13 +85,9 @@ class M3VectorStore(StoreSearches):
         self.weights = weights
         self.base_filter = base_filter = base_of(index, base_filter)
         self.relevance_score_fn = relevance_score_fn
-        try:
+        with closed_on_errors(self.index if opened else None):
             where = None if callable(base_filter) else base_filter
             self.index.check(1, settings=SearchSettings(weights=weights, filter=where))
-        except BaseException:
-            if opened:
-                self.index.close()
-            raise
 
     @classmethod
     def from_documents(
@@ -119,12 +116,9 @@ class M3VectorStore(StoreSearches):
         known = ("ids", "source_id_key", "progress", *_OWN, *OPENING)
         check_names("M3VectorStore.from_documents", settings, known)
         store = cls(embedding=embedding, **settings)
-        try:
+        with closed_on_errors(store):
             base = store.base_filter
             upsert(store.index, documents, ids, source_id_key, base, progress=progress)
-        except BaseException:
-            store.close()
-            raise
         return store
 
     @classmethod

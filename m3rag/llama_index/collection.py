@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Self
 
 from llama_index.core.node_parser import NodeParser
 from llama_index.core.schema import BaseNode, Document
 
+from m3rag.closing import closed_on_errors
 from m3rag.index.upsert import Upserted
 from m3rag.llama_index.nodes import node_list
 from m3rag.llama_index.progress_bar import shown_progress
@@ -53,7 +53,7 @@ class NodeCollection(StoredNodes):
         """
         nodes = node_list(nodes)
         opened = cls._opened("from_nodes", settings)
-        with opened._closed_on_errors(), shown_progress(progress, show_progress) as report:
+        with closed_on_errors(opened), shown_progress(progress, show_progress) as report:
             upsert_nodes(opened.index, nodes, opened.base_filters, progress=report)
         return opened
 
@@ -78,7 +78,7 @@ class NodeCollection(StoredNodes):
         """
         documents = node_list(documents, "documents")
         opened = cls._opened("from_documents", settings)
-        with opened._closed_on_errors(), shown_progress(progress, show_progress) as report:
+        with closed_on_errors(opened), shown_progress(progress, show_progress) as report:
             upsert(
                 opened.index,
                 documents,
@@ -188,12 +188,3 @@ class NodeCollection(StoredNodes):
             name: The method that was called, for errors.
             settings: The arguments for the constructor.
         """
-
-    @contextmanager
-    def _closed_on_errors(self) -> Iterator[None]:
-        """Close the index if what is done with it fails."""
-        try:
-            yield
-        except BaseException:
-            self.close()
-            raise

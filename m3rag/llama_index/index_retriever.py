@@ -11,6 +11,7 @@ from llama_index.core.callbacks import CallbackManager
 from llama_index.core.schema import IndexNode, NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.types import MetadataFilters
 
+from m3rag.closing import closed_on_errors
 from m3rag.frameworks import (
     OPENING,
     IndexLike,
@@ -99,7 +100,7 @@ class IndexRetriever(NodeCollection, BaseRetriever):
         )
         opening = opening_of(rest)
         found, opened = chosen_index(what, index, path, model, opening)
-        try:
+        with closed_on_errors(found if opened else None):
             self.base_filters = base_of(index, base_filters)
             self.index = found
             self.similarity_top_k = similarity_top_k
@@ -110,10 +111,6 @@ class IndexRetriever(NodeCollection, BaseRetriever):
             self.scores_in_metadata = scores_in_metadata
             self.settings = settings.changed(**rest, **self._fixed)
             self._check()
-        except BaseException:
-            if opened:
-                found.close()
-            raise
         self._ready = True
 
     @property

@@ -7,7 +7,6 @@ import time
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
@@ -15,7 +14,7 @@ from llama_index.core.bridge.pydantic import Field, PrivateAttr
 from llama_index.core.memory import BaseMemoryBlock
 
 from m3rag import documents
-from m3rag.closing import Closing
+from m3rag.closing import Closing, closed_on_errors
 from m3rag.documents import Passage
 from m3rag.frameworks import (
     OPENING,
@@ -25,7 +24,7 @@ from m3rag.frameworks import (
     opening_of,
     own_errors,
 )
-from m3rag.frameworks.expiry import check_minutes, expired, expiry, living, renewed
+from m3rag.frameworks.expiry import check_minutes, expired, expiry, living, renew
 from m3rag.index.hit import Hit
 from m3rag.index.index import M3Index
 from m3rag.index.pooling import Query
@@ -97,13 +96,9 @@ class M3MemoryBlock(Closing, OverAnIndex, Checked, BaseMemoryBlock[str]):
         with own_errors(what):
             super().__init__(**settings)
         found, opened = chosen_index(what, index, path, model, opening, in_memory=True)
-        try:
+        with closed_on_errors(found if opened else None):
             self._index = found
             self._check()
-        except BaseException:
-            if opened:
-                found.close()
-            raise
 
     @property
     def index(self) -> M3Index:
@@ -142,7 +137,8 @@ class M3MemoryBlock(Closing, OverAnIndex, Checked, BaseMemoryBlock[str]):
         settings = self._settings().changed(filter=where)
         hits = await self._index.asearch(Query(texts), self.similarity_top_k, settings=settings)
         if hits and self.ttl is not None and self.refresh_on_read:
-            await in_thread(self._refresh, hits, now)
+            ids = [hit.passage.document_id for hit in hits]
+            await in_thread(renew, self._index, ids, now)
         return "\n".join(map(_line, hits))
 
     async def _aput(self, messages: list[ChatMessage]) -> None:
@@ -181,11 +177,6 @@ class M3MemoryBlock(Closing, OverAnIndex, Checked, BaseMemoryBlock[str]):
             return owner
         return {**owner, "session": {"exists": False} if session_id is None else session_id}
 
-    def _refresh(self, hits: Sequence[Hit], now: float) -> None:
-        ids = [hit.passage.document_id for hit in hits]
-        changed = partial(_renewed, now)
-        self._index.update_metadata(changed, filter={"$document_id": ids})
-
     def _settings(self) -> SearchSettings:
         least = least_score(self._index, self.min_score, self.weights)
         return SearchSettings(weights=self.weights, min_score=least, max_per_document=1)
@@ -204,7 +195,3 @@ def _line(hit: Hit) -> str:
     """Return what the language model reads of a message."""
     said = hit.passage.metadata
     return f"{said['role']}, {said['time'][:16].replace('T', ' ')}: {hit.passage.text}"
-
-
-def _renewed(now: float, passage: Passage) -> dict[str, Any]:
-    return renewed(passage.metadata, now)

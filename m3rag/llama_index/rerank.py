@@ -14,12 +14,19 @@ from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 
 from m3rag.errors import InputError
 from m3rag.frameworks import IndexLike, ModelLike, check_scores, index_of
-from m3rag.frameworks.reranking import CROSS, Mode, check_mode, cross_encoder_of, described
+from m3rag.frameworks.reranking import (
+    CROSS,
+    Mode,
+    check_mode,
+    cross_encoder_of,
+    described,
+    scores_of_texts,
+)
 from m3rag.index.index import M3Index
 from m3rag.llama_index.component import OverAnIndex, UsesModel
 from m3rag.llama_index.nodes import scores_of, with_scores
 from m3rag.model.lookup import DEFAULT_RERANKER, ModelSpec
-from m3rag.scoring import PRESETS, Weights, score_texts
+from m3rag.scoring import PRESETS, Weights
 from m3rag.scoring.fusion import Floats
 from m3rag.scoring.texts import text_weights
 
@@ -184,13 +191,6 @@ class M3Reranker(OverAnIndex, UsesModel, BaseNodePostprocessor):
     def _scores(self, query: str, nodes: list[NodeWithScore]) -> tuple[Floats, dict[str, Floats]]:
         """Return the scores of nodes, `(n,)`, and those of each channel."""
         texts = [found.get_content(MetadataMode.EMBED) for found in nodes]
-        if self.mode == CROSS:
-            scores = self.cross_encoder.score(
-                query, texts, max_length=self.max_length, normalize=True
-            )
-            return scores, {"cross_encoder": scores}
-        weights: Weights = {"colbert": 1.0} if self.mode == "colbert" else self._weights()
-        if self._index is None:
-            return score_texts(self.model, query, texts, weights)
         ids = [found.node_id for found in nodes]
-        return self._index.rescore(query, texts, weights, ids=ids, model=self.model)
+        weights: Weights = {"colbert": 1.0} if self.mode == "colbert" else self._weights()
+        return scores_of_texts(self, self._index, query, texts, ids, weights)

@@ -19,7 +19,7 @@ from m3rag.index.index import M3Index
 from m3rag.llama_index.base_filters import base_of
 from m3rag.llama_index.component import Checked, OverAnIndex, check_fields
 from m3rag.llama_index.metadata_filters import all_of, where_of
-from m3rag.llama_index.nodes import REST, M3NodeWithScore, node_of, passage_of
+from m3rag.llama_index.nodes import REST, M3NodeWithScore, node_of, passage_of, scores_of
 from m3rag.stores.filters import parse_filter
 
 _PLACE = ("text", "start_char_idx", "end_char_idx")
@@ -77,7 +77,7 @@ class M3NeighbourPostprocessor(OverAnIndex, Checked, BaseNodePostprocessor):
             M3NodeWithScore(
                 node=node_of(hit.passage),
                 score=given[hit.passage.id].score,
-                scores=getattr(given[hit.passage.id], "scores", {}),
+                scores=scores_of(given[hit.passage.id]),
             )
             for hit in widened(self._index, hits, self.neighbours, self.base_filters)
         ]

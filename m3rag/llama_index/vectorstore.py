@@ -13,6 +13,7 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQueryResult,
 )
 
+from m3rag.closing import closed_on_errors
 from m3rag.frameworks import (
     OPENING,
     IndexLike,
@@ -103,13 +104,9 @@ class M3VectorStore(OverAnIndex, NodeCollection, Checked, StoresNodes):
         with own_errors(what):
             super().__init__(**settings)
         found, opened = chosen_index(what, index, path, model, opening, in_memory=True)
-        try:
+        with closed_on_errors(found if opened else None):
             self._index = found
             self.base_filters = base_of(index, self.base_filters)
-        except BaseException:
-            if opened:
-                found.close()
-            raise
 
     def __repr__(self) -> str:
         base = f", base_filters={shown(where_of(self.base_filters), 80)}"

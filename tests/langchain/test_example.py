@@ -1,34 +1,21 @@
 """The chat example: its output, its memory and its citations."""
 
 import importlib.util
-import sys
 from pathlib import Path
 
 import pytest
-from langchain_core.language_models import GenericFakeChatModel
-from langchain_core.messages import AIMessage
+
+from tests.langchain.scripted import scripted
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-
-
-class Recording(GenericFakeChatModel):
-    """Returns prepared answers and records the prompts."""
-
-    prompts: list[list[str]]
-
-    def _generate(self, messages, stop=None, run_manager=None, **kwargs):
-        self.prompts.append([message.text for message in messages])
-        return super()._generate(messages, stop, run_manager, **kwargs)
 
 
 @pytest.fixture(scope="module")
 def example():
     spec = importlib.util.spec_from_file_location("chat", EXAMPLES / "rag_chat_langchain.py")
     module = importlib.util.module_from_spec(spec)
-    sys.modules["chat"] = module  # dataclasses look it up there
     spec.loader.exec_module(module)
-    yield module
-    del sys.modules["chat"]
+    return module
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +28,8 @@ def folder(tmp_path_factory):
 
 
 def chat(example, folder, tiny, *answers):
-    llm = Recording(messages=map(AIMessage, answers), prompts=[])
-    return example.Chat(folder, llm, tiny), llm.prompts
+    llm = scripted(*answers)
+    return example.Chat(folder, llm, tiny), llm
 
 
 def test_citations_point_into_the_document(example, folder, tiny):
@@ -57,13 +44,13 @@ def test_citations_point_into_the_document(example, folder, tiny):
 
 
 def test_the_chat_remembers_earlier_turns(example, folder, tiny):
-    talk, prompts = chat(
+    talk, llm = chat(
         example, folder, tiny, "In the shade [1].", "When does the pump run?", "At night [1]."
     )
     talk.ask("Where do ferns grow?")
     answer = talk.ask("And when does it run?")
     assert answer.citations[1].passage.document_id == "bombas.txt"
-    first, alone, second = prompts
+    first, alone, second = ([message.text for message in prompt] for prompt in llm.prompts)
     assert "[1] # Ferns" in first[0]
     assert alone[:2] == second[1:3] == ["Where do ferns grow?", "In the shade [1]."]
     assert second[3] == "And when does it run?"

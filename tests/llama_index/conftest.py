@@ -6,7 +6,8 @@ import pytest
 from llama_index.core.bridge.pydantic import Field
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
-from llama_index.core.llms import CompletionResponse, CustomLLM, LLMMetadata
+from llama_index.core.llms import ChatMessage, CompletionResponse, CustomLLM, LLMMetadata
+from llama_index.core.memory import InsertMethod, Memory
 from llama_index.core.node_parser import HierarchicalNodeParser
 from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
 from llama_index.core.vector_stores.types import (
@@ -18,7 +19,7 @@ from llama_index.core.vector_stores.types import (
 )
 
 from m3rag import M3Index
-from m3rag.llama_index import M3EnsembleRetriever, M3VectorStore
+from m3rag.llama_index import M3EnsembleRetriever, M3MemoryBlock, M3VectorStore
 
 TEXTS = {
     "shade": ("Ferns like shade and moist soil.", "en", 2019, "plants.md"),
@@ -38,6 +39,10 @@ TEXTS = {
 QUERIES = ["soil moisture sensor", "Who likes shade?", "¿Qué prefieren los helechos?", "水"]
 MODES = ["default", "sparse", "text_search", "hybrid", "mmr"]
 IDS = set(TEXTS)
+CAT = ChatMessage("Meine Katze heißt Mia und mag Thunfisch.")
+BERN = ChatMessage("Ich wohne in Bern.")
+ANSWER = ChatMessage("Bern is a fine city.", role="assistant")
+QUESTION = [ChatMessage("What is the name of my cat?")]  # in another language
 
 
 def hierarchy(documents, sizes):
@@ -152,3 +157,24 @@ class SpecLLM(CustomLLM):
 
     def stream_complete(self, prompt, formatted=False, **kwargs):
         yield self.complete(prompt)
+
+
+@pytest.fixture
+async def memory(tiny):
+    """A short-term memory of a few messages, before a long-term memory."""
+    memory = Memory.from_defaults(
+        session_id="monday",
+        token_limit=60,
+        token_flush_size=10,
+        chat_history_token_ratio=0.5,
+        tokenizer_fn=str.split,
+        insert_method=InsertMethod.SYSTEM,
+        memory_blocks=[M3MemoryBlock(model=tiny, owner="ann", similarity_top_k=1)],
+    )
+    yield memory
+    await memory.sql_store._async_engine.dispose()
+
+
+async def fill(memory):
+    for number in range(6):
+        await memory.aput_messages([CAT, ANSWER] if number == 0 else [BERN, ANSWER])

@@ -7,8 +7,7 @@ from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.llms import mock
 
 from m3rag.llama_index import M3EnsembleRetriever, M3VectorStore, retrieval_tool
-from tests.llama_index.conftest import make_nodes
-from tests.llama_index.test_memory_block import QUESTION, fill, memory  # noqa: F401  # a fixture
+from tests.llama_index.conftest import QUESTION, fill, make_nodes
 
 if not hasattr(mock, "MockFunctionCallingLLM"):
     pytest.skip("This LlamaIndex has no model of functions for tests", allow_module_level=True)
@@ -66,7 +65,7 @@ async def test_an_agent(store, kind, streaming):
     assert set(expected[0].scores) == {"dense", "sparse", "colbert"}
 
 
-async def test_a_memory_in_the_run_of_an_agent(memory):  # noqa: F811
+async def test_a_memory_in_the_run_of_an_agent(memory):
     def reply(messages, **kwargs):
         remembered = next(line for line in messages[0].content.splitlines() if "heißt" in line)
         return ChatMessage(role="assistant", content=remembered.split("heißt ")[1].split()[0])

@@ -6,17 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 from llama_index.core.llms import ChatMessage
-from llama_index.core.memory import InsertMethod, Memory
 
 from m3rag import M3Index, Query
 from m3rag.errors import ArgumentError, InputError
 from m3rag.llama_index import M3MemoryBlock, memory_block
 from tests.conftest import passes_need_the_loop
-
-CAT = ChatMessage("Meine Katze heißt Mia und mag Thunfisch.")
-BERN = ChatMessage("Ich wohne in Bern.")
-ANSWER = ChatMessage("Bern is a fine city.", role="assistant")
-QUESTION = [ChatMessage("What is the name of my cat?")]  # in another language
+from tests.llama_index.conftest import ANSWER, BERN, CAT, QUESTION, fill
 
 
 def texts(content):
@@ -151,27 +146,6 @@ async def test_it_does_not_block_the_event_loop(fresh, monkeypatch):
     passes_need_the_loop(fresh, monkeypatch)
     await said(block, BERN)
     assert len(texts(await block.aget(QUESTION))) == 2
-
-
-@pytest.fixture
-async def memory(tiny):
-    """A short-term memory of a few messages, before a long-term memory."""
-    memory = Memory.from_defaults(
-        session_id="monday",
-        token_limit=60,
-        token_flush_size=10,
-        chat_history_token_ratio=0.5,
-        tokenizer_fn=str.split,
-        insert_method=InsertMethod.SYSTEM,
-        memory_blocks=[M3MemoryBlock(model=tiny, owner="ann", similarity_top_k=1)],
-    )
-    yield memory
-    await memory.sql_store._async_engine.dispose()
-
-
-async def fill(memory):
-    for number in range(6):
-        await memory.aput_messages([CAT, ANSWER] if number == 0 else [BERN, ANSWER])
 
 
 async def test_in_the_memory_of_llama_index(memory):
