@@ -14,12 +14,10 @@ import threading
 import time
 from typing import IO, Any
 
-from m3rag.documents.formats.content import Budget, Fields
 from m3rag.documents.formats.registry import by_suffix
-from m3rag.documents.parser_messages import TIMEOUT_STATUS, pack, receive, send
+from m3rag.documents.parser_messages import TIMEOUT_STATUS, pack, receive, send, unpack_budget
 from m3rag.documents.parsing import parse, too_much_memory
 from m3rag.errors import DocumentError, MissingExtraError
-from m3rag.limits import Limits
 
 _IDLE_SECONDS = 30
 _LEAST_SECONDS = 2.0
@@ -71,24 +69,23 @@ class Deadline:
 
 def _answer(answers: IO[bytes], request: dict[str, Any], data: bytes) -> bool:
     """Parse a document and send its content; return whether this process can be used again."""
-    limits = Limits(**request["limits"])
-    _limit_memory(limits.reader_bytes)
+    budget = unpack_budget(request["budget"])
+    _limit_memory(budget.limits.reader_bytes)
     # All processes of a system share the monotonic clock. On a system that is very busy, a start
     # that took long leaves some time for the document.
-    least = min(_LEAST_SECONDS, limits.reader_seconds)
+    least = min(_LEAST_SECONDS, budget.limits.reader_seconds)
     deadline = Deadline(max(request["until"] - time.monotonic(), least))
+    budget = budget._replace(more_time=deadline.extend)
     body = b""
     answer: dict[str, Any]
     try:
-        names, record = request["fields"]
-        budget = Budget(limits, deadline.extend, Fields(tuple(names), record), request["encoding"])
         answer, body = pack(parse(data, by_suffix()[request["suffix"]], budget))
     except DocumentError as error:
         answer = {"error": str(error)}
     except MissingExtraError as error:
         answer = {"missing": str(error)}
     except MemoryError:
-        answer, body = {"error": str(too_much_memory(Budget(limits)))}, b""
+        answer, body = {"error": str(too_much_memory(budget))}, b""
     deadline.stop()
     _limit_memory(None)
     answer["last"] = last = _most_memory() > _MUCH_MEMORY

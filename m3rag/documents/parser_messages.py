@@ -5,16 +5,32 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import IO, Any
 
 from m3rag.documents.document import Heading
-from m3rag.documents.formats.content import Content, Part
+from m3rag.documents.formats.content import Budget, Content, Fields, Part
+from m3rag.limits import Limits
 
 TIMEOUT_STATUS = 124
 """The exit status of a parser process that reached its deadline, where signals cannot say so."""
 
 _LENGTHS = struct.Struct("<QQ")
 _PIECE = 1 << 20
+
+
+def pack_budget(budget: Budget) -> dict[str, Any]:
+    """Return the budget of a document, without its `more_time`, as JSON values."""
+    values = {**budget._asdict(), "limits": asdict(budget.limits)}
+    del values["more_time"]
+    return values
+
+
+def unpack_budget(values: Mapping[str, Any]) -> Budget:
+    """Return the budget that `pack_budget` turned into JSON values; nothing gives more time."""
+    names, record = values["fields"]
+    limits, fields = Limits(**values["limits"]), Fields(tuple(names), record)
+    return Budget(**{**values, "limits": limits, "fields": fields})
 
 
 def pack(content: Content) -> tuple[dict[str, Any], bytes]:

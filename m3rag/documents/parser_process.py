@@ -14,27 +14,24 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import asdict
 
-from m3rag.documents.formats.content import Budget, Content, Fields
+from m3rag.documents.formats.content import Budget, Content
 from m3rag.documents.formats.registry import Format
-from m3rag.documents.parser_messages import TIMEOUT_STATUS, receive, send, unpack
+from m3rag.documents.parser_messages import (
+    TIMEOUT_STATUS,
+    pack_budget,
+    receive,
+    send,
+    unpack,
+)
 from m3rag.documents.parsing import damaged, too_much_memory, too_slow
 from m3rag.errors import DocumentError, MissingExtraError
-from m3rag.limits import Limits
 
 _EXIT_SECONDS = 2
-_ALL_FIELDS = Fields()
 _TIMEOUTS = (-getattr(signal, "SIGALRM", 0), TIMEOUT_STATUS)
 
 
-def parse_apart(
-    data: bytes,
-    form: Format,
-    limits: Limits,
-    fields: Fields = _ALL_FIELDS,
-    encoding: str | None = None,
-) -> Content:
+def parse_apart(data: bytes, form: Format, budget: Budget) -> Content:
     """Parse a document in the parser process.
 
     Raises:
@@ -42,7 +39,7 @@ def parse_apart(
             limit or crashes. The message does not name the file.
         MissingExtraError: A library of the parser is not installed or cannot be imported.
     """
-    return _PARSER.parse(data, form, Budget(limits, fields=fields, encoding=encoding))
+    return _PARSER.parse(data, form, budget)
 
 
 class _Parser:
@@ -54,15 +51,12 @@ class _Parser:
 
     def parse(self, data: bytes, form: Format, budget: Budget) -> Content:
         """Send a document and receive its content."""
-        limits = budget.limits
         with self._lock:
-            until = time.monotonic() + limits.reader_seconds  # the start of the process counts too
             request = {
                 "suffix": form.suffixes[0],
-                "limits": asdict(limits),
-                "until": until,
-                "fields": budget.fields,
-                "encoding": budget.encoding,
+                # The start of the process counts too.
+                "until": time.monotonic() + budget.limits.reader_seconds,
+                "budget": pack_budget(budget),
             }
             child = self._started()
             assert child.stdin is not None
@@ -71,7 +65,7 @@ class _Parser:
                 send(child.stdin, request, data)
                 answer, body = receive(child.stdout)
             except (OSError, EOFError, ValueError):
-                raise _ended(self._stop(), Budget(limits)) from None
+                raise _ended(self._stop(), budget) from None
             except BaseException:  # Ctrl-C between request and answer: the two no longer pair up
                 self._stop()
                 raise

@@ -42,7 +42,7 @@ def read(
 
     Args:
         path: A file of a format that m3rag reads (docs/documents.md has the list). Text must be
-            UTF-8, or UTF-16 with a byte order mark; HTML and XML may declare another encoding.
+            UTF-8 or UTF-16; HTML and XML may declare another encoding.
         id: The document's permanent identifier; by default, the path as given, with "/" between
             its parts.
         limits: How large the file and its text may be, and how long reading may take.
@@ -64,7 +64,7 @@ def read(
     """
     path = Path(path)
     unpacked = _unpacked(path, id, limits=limits, fields=fields, encoding=encoding)
-    if unpacked.documents and unpacked.own:
+    if unpacked.own:
         _warn(unpacked.documents[:1])
         return unpacked.documents[0]
     raise DocumentError(

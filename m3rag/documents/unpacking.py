@@ -111,7 +111,7 @@ class _Unpacking:
         try:
             if in_this_process(data, form):
                 return parse(data, form, self._budget)
-            return parse_apart(data, form, self._limits, self._budget.fields, self._budget.encoding)
+            return parse_apart(data, form, self._budget)
         except DocumentError as error:
             raise DocumentError(f"{source} cannot be read: {error}") from error
 
