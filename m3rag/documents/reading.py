@@ -16,7 +16,7 @@ from pathlib import Path
 
 from m3rag.documents.document import Document
 from m3rag.documents.encodings import known_encoding
-from m3rag.documents.formats.content import Fields
+from m3rag.documents.formats.content import ALL_FIELDS, Budget, Fields
 from m3rag.documents.formats.registry import Format, by_suffix
 from m3rag.documents.regular import cannot_read, chunks, visible
 from m3rag.documents.scanning import scan
@@ -24,15 +24,13 @@ from m3rag.documents.unpacking import Unpacked, suffixes, unpack
 from m3rag.errors import DocumentError, IncompleteDocumentWarning, InputError
 from m3rag.limits import DEFAULT_LIMITS, Limits, shown
 
-_ALL_FIELDS = Fields()
-
 
 def read(
     path: str | os.PathLike[str],
     *,
     id: str | None = None,
     limits: Limits = DEFAULT_LIMITS,
-    fields: Fields = _ALL_FIELDS,
+    fields: Fields = ALL_FIELDS,
     encoding: str | None = None,
 ) -> Document:
     r"""Read a file as a document.
@@ -63,7 +61,7 @@ def read(
         MissingExtraError: A library of the extra `documents` is not installed.
     """
     path = Path(path)
-    unpacked = _unpacked(path, id, limits=limits, fields=fields, encoding=encoding)
+    unpacked = _unpacked(path, id, budget_for(limits, fields, encoding))
     if unpacked.own:
         _warn(unpacked.documents[:1])
         return unpacked.documents[0]
@@ -78,7 +76,7 @@ def read_all(
     *,
     id: str | None = None,
     limits: Limits = DEFAULT_LIMITS,
-    fields: Fields = _ALL_FIELDS,
+    fields: Fields = ALL_FIELDS,
     encoding: str | None = None,
 ) -> list[Document]:
     """Read a file and the files in it, such as the attachments of a mail, as documents.
@@ -99,7 +97,7 @@ def read_all(
         InputError: As for `read`.
         MissingExtraError: As for `read`.
     """
-    unpacked = _unpacked(Path(path), id, limits=limits, fields=fields, encoding=encoding)
+    unpacked = _unpacked(Path(path), id, budget_for(limits, fields, encoding))
     for reason in unpacked.failed.values():
         raise DocumentError(reason)
     _warn(unpacked.documents)
@@ -114,24 +112,18 @@ def _warn(documents: Sequence[Document]) -> None:
             warnings.warn(f"{source}: {note}", IncompleteDocumentWarning, stacklevel=3)
 
 
-def _unpacked(
-    path: Path, id: str | None, *, limits: Limits, fields: Fields, encoding: str | None
-) -> Unpacked:
-    form = _format(path)
-    name = _id(path, id)
-    return load(path, form, name, limits=limits, fields=fields, encoding=encoding)[0]
+def _unpacked(path: Path, id: str | None, budget: Budget) -> Unpacked:
+    return load(path, _format(path), _id(path, id), budget)[0]
 
 
 def load(
     path: Path,
     form: Format,
     name: str,
+    budget: Budget,
     *,
-    limits: Limits,
     within: Path | None = None,
     salt: str = "",
-    fields: Fields = _ALL_FIELDS,
-    encoding: str | None = None,
 ) -> tuple[Unpacked, str]:
     """Read a file as documents; also return the SHA-256 of the bytes that were read.
 
@@ -139,23 +131,28 @@ def load(
         path: The file.
         form: The format.
         name: The document's id.
-        limits: How large the file and its text may be, and how long reading may take.
+        budget: What the parsers may use.
         within: A folder above the file. No link below it is followed.
         salt: A text that starts what is hashed.
-        fields: The fields of records to read.
-        encoding: As for `read`.
 
     Raises:
         DocumentError: As for `read`; files in the file that cannot be read are returned instead.
         MissingExtraError: As for `read`.
     """
-    data = b"".join(chunks(path, limits, within=within))
+    data = b"".join(chunks(path, budget.limits, within=within))
     digest = hashlib.sha256(salt.encode())
     digest.update(data)
     source = visible(path.as_posix())
-    codec = checked_encoding(encoding)
-    unpacked = unpack(data, form, name, source, limits=limits, fields=fields, encoding=codec)
-    return unpacked, digest.hexdigest()
+    return unpack(data, form, name, source, budget), digest.hexdigest()
+
+
+def budget_for(limits: Limits, fields: Fields, encoding: str | None) -> Budget:
+    """Return what the parsers may use, from the arguments of a caller, as for `read`.
+
+    Raises:
+        InputError: There is no such encoding.
+    """
+    return Budget(limits, fields=fields, encoding=checked_encoding(encoding))
 
 
 def checked_encoding(name: str | None) -> str | None:

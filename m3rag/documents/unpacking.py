@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from m3rag.documents.document import Document
-from m3rag.documents.formats.content import Budget, Content, Fields, Part
+from m3rag.documents.formats.content import Budget, Content, Part
 from m3rag.documents.formats.registry import Format, by_suffix
 from m3rag.documents.parser_process import parse_apart
 from m3rag.documents.parsing import in_this_process, parse
 from m3rag.documents.signatures import mismatch
 from m3rag.errors import DocumentError, MissingExtraError
-from m3rag.limits import Limits
 
 _DEEPEST = 4  # files in files: a .pdf in a .zip in a .eml in an .mbox
 _PARTS = 10_000
@@ -42,10 +41,7 @@ def unpack(
     form: Format,
     name: str,
     source: str,
-    *,
-    limits: Limits,
-    fields: Fields,
-    encoding: str | None = None,
+    budget: Budget,
 ) -> Unpacked:
     """Return the documents of a file, from its content.
 
@@ -54,15 +50,13 @@ def unpack(
         form: The format.
         name: The id of the file's document.
         source: The path to show in errors, and the "source" of its metadata.
-        limits: How large the file and its text may be, and how long reading may take.
-        fields: The fields of records to read.
-        encoding: The codec of text files that are not UTF-8 and do not say what they are.
+        budget: What the parsers may use.
 
     Raises:
         DocumentError: The file itself cannot be read, or neither it nor a file in it has text.
         MissingExtraError: A library is not installed.
     """
-    work = _Unpacking(Budget(limits, fields=fields, encoding=encoding))
+    work = _Unpacking(budget)
     content = work.content(data, form, source)
     found = work.found
     work.add(content, form, name, source)
@@ -88,7 +82,7 @@ class _Unpacking:
 
     def __init__(self, budget: Budget) -> None:
         self.found = Unpacked()
-        self._budget, self._limits = budget, budget.limits
+        self._budget = budget
         self._bytes = budget.limits.expanded_bytes  # that may still be unpacked
         self._parts = _PARTS
 
@@ -148,9 +142,10 @@ class _Unpacking:
         self._bytes -= len(part.data)
         self._parts -= 1
         if self._bytes < 0 or self._parts < 0:
+            most = self._budget.limits.expanded_bytes
             raise DocumentError(
                 f"{path} and all after it are not read: the files in files have more than the "
-                f"limit of {self._limits.expanded_bytes:,} bytes, or are more than {_PARTS:,}. "
+                f"limit of {most:,} bytes, or are more than {_PARTS:,}. "
                 "Unpack them, or raise the limit: Limits(expanded_bytes=…)."
             )
         if depth > _DEEPEST:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from m3rag.documents.formats.content import Fields
-from m3rag.documents.reading import format_of, load
+from m3rag.documents.reading import budget_for, format_of, load
 from m3rag.documents.regular import chunks
 from m3rag.documents.unpacking import Unpacked
 from m3rag.errors import DocumentError
@@ -58,10 +58,8 @@ class Source:
             self.files[document],
             format_of(document),
             document,
-            limits=self.limits,
+            budget_for(self.limits, self.fields, self.encoding),
             within=self.within,
             salt=self.settings,
-            fields=self.fields,
-            encoding=self.encoding,
         )
         return unpacked, digest[:_STAMP]

@@ -32,8 +32,12 @@ class Fields(NamedTuple):
     id: str | None = None
 
 
+ALL_FIELDS = Fields()
+"""All fields of the records are read."""
+
+
 class Budget(NamedTuple):
-    """What a parser may use.
+    """What a parser may use, and what it is told about the file.
 
     Attributes:
         limits: The limits.
@@ -44,8 +48,12 @@ class Budget(NamedTuple):
 
     limits: Limits = DEFAULT_LIMITS
     more_time: Callable[[float], None] = _no_more_time
-    fields: Fields = Fields()
+    fields: Fields = ALL_FIELDS
     encoding: str | None = None
+
+
+UNLIMITED = Budget()
+"""What a parser may use that is called without a budget: the usual limits, and any time."""
 
 
 class Part(NamedTuple):

@@ -11,7 +11,7 @@ import io
 from collections import Counter
 from itertools import islice
 
-from m3rag.documents.formats.content import Budget, Content, Writer
+from m3rag.documents.formats.content import UNLIMITED, Budget, Content, Writer
 from m3rag.documents.formats.records import write_rows
 from m3rag.errors import DocumentError
 
@@ -19,10 +19,9 @@ _DELIMITERS = ",;\t|"
 _ROWS = 50  # that show the delimiter
 _SAMPLE = 1 << 16  # characters in which they are
 _SECONDS_PER_CHARACTER = 1e-6
-_UNLIMITED = Budget()
 
 
-def parse(text: str, budget: Budget = _UNLIMITED) -> Content:
+def parse(text: str, budget: Budget = UNLIMITED) -> Content:
     """Return the rows of a table."""
     csv.field_size_limit(min(budget.limits.text_characters, (1 << 31) - 1))
     budget.more_time(_SECONDS_PER_CHARACTER * len(text))

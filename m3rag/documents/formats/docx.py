@@ -16,7 +16,7 @@ from docx.oxml.ns import qn
 
 from m3rag.documents.decoding import check_length
 from m3rag.documents.formats.archive import xml_parts
-from m3rag.documents.formats.content import Budget, Content, Writer
+from m3rag.documents.formats.content import UNLIMITED, Budget, Content, Writer
 from m3rag.documents.formats.markup import parse_xml
 from m3rag.documents.word.inline import inline
 from m3rag.documents.word.numbering import Numbering
@@ -24,7 +24,6 @@ from m3rag.documents.word.styles import Look, Styles
 from m3rag.errors import DocumentError
 
 _OLE = b"\xd0\xcf\x11\xe0"  # old .doc files, and encrypted new ones
-_UNLIMITED = Budget()
 _WRAPPERS = ("sdt", "sdtContent", "ins", "moveTo", "customXml", "smartTag")
 _DEEPEST = 20  # tables and boxes in each other
 
@@ -33,7 +32,7 @@ def _word(name: str) -> str:
     return str(qn(f"w:{name}"))
 
 
-def parse(data: bytes, budget: Budget = _UNLIMITED) -> Content:
+def parse(data: bytes, budget: Budget = UNLIMITED) -> Content:
     """Return the text of a Word document; comments and deleted text are left out."""
     if data.startswith(_OLE):
         raise DocumentError(

@@ -15,16 +15,15 @@ from m3rag.documents.document import Heading
 from m3rag.documents.encodings import declared_encoding
 from m3rag.documents.formats import html
 from m3rag.documents.formats.archive import Archive
-from m3rag.documents.formats.content import Budget, Content, Writer
+from m3rag.documents.formats.content import UNLIMITED, Budget, Content, Writer
 from m3rag.documents.formats.markup import attribute, descendants, local, parse_xml
 from m3rag.errors import DocumentError
 
 _FONTS = ("http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC")
 _SECONDS_PER_BYTE = 20e-6  # of a compressed chapter; each earns time once
-_UNLIMITED = Budget()
 
 
-def parse(data: bytes, budget: Budget = _UNLIMITED) -> Content:
+def parse(data: bytes, budget: Budget = UNLIMITED) -> Content:
     """Return the text of a book; a chapter without a heading gets its title in the contents."""
     archive = Archive(data, budget.limits)
     container = archive.read("META-INF/container.xml")

@@ -9,15 +9,14 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from m3rag.documents.formats.content import Budget, Content, Writer
+from m3rag.documents.formats.content import UNLIMITED, Budget, Content, Writer
 from m3rag.documents.formats.records import Records, flattened
 from m3rag.errors import DocumentError
 
 _SECONDS_PER_CHARACTER = 1e-6
-_UNLIMITED = Budget()
 
 
-def parse(text: str, budget: Budget = _UNLIMITED) -> Content:
+def parse(text: str, budget: Budget = UNLIMITED) -> Content:
     """Return the records of a list, of a list in an object, or of one line each."""
     budget.more_time(_SECONDS_PER_CHARACTER * len(text))
     writer = Writer()

@@ -13,14 +13,13 @@ from email.message import Message
 from email.utils import parsedate_to_datetime
 
 from m3rag.documents.formats import html
-from m3rag.documents.formats.content import Budget, Content, Part, Writer
+from m3rag.documents.formats.content import UNLIMITED, Budget, Content, Part, Writer
 
 _HEADERS = ("from", "to", "cc")
 _DEEPEST = 32  # levels of parts in parts
-_UNLIMITED = Budget()
 
 
-def parse(data: bytes, budget: Budget = _UNLIMITED) -> Content:
+def parse(data: bytes, budget: Budget = UNLIMITED) -> Content:
     """Return the text of a mail, with its attachments as parts."""
     message = message_from_bytes(data)
     subject = header(message, "subject")

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 
-from m3rag.documents.formats.content import Budget, Content, Part
+from m3rag.documents.formats.content import UNLIMITED, Budget, Content, Part
 
 _FROM = re.compile(rb"(?:\A|(?<=\n\n)|(?<=\n\r\n))From [^\n]*\n")
 _QUOTED = re.compile(rb"^>(?=>*From )", re.MULTILINE)
-_UNLIMITED = Budget()
 
 
-def parse(data: bytes, budget: Budget = _UNLIMITED) -> Content:
+def parse(data: bytes, budget: Budget = UNLIMITED) -> Content:
     """Return the mails of a mailbox as parts."""
     starts = list(_FROM.finditer(data))
     ends = [*(start.start() for start in starts[1:]), len(data)]

@@ -10,13 +10,11 @@ from io import BytesIO
 from oxmsg import Message
 
 from m3rag.documents.formats import html
-from m3rag.documents.formats.content import Budget, Content, Part
+from m3rag.documents.formats.content import UNLIMITED, Budget, Content, Part
 from m3rag.documents.formats.mail import letter
 
-_UNLIMITED = Budget()
 
-
-def parse(data: bytes, budget: Budget = _UNLIMITED) -> Content:
+def parse(data: bytes, budget: Budget = UNLIMITED) -> Content:
     """Return the text of a message, with its attachments as parts."""
     message = Message.load(BytesIO(data))
     plain = (message.body or "").replace("\r\n", "\n").replace("\0", "")

@@ -13,7 +13,7 @@ from bs4 import BeautifulSoup, Tag
 
 from m3rag.documents.decoding import check_length
 from m3rag.documents.formats.archive import Archive
-from m3rag.documents.formats.content import Budget, Content, Writer
+from m3rag.documents.formats.content import UNLIMITED, Budget, Content, Writer
 from m3rag.documents.formats.markup import attribute, descendants, local, parse_xml
 from m3rag.documents.formats.mathml import linear
 from m3rag.errors import DocumentError
@@ -26,10 +26,9 @@ _SKIPPED = frozenset(_SKIPPED_TAGS.split())
 _SPACE = re.compile(r"[ \t\r\n]+")
 _DEEPEST = 64  # levels of elements; broken files have more
 _MOST_REPEATED = 64  # empty cells that a table may have in a row
-_UNLIMITED = Budget()
 
 
-def parse(data: bytes, budget: Budget = _UNLIMITED) -> Content:
+def parse(data: bytes, budget: Budget = UNLIMITED) -> Content:
     """Return the text of a document."""
     archive = Archive(data, budget.limits)
     if b"encryption-data" in archive.read("META-INF/manifest.xml"):

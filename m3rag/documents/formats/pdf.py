@@ -14,7 +14,7 @@ import pypdfium2
 
 from m3rag.documents.decoding import check_length
 from m3rag.documents.document import Heading
-from m3rag.documents.formats.content import Budget, Content, Writer, short_title
+from m3rag.documents.formats.content import UNLIMITED, Budget, Content, Writer, short_title
 from m3rag.documents.pdf.annotations import annotation_texts
 from m3rag.documents.pdf.hyphens import join_words, words_of
 from m3rag.documents.pdf.outline import bookmarks, headings
@@ -22,7 +22,6 @@ from m3rag.documents.pdf.page import page_text
 from m3rag.documents.pdf.xfa import form_text
 from m3rag.errors import DocumentError
 
-_UNLIMITED = Budget()
 _STOPS = tuple(".!?…:。！？।؟۔")
 _PASSWORD, _SECURITY = 4, 5  # errors of PDFium
 # A page earns time by its characters. A page that is there thousands of times earns it once, and a
@@ -40,7 +39,7 @@ class _Page(NamedTuple):
     usable: bool = True
 
 
-def parse(data: bytes, budget: Budget = _UNLIMITED) -> Content:
+def parse(data: bytes, budget: Budget = UNLIMITED) -> Content:
     """Return the text of all pages; bookmarks become headings."""
     with _opened(data) as pdf:
         if (count := len(pdf)) > budget.limits.pages:

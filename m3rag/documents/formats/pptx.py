@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from m3rag.documents.decoding import check_length
 from m3rag.documents.formats.archive import Archive
-from m3rag.documents.formats.content import Budget, Content, Writer
+from m3rag.documents.formats.content import UNLIMITED, Budget, Content, Writer
 from m3rag.documents.formats.markup import attribute, descendants, local, parse_xml
 from m3rag.errors import DocumentError
 
@@ -23,11 +23,10 @@ _TITLES = {"ctrTitle": 1, "title": 2}  # placeholder: level; the first is that o
 _REPEATED = ("dt", "ftr", "hdr", "sldNum", "sldImg")  # placeholders: date, footer, number
 _LISTS = ("body", "obj")  # placeholders whose paragraphs are list items; "obj" is the default
 _DEEPEST = 32  # groups in groups
-_UNLIMITED = Budget()
 _Relations = dict[str, tuple[str, str]]  # id: the last word of the type, the path of the part
 
 
-def parse(data: bytes, budget: Budget = _UNLIMITED) -> Content:
+def parse(data: bytes, budget: Budget = UNLIMITED) -> Content:
     """Return the text of all slides, hidden ones included."""
     if data.startswith(_OLE):
         raise DocumentError(

@@ -12,7 +12,7 @@ import re
 from striprtf.striprtf import rtf_to_text
 
 from m3rag.documents.decoding import check_length
-from m3rag.documents.formats.content import Budget, Content, Writer
+from m3rag.documents.formats.content import UNLIMITED, Budget, Content, Writer
 from m3rag.errors import DocumentError
 
 _FIRST = 0xE5A0  # the first of the private characters
@@ -31,10 +31,9 @@ _APART = re.compile(r"\{(?:\s*\\[*a-z]+-?\d* ?)*?\\(?:footnote|shptxt)(?![a-z])"
 _MOST_APART = 10_000
 _BULLET = re.compile(r"(?:[•·▪◦§\uf0b7\uf0a7-]|(\d{1,3}[.)]))\t")
 _TITLE = re.compile(r"\{\\title (?P<title>(?:[^{}\\]|\\.)*)\}")
-_UNLIMITED = Budget()
 
 
-def parse(data: bytes, budget: Budget = _UNLIMITED) -> Content:
+def parse(data: bytes, budget: Budget = UNLIMITED) -> Content:
     """Return the text of a document; headers and footers are left out."""
     if not data.lstrip().startswith(b"{\\rtf"):
         raise DocumentError("it is no rich text. Give it the suffix of what it is.")

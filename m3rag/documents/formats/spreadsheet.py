@@ -13,16 +13,15 @@ from collections.abc import Iterator
 import python_calamine as calamine
 
 from m3rag.documents.formats.archive import xml_parts
-from m3rag.documents.formats.content import Budget, Content, Fields, Writer
+from m3rag.documents.formats.content import UNLIMITED, Budget, Content, Fields, Writer
 from m3rag.documents.formats.records import write_rows
 from m3rag.errors import DocumentError
 
 _OLE = b"\xd0\xcf\x11\xe0"  # old .xls files, and encrypted new ones
 _MIDNIGHT = datetime.time()
-_UNLIMITED = Budget()
 
 
-def parse(data: bytes, budget: Budget = _UNLIMITED) -> Content:
+def parse(data: bytes, budget: Budget = UNLIMITED) -> Content:
     """Return the values of all sheets, hidden ones included; formulas have their last result."""
     if not data.startswith(_OLE):
         data = xml_parts(data, budget.limits, also=(".bin", "mimetype"))

@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Iterator
 
 from m3rag.documents.decoding import check_length
-from m3rag.documents.formats.content import Budget, Content, Writer
+from m3rag.documents.formats.content import UNLIMITED, Budget, Content, Writer
 from m3rag.documents.formats.tex_commands import (
     ACCENTS,
     DROPPED,
@@ -43,10 +43,9 @@ _CODE = re.compile(
 _ITEM = re.compile(r" *(?:-|\d+\.) ")
 _CELLS, _ROWS = re.compile(r"(?<!\\)&"), re.compile(r"\\\\(?:\[[^\]]*\])?")
 _DEEPEST = 50
-_UNLIMITED = Budget()
 
 
-def parse(text: str, budget: Budget = _UNLIMITED) -> Content:
+def parse(text: str, budget: Budget = UNLIMITED) -> Content:
     """Return the text of a document, after its preamble."""
     uncoded, code = _without_code(_PRIVATE.sub("\ufffd", text))
     source = _COMMENT.sub(r"\1", uncoded)

@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from m3rag.documents.decoding import check_length
-from m3rag.documents.formats.content import Budget, Content, Writer
+from m3rag.documents.formats.content import UNLIMITED, Budget, Content, Writer
 from m3rag.documents.formats.markup import local, parse_xml
 
 _TITLES = frozenset(("title", "head", "heading", "article-title"))
@@ -18,10 +18,9 @@ _TABLES = frozenset(("table", "informaltable"))
 _ROWS, _CELLS = frozenset(("row", "tr")), frozenset(("entry", "cell", "td", "th"))
 _SPACE = re.compile(r"\s+")
 _LEVELS = 6
-_UNLIMITED = Budget()
 
 
-def parse(data: bytes, budget: Budget = _UNLIMITED) -> Content:
+def parse(data: bytes, budget: Budget = UNLIMITED) -> Content:
     """Return the text of an XML file; attributes, comments and instructions are left out."""
     walk = _Walk(budget)
     walk.element(parse_xml(data), 0)

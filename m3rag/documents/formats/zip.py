@@ -9,14 +9,13 @@ from pathlib import PurePosixPath
 from zipfile import ZipInfo
 
 from m3rag.documents.formats.archive import Archive
-from m3rag.documents.formats.content import Budget, Content, Part
+from m3rag.documents.formats.content import UNLIMITED, Budget, Content, Part
 from m3rag.documents.formats.registry import by_suffix
 
 _UTF8 = 0x800  # the flag of a name in UTF-8
-_UNLIMITED = Budget()
 
 
-def parse(data: bytes, budget: Budget = _UNLIMITED) -> Content:
+def parse(data: bytes, budget: Budget = UNLIMITED) -> Content:
     """Return the files of an archive as parts."""
     archive = Archive(data, budget.limits)
     parts = []

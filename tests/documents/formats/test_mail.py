@@ -10,7 +10,8 @@ from email.policy import SMTP
 import pytest
 
 from m3rag import M3Index
-from m3rag.documents import Fields, read, read_all
+from m3rag.documents import read, read_all
+from m3rag.documents.formats.content import Budget
 from m3rag.documents.formats.registry import by_suffix
 from m3rag.documents.unpacking import unpack
 from m3rag.errors import DocumentError
@@ -224,14 +225,8 @@ def test_archives_are_bounded(write):
     outer = write("outer.zip", zipped({"a.zip": many, "b.zip": many}))
     with pytest.raises(DocumentError, match=r"more than the limit of 300,000 bytes"):
         read_all(outer, limits=Limits(expanded_bytes=300_000))
-    found = unpack(
-        outer.read_bytes(),
-        by_suffix()[".zip"],
-        "x",
-        "x",
-        limits=Limits(expanded_bytes=300_000),
-        fields=Fields(),
-    )
+    budget = Budget(Limits(expanded_bytes=300_000))
+    found = unpack(outer.read_bytes(), by_suffix()[".zip"], "x", "x", budget)
     assert len(found.failed) == 1
     assert found.documents
     refuses(write("empty.zip", zipped({"a.bin": b"x"})), "has no text")
