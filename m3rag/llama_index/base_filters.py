@@ -19,9 +19,13 @@ def base_of(given: object, own: MetadataFilters | None) -> MetadataFilters | Non
     Args:
         given: The index of the component, or what has it.
         own: The filters that the component is given.
+
+    Raises:
+        InputError: Its own filters are no `MetadataFilters`.
     """
-    every = [own, *held_filters(given, "base_filters")]
-    filters = [part for part in every if isinstance(part, MetadataFilters)]
+    where_of(own, "base_filters")
+    held = held_filters(given, "base_filters")  # a holder of another package may have anything
+    filters = [part for part in (own, *held) if isinstance(part, MetadataFilters)]
     different = [part for i, part in enumerate(filters) if part not in filters[:i]]
     if len(different) < 2:
         return different[0] if different else own

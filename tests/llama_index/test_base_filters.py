@@ -210,7 +210,8 @@ def test_they_are_checked_shown_and_kept(tiny, tmp_path):
             assert pickle.loads(pickle.dumps(component)).base_filters == OURS
         with pytest.raises(InputError, match="base_filters"):
             store.base_filters = {"tenant": "a"}  # type: ignore[assignment]
-        with pytest.raises(InputError, match="`base_filters` must be MetadataFilters"):
-            M3EnsembleRetriever(store.index, base_filters={"tenant": "a"})
+        for given in (store.index, store):
+            with pytest.raises(InputError, match="`base_filters` must be MetadataFilters"):
+                M3EnsembleRetriever(given, base_filters={"tenant": "a"})
         with pytest.raises(InputError, match="does not match `base_filters`"):
             M3VectorStore.from_nodes([make_node("b", 0)], model=tiny, base_filters=OURS)
