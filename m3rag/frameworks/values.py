@@ -35,7 +35,7 @@ def own_errors(what: str) -> Iterator[None]:
 
 
 def assign(component: Any, name: str, value: object, put: Callable[[str, Any], None]) -> None:
-    """Assign an attribute, and take it back if the component's `_check` refuses it.
+    """Assign an attribute, and take it back if it or the component's `_check` fails.
 
     Args:
         component: The component; its `_check` checks all attributes together.
@@ -47,9 +47,9 @@ def assign(component: Any, name: str, value: object, put: Callable[[str, Any], N
         InputError: The value is of another kind, or does not fit the others.
     """
     before = getattr(component, name)
-    with own_errors(type(component).__name__):
-        put(name, value)
     try:
+        with own_errors(type(component).__name__):
+            put(name, value)  # a property's setter may assign, and then refuse
         component._check()
     except BaseException:
         put(name, before)
