@@ -19,7 +19,7 @@ from m3rag.explanation.alignment import Span, matched_spans
 from m3rag.index import Hit, M3Index
 from m3rag.index.info import Deleted, IndexInfo, delete, info
 from m3rag.index.settings import DEFAULTS, SearchSettings
-from m3rag.model.arguments import check_count
+from m3rag.limits import check_count
 from m3rag.scoring import Weights, score_texts
 
 if TYPE_CHECKING:
@@ -151,8 +151,8 @@ def ask(
         hits = index.search(question, k, settings=settings)
         needed = needed_score(index, settings) if min_score is None else min_score
     else:
-        check_count("rerank_candidates", rerank_candidates, 1)
-        last = settings.offset + k
+        check_count("rerank_candidates", rerank_candidates)
+        last = check_count("offset", settings.offset, least=0) + check_count("k", k)
         found = index.search(question, max(last, rerank_candidates), settings=settings, offset=0)
         hits = cross_encoder.rerank(question, found, last)[settings.offset :]
         needed = min_score

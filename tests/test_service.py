@@ -177,8 +177,13 @@ def test_ask_with_a_cross_encoder(index, cross_encoder):
     assert page.hits == found.hits[1:]
     best = found.hits[0].score
     assert service.ask(index, QUERY, cross_encoder=cross_encoder, min_score=best + 0.1).refused
-    with pytest.raises(InputError, match="`rerank_candidates` must be at least 1"):
-        service.ask(index, QUERY, cross_encoder=cross_encoder, rerank_candidates=0)
+    for wrong in ({"rerank_candidates": 0}, {"k": 0}, {"k": "3"}):
+        [name] = wrong
+        with pytest.raises(InputError, match=f"`{name}` must be an integer of at least 1"):
+            service.ask(index, QUERY, cross_encoder=cross_encoder, settings=second, **wrong)
+    negative = SearchSettings(offset=-1)
+    with pytest.raises(InputError, match="`offset` must be an integer of at least 0"):
+        service.ask(index, QUERY, cross_encoder=cross_encoder, settings=negative)
 
 
 def test_a_threshold_for_other_scores_is_no_limit_for_a_cross_encoder(index, cross_encoder):
