@@ -17,7 +17,7 @@ from pathlib import Path
 from m3rag.documents.document import Document
 from m3rag.documents.encodings import known_encoding
 from m3rag.documents.formats.content import ALL_FIELDS, Budget, Fields
-from m3rag.documents.formats.registry import Format, by_suffix
+from m3rag.documents.formats.registry import Format, format_for
 from m3rag.documents.regular import cannot_read, chunks, visible
 from m3rag.documents.scanning import scan
 from m3rag.documents.unpacking import Unpacked, suffixes, unpack
@@ -194,7 +194,7 @@ def format_of(name: str) -> Format:
         DocumentError: The suffix is unknown.
     """
     suffix = Path(name).suffix
-    if form := by_suffix().get(suffix.lower()):
+    if form := format_for(suffix.lower()):
         return form
     found = f"the unknown suffix {suffix!r}" if suffix else "no suffix"
     raise DocumentError(f"{visible(name)} has {found}. Convert it to one of {suffixes()}.")

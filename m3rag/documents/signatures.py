@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 
 _START = 1024  # bytes of a file to look at; the header of a PDF file may have other bytes before it
+OLE = b"\xd0\xcf\x11\xe0"
+"""The start of an old Office file, and of an encrypted new one."""
 _PDF, _ZIP, _OLE, _HTML = "a PDF file", "a zip archive", "an old Office file", "an HTML page"
 _RTF = "an RTF file"
 _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"%PDF-", _PDF),
     (b"PK\x03\x04", _ZIP),
     (b"PK\x05\x06", _ZIP),
-    (b"\xd0\xcf\x11\xe0", _OLE),
+    (OLE, _OLE),
     (b"{\\rtf", _RTF),
     (b"%!PS", "a PostScript file"),
     (b"\x89PNG\r\n\x1a\n", "a PNG image"),

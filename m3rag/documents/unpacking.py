@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 from m3rag.documents.document import Document
 from m3rag.documents.formats.content import Budget, Content, Part
-from m3rag.documents.formats.registry import Format, by_suffix
+from m3rag.documents.formats.registry import Format, by_suffix, format_for
 from m3rag.documents.parser_process import parse_apart
 from m3rag.documents.parsing import in_this_process, parse
 from m3rag.documents.signatures import mismatch
@@ -123,7 +123,7 @@ class _Unpacking:
             if self._bytes < 0 or self._parts < 0:
                 break  # the failure of the part before says so
             suffix = PurePosixPath(label).suffix.lower()
-            if inner := by_suffix().get(suffix):
+            if inner := format_for(suffix):
                 path = f"{source}/{label}"
                 try:
                     self._check(part, path, depth)

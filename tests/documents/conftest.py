@@ -1,5 +1,6 @@
 """A real tokenizer of the model's family, and the checks that every split must pass."""
 
+import io
 import os
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,6 +70,18 @@ def unprivileged():
             os.seteuid(user)
 
     return unprivileged
+
+
+def saved(document) -> bytes:
+    """Return the file that an object of python-docx, python-pptx or odfdo saves."""
+    data = io.BytesIO()
+    document.save(data)
+    return data.getvalue()
+
+
+def lines_at(document: Document) -> list[str]:
+    """Return the line that each heading starts at."""
+    return [document.text[h.start :].split("\n")[0] for h in document.headings]
 
 
 def assert_whole(

@@ -11,6 +11,7 @@ from m3rag.documents import Heading
 from m3rag.documents.formats.docx import parse
 from m3rag.documents.word.formulas import linear
 from m3rag.documents.word.numbering import formatted
+from tests.documents.conftest import saved
 
 _SPACES = (
     'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main" '
@@ -19,12 +20,6 @@ _SPACES = (
     'xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"'
 )
 _NOTES = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/footnotes"
-
-
-def saved(word) -> bytes:
-    data = io.BytesIO()
-    word.save(data)
-    return data.getvalue()
 
 
 def xml(text: str):
@@ -108,6 +103,15 @@ def test_a_formula_is_a_line(formula, text):
     assert linear(xml(f"<m:oMath>{formula}</m:oMath>")) == text
     paragraph = f"<w:p>{run('so ')}<m:oMath>{formula}</m:oMath>{run(' here')}</w:p>"
     assert text_of(paragraph) == f"so {text} here"
+
+
+def test_a_deep_formula_takes_the_time_of_its_size():
+    fraction = math("x")
+    for _ in range(20):
+        fraction = f"<m:f><m:num>{fraction}</m:num><m:den>{math('y')}</m:den></m:f>"
+    started = time.process_time()
+    assert linear(xml(f"<m:oMath>{fraction}</m:oMath>")).count("/y") == 20
+    assert time.process_time() - started < 1
 
 
 # Lists

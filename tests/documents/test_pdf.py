@@ -11,6 +11,7 @@ import pytest
 from m3rag.documents import Heading, read
 from m3rag.documents.formats.pdf import parse
 from m3rag.errors import DocumentError, IncompleteDocumentWarning
+from tests.documents.conftest import lines_at
 from tests.documents.pdf_writer import Shown, drawn, file_of, pdf, pdf_of
 
 PRINTED = Path(__file__).parent / "printed"
@@ -24,10 +25,6 @@ def write(tmp_path):
         return path
 
     return write
-
-
-def lines_at(document) -> list[str]:
-    return [document.text[h.start :].split("\n")[0] for h in document.headings]
 
 
 # Pages

@@ -8,11 +8,7 @@ import pytest
 
 from m3rag.documents import Heading, find, read
 from m3rag.errors import DocumentError
-
-
-def lines_at(document) -> list[str]:
-    return [document.text[h.start :].split("\n")[0] for h in document.headings]
-
+from tests.documents.conftest import lines_at
 
 # Markdown
 

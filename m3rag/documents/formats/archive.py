@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 
+from m3rag.documents.signatures import OLE
 from m3rag.errors import DocumentError
 from m3rag.limits import Limits, brief
 
@@ -45,7 +46,7 @@ class Archive:
         if name not in self.members:
             return b""
         if self.members[name].flag_bits & 1:
-            raise DocumentError("it is encrypted. Save a copy without a password.")
+            raise encrypted()
         with _damage():
             return _expanded(self._zip, self.members[name])
 
@@ -70,6 +71,28 @@ def xml_parts(data: bytes, limits: Limits, *, also: tuple[str, ...] = ()) -> byt
         for name in archive.members:
             plain.writestr(name, archive.read(name) if name.lower().endswith(kept) else b"")
     return copy.getvalue()
+
+
+def encrypted() -> DocumentError:
+    """Return the error for a file that needs a password."""
+    return DocumentError("it is encrypted. Save a copy without a password.")
+
+
+def refuse_old(data: bytes, suffix: str) -> None:
+    """Check that an Office file is none of before 2007.
+
+    Args:
+        data: The file.
+        suffix: The suffix of such an old file, such as ".doc".
+
+    Raises:
+        DocumentError: It is one, or a new one that is encrypted: they have the same container.
+    """
+    if data.startswith(OLE):
+        raise DocumentError(
+            f"it is encrypted, or an old {suffix} file with the suffix {suffix}x. Save it as "
+            f"{suffix}x without a password."
+        )
 
 
 @contextmanager

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
 from m3rag.documents.document import Heading
+from m3rag.documents.plain_text import table_text, valid
 from m3rag.limits import DEFAULT_LIMITS, Limits
 
 _LONGEST_TITLE = 512  # characters; every passage under a heading repeats its title
 _LEAD = 80  # characters of the first line of a page that stands for a missing title
-_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def _no_more_time(_seconds: float) -> None:
@@ -107,11 +106,6 @@ def clean(content: Content) -> Content:
     return Content(text, headings, title, content.pages, metadata, parts, notes)
 
 
-def valid(text: str) -> str:
-    """Return a text with U+FFFD in place of each half of a surrogate pair."""
-    return _SURROGATES.sub("\ufffd", text)
-
-
 def short_title(title: str) -> str:
     """Return a title as valid Unicode, cut after 512 characters."""
     title = valid(title)
@@ -127,6 +121,7 @@ class Writer:
         self.length = 0
         self._parts: list[str] = []
         self._waiting = 0  # pages that started after the last block
+        self._first = 0  # the part that the last page starts with
 
     @property
     def text(self) -> str:
@@ -158,14 +153,13 @@ class Writer:
     def lead(self, level: int) -> None:
         """Make the first line of this page a heading, or the one of the page before would stay."""
         if self.pages and not self._waiting:
-            line = self.text[self.pages[-1] :].split("\n")[0].lstrip("-• ")
+            line = self._parts[self._first].split("\n", 1)[0].lstrip("-• ")
             short = line if len(line) <= _LEAD else f"{line[:_LEAD].rstrip()}…"
             self.headings.append(Heading(level, short, self.pages[-1]))
 
     def table(self, rows: list[list[str]]) -> None:
         """Write a table, one line per row, with the cells between bars."""
-        cells = ([" ".join(cell.split()) for cell in row] for row in rows)
-        self.block("\n".join(f"| {' | '.join(row)} |" for row in cells if any(row)))
+        self.block(table_text(rows))
 
     def include(self, content: Content, *, gap: str = "\n\n") -> None:
         """Write the text of another content, with its headings."""
@@ -184,6 +178,8 @@ class Writer:
 
     def _start_pages(self, start: int) -> None:
         """Let the pages that wait for a block start at a position; the empty ones end there."""
+        if self._waiting:
+            self._first = len(self._parts)
         self.pages += [start] * self._waiting
         self._waiting = 0
 

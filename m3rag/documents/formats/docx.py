@@ -12,19 +12,20 @@ from io import BytesIO
 from typing import Any
 
 import docx
+from docx.opc.part import XmlPart
 from docx.oxml.ns import qn
 
 from m3rag.documents.decoding import check_length
-from m3rag.documents.formats.archive import xml_parts
+from m3rag.documents.formats.archive import refuse_old, xml_parts
 from m3rag.documents.formats.content import UNLIMITED, Budget, Content, Writer
-from m3rag.documents.formats.markup import parse_xml
+from m3rag.documents.markup import local, parse_xml
 from m3rag.documents.word.inline import inline
 from m3rag.documents.word.numbering import Numbering
 from m3rag.documents.word.styles import Look, Styles
 from m3rag.errors import DocumentError
 
-_OLE = b"\xd0\xcf\x11\xe0"  # old .doc files, and encrypted new ones
 _WRAPPERS = ("sdt", "sdtContent", "ins", "moveTo", "customXml", "smartTag")
+_AROUND = (*_WRAPPERS, "tbl", "tr", "tc")  # what paragraphs may be in
 _DEEPEST = 20  # tables and boxes in each other
 
 
@@ -34,11 +35,7 @@ def _word(name: str) -> str:
 
 def parse(data: bytes, budget: Budget = UNLIMITED) -> Content:
     """Return the text of a Word document; comments and deleted text are left out."""
-    if data.startswith(_OLE):
-        raise DocumentError(
-            "it is encrypted, or an old .doc file with the suffix .docx. Save it as .docx without "
-            "a password."
-        )
+    refuse_old(data, ".doc")
     document = docx.Document(BytesIO(xml_parts(data, budget.limits)))
     body = _Body(_Parts(document.part), budget)
     body.write(document.element.body)
@@ -58,6 +55,9 @@ class _Parts:
     def roots(self, kind: str) -> Iterator[Any]:
         """Yield the roots of the parts of a kind, such as "header"; damaged ones are left out."""
         for part in self._parts.get(kind, ()):
+            if isinstance(part, XmlPart):  # parsed already
+                yield part.element
+                continue
             try:
                 yield parse_xml(part.blob)
             except DocumentError:
@@ -86,7 +86,7 @@ class _Body:
         """Write the headers, the body with its notes, and the footers."""
         self._around("header")
         blocks = list(_blocks(body))
-        looks = [self._styles.of(block) for block in blocks if _name(block) == "p"]
+        looks = [self._styles.of(block) for block in blocks if local(block) == "p"]
         self._titled = int(any(look.level == 0 for look in looks))
         for block in blocks:
             self._block(block)
@@ -104,7 +104,7 @@ class _Body:
 
     def _block(self, block: Any, depth: int = 0) -> None:
         check_length(self.writer.length, self._budget.limits)
-        if _name(block) == "tbl":
+        if local(block) == "tbl":
             self._in_list = False
             self.writer.table(self._rows(block))
             return
@@ -169,20 +169,16 @@ def _blocks(parent: Any) -> Iterator[Any]:
 def _inside(parent: Any, *names: str) -> Iterator[Any]:
     """Yield the elements of some names, including those in content controls and changes."""
     for child in parent:
-        if _name(child) in names:
+        if local(child) in names:
             yield child
-        elif _name(child) in _WRAPPERS:
+        elif local(child) in _WRAPPERS:
             yield from _inside(child, *names)
 
 
 def _paragraphs(parent: Any) -> Iterator[Any]:
     """Yield the paragraphs in an element, but not those in its text boxes."""
     for child in parent:
-        if _name(child) == "p":
+        if local(child) == "p":
             yield child
-        elif _name(child) in (*_WRAPPERS, "tbl", "tr", "tc"):
+        elif local(child) in _AROUND:
             yield from _paragraphs(child)
-
-
-def _name(element: Any) -> str:
-    return str(element.tag).rpartition("}")[2]

@@ -16,7 +16,7 @@ from m3rag.documents.encodings import declared_encoding
 from m3rag.documents.formats import html
 from m3rag.documents.formats.archive import Archive
 from m3rag.documents.formats.content import UNLIMITED, Budget, Content, Writer
-from m3rag.documents.formats.markup import attribute, descendants, local, parse_xml
+from m3rag.documents.markup import attribute, descendants, line_of, local, parse_xml
 from m3rag.errors import DocumentError
 
 _FONTS = ("http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC")
@@ -93,7 +93,7 @@ def _contents(archive: Archive, package: Any, base: str) -> dict[str, str]:
         for entry in descendants(parse_xml(source), entries) if source else ():
             labels = [part for part in entry if local(part) == "navLabel"] or [entry]
             links = [part for part in entry if local(part) == "content"] or [entry]
-            title = " ".join("".join(labels[0].itertext()).split())
+            title = line_of(labels[0])
             found.setdefault(_path(path, links[0], key), title)
     return found
 

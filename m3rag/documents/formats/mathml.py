@@ -5,6 +5,8 @@ from __future__ import annotations
 from bs4 import Tag
 from bs4.element import NavigableString
 
+from m3rag.documents.word.formulas import grouped
+
 _SKIPPED = ("annotation", "annotation-xml", "mphantom", "none", "mprescripts")
 _DEEPEST = 50
 _INVISIBLE = dict.fromkeys([0x2061, 0x2062, 0x2063, 0x2064])  # "apply function", "times" and so on
@@ -21,7 +23,7 @@ def linear(formula: Tag, depth: int = 0) -> str:
                 parts.append(linear(child, depth + 1))
         elif type(child) is NavigableString and child.strip():
             parts.append(" ".join(child.split()).translate(_INVISIBLE))
-    one, two, three = ([_grouped(part) for part in parts] + ["", "", ""])[:3]
+    one, two, three = ([grouped(part) for part in parts] + ["", "", ""])[:3]
     match formula.name:
         case "mfrac":
             return f"{one}/{two}"
@@ -42,8 +44,3 @@ def linear(formula: Tag, depth: int = 0) -> str:
         case "mspace":
             return " "
     return "".join(parts)
-
-
-def _grouped(text: str) -> str:
-    """Return a part of a formula in brackets, unless it is one letter, number or bracket."""
-    return text if text.isalnum() or len(text) <= 1 else f"({text})"

@@ -12,10 +12,10 @@ from typing import Any
 from bs4 import BeautifulSoup, Tag
 
 from m3rag.documents.decoding import check_length
-from m3rag.documents.formats.archive import Archive
+from m3rag.documents.formats.archive import Archive, encrypted
 from m3rag.documents.formats.content import UNLIMITED, Budget, Content, Writer
-from m3rag.documents.formats.markup import attribute, descendants, local, parse_xml
 from m3rag.documents.formats.mathml import linear
+from m3rag.documents.markup import attribute, descendants, local, parse_xml
 from m3rag.errors import DocumentError
 
 _SKIPPED_TAGS = (
@@ -32,7 +32,7 @@ def parse(data: bytes, budget: Budget = UNLIMITED) -> Content:
     """Return the text of a document."""
     archive = Archive(data, budget.limits)
     if b"encryption-data" in archive.read("META-INF/manifest.xml"):
-        raise DocumentError("it is encrypted. Save a copy without a password.")
+        raise encrypted()
     if not (source := archive.read("content.xml")):
         raise DocumentError(
             "it has no content, so it is damaged. Open it in the program that created it and save "

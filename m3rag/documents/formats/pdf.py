@@ -8,7 +8,7 @@ licence. `benchmarks/pdf.py` compares it with others.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import pypdfium2
 
@@ -18,7 +18,7 @@ from m3rag.documents.formats.content import UNLIMITED, Budget, Content, Writer, 
 from m3rag.documents.pdf.annotations import annotation_texts
 from m3rag.documents.pdf.hyphens import join_words, words_of
 from m3rag.documents.pdf.outline import bookmarks, headings
-from m3rag.documents.pdf.page import page_text
+from m3rag.documents.pdf.page import PageText, page_text
 from m3rag.documents.pdf.xfa import form_text
 from m3rag.errors import DocumentError
 
@@ -32,13 +32,6 @@ _NAMED = 12  # pages in a message
 _BATCH = 100  # pages
 
 
-class _Page(NamedTuple):
-    """A page: its text, and why a part of it is missing."""
-
-    text: str
-    usable: bool = True
-
-
 def parse(data: bytes, budget: Budget = UNLIMITED) -> Content:
     """Return the text of all pages; bookmarks become headings."""
     with _opened(data) as pdf:
@@ -49,20 +42,20 @@ def parse(data: bytes, budget: Budget = UNLIMITED) -> Content:
             )
         if form := form_text(pdf):
             return Content(form, title=_title(pdf))
+        title, marks = _title(pdf), list(bookmarks(pdf))
     found = list(_pages(data, count, budget))
     notes = _notes(found)
     words = words_of(page.text for page in found)
-    with _opened(data) as pdf:
-        writer, pages, gap = Writer(), [], ""
-        for page in found:
-            text = _tidy(join_words(page.text, words))
-            pages.append(writer.block(text, gap=gap))
-            if text:  # a sentence may continue on the next page
-                gap = "\n\n" if text.endswith(_STOPS) else "\n"
-        text = writer.text
-        entries = headings(bookmarks(pdf), text, pages)
-        titled = tuple(Heading(x.level, short_title(x.title), x.start) for x in entries)
-        return Content(text, titled, _title(pdf), tuple(pages), notes=notes)
+    writer, pages, gap = Writer(), [], ""
+    for page in found:
+        text = _tidy(join_words(page.text, words))
+        pages.append(writer.block(text, gap=gap))
+        if text:  # a sentence may continue on the next page
+            gap = "\n\n" if text.endswith(_STOPS) else "\n"
+    text = writer.text
+    entries = headings(marks, text, pages)
+    titled = tuple(Heading(x.level, short_title(x.title), x.start) for x in entries)
+    return Content(text, titled, title, tuple(pages), notes=notes)
 
 
 def _opened(data: bytes) -> pypdfium2.PdfDocument:
@@ -83,7 +76,7 @@ def _opened(data: bytes) -> pypdfium2.PdfDocument:
     return pdf
 
 
-def _pages(data: bytes, count: int, budget: Budget) -> Iterator[_Page]:
+def _pages(data: bytes, count: int, budget: Budget) -> Iterator[PageText]:
     """Yield the pages; one that cannot be read has no text.
 
     PDFium keeps the fonts of all pages that it has read, so a long document is opened again after
@@ -105,20 +98,20 @@ def _pages(data: bytes, count: int, budget: Budget) -> Iterator[_Page]:
                 yield page
 
 
-def _read(pdf: pypdfium2.PdfDocument, number: int, fields: set[str]) -> _Page:
+def _read(pdf: pypdfium2.PdfDocument, number: int, fields: set[str]) -> PageText:
     try:
         page = pdf[number]
     except pypdfium2.PdfiumError:
-        return _Page("")
+        return PageText("")
     try:
-        text, usable = page_text(page)
+        found = page_text(page)
         extra = "\n".join(annotation_texts(page, pdf.formenv, fields))
-        return _Page("\n\n".join(filter(None, (text if usable else "", extra))), usable)
+        return found._replace(text="\n\n".join(filter(None, (found.text, extra))))
     finally:
         page.close()
 
 
-def _notes(pages: Sequence[_Page]) -> tuple[str, ...]:
+def _notes(pages: Sequence[PageText]) -> tuple[str, ...]:
     """Return what is missing, as sentences.
 
     Raises:

@@ -13,12 +13,11 @@ from typing import Any
 from urllib.parse import unquote
 
 from m3rag.documents.decoding import check_length
-from m3rag.documents.formats.archive import Archive
+from m3rag.documents.formats.archive import Archive, refuse_old
 from m3rag.documents.formats.content import UNLIMITED, Budget, Content, Writer
-from m3rag.documents.formats.markup import attribute, descendants, local, parse_xml
+from m3rag.documents.markup import attribute, descendants, local, parse_xml
 from m3rag.errors import DocumentError
 
-_OLE = b"\xd0\xcf\x11\xe0"  # old .ppt files, and encrypted new ones
 _TITLES = {"ctrTitle": 1, "title": 2}  # placeholder: level; the first is that of a title slide
 _REPEATED = ("dt", "ftr", "hdr", "sldNum", "sldImg")  # placeholders: date, footer, number
 _LISTS = ("body", "obj")  # placeholders whose paragraphs are list items; "obj" is the default
@@ -28,25 +27,21 @@ _Relations = dict[str, tuple[str, str]]  # id: the last word of the type, the pa
 
 def parse(data: bytes, budget: Budget = UNLIMITED) -> Content:
     """Return the text of all slides, hidden ones included."""
-    if data.startswith(_OLE):
-        raise DocumentError(
-            "it is encrypted, or an old .ppt file with the suffix .pptx. Save it as .pptx without "
-            "a password."
-        )
+    refuse_old(data, ".ppt")
     archive = Archive(data, budget.limits)
     main = _target(_relations(archive, ""), "officeDocument")
-    if not main or not archive.read(main):
+    if not (source := archive.read(main)):
         raise DocumentError(
             "it has no slides. It is damaged, or no PowerPoint file; save it again in the program "
             "that created it."
         )
     parts = _relations(archive, main)
     writer = Writer()
-    for entry in descendants(parse_xml(archive.read(main)), "sldId"):
+    for entry in descendants(parse_xml(source), "sldId"):
         writer.page()
         _, path = parts.get(_relation_id(entry), ("", ""))
-        if source := archive.read(path):
-            _Slide(archive, path, parse_xml(source)).write(writer)
+        if slide := archive.read(path):
+            _Slide(archive, path, parse_xml(slide)).write(writer)
         check_length(writer.length, budget.limits)
     if len(writer.pages) > budget.limits.pages:
         raise DocumentError(
@@ -134,7 +129,8 @@ class _Slide:
         """Add a table, a chart or a diagram."""
         for table in descendants(frame, "tbl"):
             rows = [row for row in table if local(row) == "tr"]
-            self._blocks.append([[_cell(c) for c in row if local(c) == "tc"] for row in rows])
+            cells = ([cell for cell in row if local(cell) == "tc"] for row in rows)
+            self._blocks.append([[_paragraphs(c, items=False) for c in row] for row in cells])
         for chart in descendants(frame, "chart"):
             _, path = self._relations.get(_relation_id(chart), ("", ""))
             if source := self._archive.read(path):
@@ -180,10 +176,6 @@ def _runs(paragraph: Any) -> Iterator[str]:
             yield (part.text or "").replace("\v", "\n")
         elif local(part) == "br":
             yield "\n"
-
-
-def _cell(cell: Any) -> str:
-    return _paragraphs(cell, items=False)
 
 
 def _chart(root: Any) -> Iterator[str | list[list[str]]]:

@@ -8,6 +8,7 @@ from itertools import chain, islice
 
 from m3rag.documents.decoding import check_length
 from m3rag.documents.formats.content import Budget, Writer
+from m3rag.documents.plain_text import table_text
 from m3rag.errors import DocumentError
 from m3rag.limits import shown
 
@@ -122,8 +123,7 @@ def _write_table(rows: Iterator[Row], writer: Writer, budget: Budget) -> None:
     gap = "\n\n"
     while block := list(islice(rows, 1000)):
         if any(len(_filled(row)) > 1 for row in block):
-            cells = ([" ".join(cell.split()) for cell in row] for row in block)
-            text = "\n".join(f"| {' | '.join(row)} |" for row in cells)
+            text = table_text(block)
         else:
             text = "\n".join(" ".join(_filled(row)) for row in block)
         writer.block(text, gap=gap)

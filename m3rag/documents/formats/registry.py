@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import Any
 
@@ -132,11 +131,23 @@ FORMATS = (
     ),
 )
 
+_OWN = {suffix: form for form in FORMATS for suffix in form.suffixes}
+
+
+def format_for(suffix: str) -> Format | None:
+    """Return the format of the files with a suffix, in lower case; None if it is unknown.
+
+    Only a suffix that is not m3rag's own makes it look for other packages, which takes a while.
+    """
+    return _OWN.get(suffix) or by_suffix().get(suffix)
+
 
 @cache
 def by_suffix() -> Mapping[str, Format]:
     """Return the formats of m3rag and of other packages, by the suffix of their files."""
-    found = {suffix: form for form in FORMATS for suffix in form.suffixes}
+    from importlib.metadata import entry_points  # imports a third of the modules of this process
+
+    found = dict(_OWN)
     for entry in entry_points(group=GROUP):
         name = entry.name.lower().removeprefix(".")
         package = entry.dist.name if entry.dist else entry.module.split(".")[0]

@@ -12,26 +12,25 @@ from collections.abc import Iterator
 
 import python_calamine as calamine
 
-from m3rag.documents.formats.archive import xml_parts
+from m3rag.documents.formats.archive import encrypted, xml_parts
 from m3rag.documents.formats.content import UNLIMITED, Budget, Content, Fields, Writer
 from m3rag.documents.formats.records import write_rows
-from m3rag.errors import DocumentError
+from m3rag.documents.signatures import OLE
 
-_OLE = b"\xd0\xcf\x11\xe0"  # old .xls files, and encrypted new ones
 _MIDNIGHT = datetime.time()
 
 
 def parse(data: bytes, budget: Budget = UNLIMITED) -> Content:
     """Return the values of all sheets, hidden ones included; formulas have their last result."""
-    if not data.startswith(_OLE):
+    if not data.startswith(OLE):
         data = xml_parts(data, budget.limits, also=(".bin", "mimetype"))
     try:
         book = calamine.CalamineWorkbook.from_filelike(io.BytesIO(data))
     except calamine.PasswordError as error:
-        raise _encrypted() from error
+        raise encrypted() from error
     except calamine.CalamineError as error:
-        if data.startswith(_OLE) and b"E\0n\0c\0r\0y\0p\0t\0e\0d\0" in data:
-            raise _encrypted() from error
+        if data.startswith(OLE) and b"E\0n\0c\0r\0y\0p\0t\0e\0d\0" in data:
+            raise encrypted() from error
         raise
     writer, budget = Writer(), budget._replace(fields=Fields())
     sheets = [sheet for sheet in book.sheets_metadata if _has_cells(sheet)]
@@ -41,10 +40,6 @@ def parse(data: bytes, budget: Budget = UNLIMITED) -> Content:
             writer.heading(1, sheet.name)
         write_rows(_rows(rows), writer, budget)
     return writer.content()._replace(title=None)  # a sheet is no title
-
-
-def _encrypted() -> DocumentError:
-    return DocumentError("it is encrypted. Save a copy without a password.")
 
 
 def _has_cells(sheet: calamine.SheetMetadata) -> bool:

@@ -24,6 +24,7 @@ from m3rag.documents.formats.tex_commands import (
     SYMBOLS,
     TABLES,
 )
+from m3rag.documents.plain_text import table_text
 
 _COMMENT = re.compile(r"(?<!\\)((?:\\\\)*)%[^\n]*(?:\n[ \t]*)?")
 _TOKEN = re.compile(
@@ -49,9 +50,9 @@ def parse(text: str, budget: Budget = UNLIMITED) -> Content:
     """Return the text of a document, after its preamble."""
     uncoded, code = _without_code(_PRIVATE.sub("\ufffd", text))
     source = _COMMENT.sub(r"\1", uncoded)
-    preamble, begun, body = source.partition("\\begin{document}")
+    _, begun, body = source.partition("\\begin{document}")
     reader = _Reader(body.partition("\\end{document}")[0] if begun else source)
-    title = _named(source if begun else preamble, "title")
+    title = _named(source, "title")
     writer = Writer()
     if "\\maketitle" in reader.source and title:
         writer.heading(1, title)
@@ -255,12 +256,9 @@ class _Reader:
         for _ in range(TABLES[name]):
             self._argument()
         end = f"\\end{{{name}}}"
-        lines = []
-        for row in _ROWS.split(self._until(end).removesuffix(end)):
-            cells = [" ".join(_Reader(cell).text().split()) for cell in _CELLS.split(row)]
-            if any(cells):
-                lines.append(f"| {' | '.join(cells)} |")
-        return "\n\n" + "\n".join(lines) + "\n\n"
+        rows = _ROWS.split(self._until(end).removesuffix(end))
+        cells = ([_Reader(cell).text() for cell in _CELLS.split(row)] for row in rows)
+        return f"\n\n{table_text(cells)}\n\n"
 
     def _item(self) -> str:
         found = _ARGUMENT.match(self.source, self._at)

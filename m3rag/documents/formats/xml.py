@@ -6,17 +6,15 @@ elements with the names below are titles of the element that they are in.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from m3rag.documents.decoding import check_length
 from m3rag.documents.formats.content import UNLIMITED, Budget, Content, Writer
-from m3rag.documents.formats.markup import local, parse_xml
+from m3rag.documents.markup import line_of, local, parse_xml
 
 _TITLES = frozenset(("title", "head", "heading", "article-title"))
 _TABLES = frozenset(("table", "informaltable"))
 _ROWS, _CELLS = frozenset(("row", "tr")), frozenset(("entry", "cell", "td", "th"))
-_SPACE = re.compile(r"\s+")
 _LEVELS = 6
 
 
@@ -39,20 +37,16 @@ class _Walk:
         name = local(element)
         check_length(self.writer.length, self._budget.limits)
         if name in _TITLES and level:
-            self.writer.heading(min(level, _LEVELS), _text(element))
+            self.writer.heading(min(level, _LEVELS), line_of(element))
         elif name in _TABLES and (rows := _rows(element)):
             self.writer.table(rows)
         elif not len(element) or _has_text(element):
-            self.writer.block(_text(element))
+            self.writer.block(line_of(element))
         else:
             titled = any(local(child) in _TITLES for child in element)
             for child in element:
                 if local(child):
                     self.element(child, level + titled)
-
-
-def _text(element: Any) -> str:
-    return _SPACE.sub(" ", "".join(element.itertext(tag="{*}*"))).strip()
 
 
 def _has_text(element: Any) -> bool:
@@ -63,4 +57,4 @@ def _has_text(element: Any) -> bool:
 
 def _rows(table: Any) -> list[list[str]]:
     rows = (row for row in table.iter() if local(row) in _ROWS)
-    return [[_text(cell) for cell in row if local(cell) in _CELLS] for row in rows]
+    return [[line_of(cell) for cell in row if local(cell) in _CELLS] for row in rows]

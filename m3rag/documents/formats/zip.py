@@ -10,7 +10,7 @@ from zipfile import ZipInfo
 
 from m3rag.documents.formats.archive import Archive
 from m3rag.documents.formats.content import UNLIMITED, Budget, Content, Part
-from m3rag.documents.formats.registry import by_suffix
+from m3rag.documents.formats.registry import format_for
 
 _UTF8 = 0x800  # the flag of a name in UTF-8
 
@@ -23,7 +23,7 @@ def parse(data: bytes, budget: Budget = UNLIMITED) -> Content:
         name = _name(member)
         path = PurePosixPath(name.replace("\\", "/"))
         hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
-        if not member.is_dir() and not hidden and path.suffix.lower() in by_suffix():
+        if not member.is_dir() and not hidden and format_for(path.suffix.lower()):
             parts.append(Part(name, archive.read(member.filename)))
     return Content("", parts=tuple(sorted(parts)))
 

@@ -11,11 +11,12 @@ from typing import Any
 import pypdfium2.raw as pdfium
 
 from m3rag.documents.pdf.spans import address
+from m3rag.documents.plain_text import SYMBOL_BULLETS
 
 _UNUSABLE = 0.3  # the share of letters without a meaning that makes a page garbage
 _NO_MEANING = re.compile("[\0\ufffd\ufffe\uffff\ue000-\uf8ff\U000f0000-\U0010fffd]")
-BULLETS = str.maketrans(dict.fromkeys("\uf0b7\uf0a7\uf0a8\uf0d8\uf076\uf0fc", "•"))
-"""The bullets of symbol fonts."""
+BULLETS = str.maketrans(dict.fromkeys(SYMBOL_BULLETS, "•"))
+"""The bullets of symbol fonts, as bullets."""
 
 
 class Characters:

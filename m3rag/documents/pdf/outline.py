@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from m3rag.documents.document import Heading
@@ -41,7 +41,7 @@ def bookmarks(pdf: Any) -> Iterator[Bookmark]:
             yield Bookmark(entry.level + 1, title, page)
 
 
-def headings(marks: Iterator[Bookmark], text: str, pages: Sequence[int]) -> Iterator[Heading]:
+def headings(marks: Iterable[Bookmark], text: str, pages: Sequence[int]) -> Iterator[Heading]:
     """Yield the headings of a document.
 
     A heading starts where a line of its page starts with its title, with or without a number. The

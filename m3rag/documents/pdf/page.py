@@ -25,6 +25,7 @@ from m3rag.documents.pdf.direction import (
 from m3rag.documents.pdf.parts import parts_of
 from m3rag.documents.pdf.spans import Span, Spans
 from m3rag.documents.pdf.tables import grids
+from m3rag.documents.plain_text import paired, table_text
 
 _SAME_LINE = 0.4  # of the height of a letter; baselines that differ by less are of one line
 _NEAR = 3.0  # of the height of a letter; pieces of one baseline within this gap are one line
@@ -43,7 +44,7 @@ class PageText(NamedTuple):
     """
 
     text: str
-    usable: bool
+    usable: bool = True
 
 
 class _Letter(NamedTuple):
@@ -87,7 +88,7 @@ def _text(characters: Characters, spans: Spans, seen: set[int]) -> str:
     text = "".join(map(chr, characters.codes)).replace("\r\n", "\n")
     if spans or RIGHT_TO_LEFT.search(text) or _scattered(text):
         text = "\n".join(_put_together(characters, spans, seen))
-    return plain_forms(_CONTROL.sub("", _whole(text.translate(BULLETS))))
+    return plain_forms(_CONTROL.sub("", paired(text.translate(BULLETS))))
 
 
 def _scattered(text: str) -> bool:
@@ -99,15 +100,9 @@ def _scattered(text: str) -> bool:
 
 def _table(rows: list[list[str]]) -> str:
     """Return the lines of a table; one in a right-to-left script starts with its right column."""
-    cells = [[" ".join(cell.split()) for cell in row] for row in rows]
-    if mostly_right_to_left("".join(map("".join, cells))):
-        cells = [row[::-1] for row in cells]
-    return "\n".join(f"| {' | '.join(row)} |" for row in cells if any(row))
-
-
-def _whole(text: str) -> str:
-    """Return a text with surrogate pairs joined, and U+FFFD for half of one."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if mostly_right_to_left("".join(map("".join, rows))):
+        rows = [row[::-1] for row in rows]
+    return table_text(rows)
 
 
 def _put_together(characters: Characters, spans: Spans, seen: set[int]) -> list[str]:

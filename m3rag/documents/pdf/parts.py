@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterator
 
 from m3rag.documents.pdf.characters import Characters
+from m3rag.documents.pdf.hyphens import HYPHEN
 from m3rag.documents.pdf.tables import Grid
 
 _FULL = 0.2  # the share of the cells of a table that have text
-_HYPHEN = 2  # PDFium's code for a hyphen at the end of a line
+_HYPHEN = ord(HYPHEN)
 
 
 def parts_of(

@@ -8,6 +8,8 @@ from typing import Any
 import pypdfium2.raw as pdfium
 from lxml import etree
 
+from m3rag.documents.markup import descendants, line_of, local
+
 _PARTS = ("template", "datasets")
 _TEXTS = ("text", "exData", "integer", "decimal", "date", "time", "dateTime", "float")
 _LONGEST = 64 << 20  # bytes of a part
@@ -25,11 +27,12 @@ def form_text(pdf: Any) -> str | None:
     if pdfium.FPDF_GetFormType(pdf.raw) != pdfium.FORMTYPE_XFA_FULL:
         return None
     parts = {name: root for name, root in _parts(pdf) if name in _PARTS}
-    labels = [_visible(item) for item in _named(parts.get("template"), _TEXTS)]
+    texts = descendants(parts["template"], *_TEXTS) if "template" in parts else ()
+    labels = [line_of(text) for text in texts]
     values = [
-        f"{etree.QName(item).localname}: {item.text.strip()}"
-        for item in _named(parts.get("datasets"), None)
-        if len(item) == 0 and item.text and item.text.strip()
+        f"{local(item)}: {item.text.strip()}"
+        for item in (parts["datasets"].iter() if "datasets" in parts else ())
+        if local(item) and len(item) == 0 and item.text and item.text.strip()
     ]
     return "\n".join(filter(None, [*labels, *values])) or None
 
@@ -52,15 +55,3 @@ def _parts(pdf: Any) -> list[tuple[str, Any]]:
         if root is not None:
             found.append((name.value.decode(errors="replace"), root))
     return found
-
-
-def _named(root: Any, names: tuple[str, ...] | None) -> list[Any]:
-    """Return the elements below a root, in order, that have one of the names."""
-    if root is None:
-        return []
-    elements = (item for item in root.iter() if isinstance(item.tag, str))
-    return [x for x in elements if names is None or etree.QName(x).localname in names]
-
-
-def _visible(item: Any) -> str:
-    return " ".join("".join(item.itertext()).split())

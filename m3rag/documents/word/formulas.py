@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
+
+from m3rag.documents.markup import attribute, local
 
 _PROPERTIES = "Pr"  # elements with this end say how a formula looks
 _DEEPEST = 50
@@ -12,56 +15,55 @@ def linear(formula: Any, depth: int = 0) -> str:
     """Return a formula in the linear form of Unicode's mathematics (UTN #28), simplified."""
     if depth > _DEEPEST:
         return "".join(formula.itertext())
-    name = _name(formula)
+    name = local(formula)
     if name == "t":
         return formula.text or ""
-    parts = {
-        _name(child): linear(child, depth + 1)
+    shown = [
+        (local(child), linear(child, depth + 1))
         for child in formula
-        if not _name(child).endswith(_PROPERTIES)
-    }
+        if not local(child).endswith(_PROPERTIES)
+    ]
+    parts = dict(shown)
     match name:
         case "f":
-            return f"{_grouped(parts.get('num', ''))}/{_grouped(parts.get('den', ''))}"
+            return f"{grouped(parts.get('num', ''))}/{grouped(parts.get('den', ''))}"
         case "sSup" | "sSub" | "sSubSup" | "sPre":
-            return f"{_grouped(parts.get('e', ''))}{_scripts(parts)}"
+            return f"{grouped(parts.get('e', ''))}{_scripts(parts)}"
         case "rad":
-            degree = parts.get("deg", "")
-            return f"{f'{degree}' if degree else ''}√({parts.get('e', '')})"
+            return f"{parts.get('deg', '')}√({parts.get('e', '')})"
         case "nary":
             sign = _value(formula, "chr") or "∫"
             return f"{sign}{_scripts(parts)} {parts.get('e', '')}"
         case "func":
             return f"{parts.get('fName', '')} {parts.get('e', '')}"
         case "limLow":
-            return f"{parts.get('e', '')}_{_grouped(parts.get('lim', ''))}"
+            return f"{parts.get('e', '')}_{grouped(parts.get('lim', ''))}"
         case "limUpp":
-            return f"{parts.get('e', '')}^{_grouped(parts.get('lim', ''))}"
+            return f"{parts.get('e', '')}^{grouped(parts.get('lim', ''))}"
         case "d":
             begin, end = _value(formula, "begChr"), _value(formula, "endChr")
-            inside = (linear(child, depth + 1) for child in formula if _name(child) == "e")
             opening, closing = "(" if begin is None else begin, ")" if end is None else end
-            return f"{opening}{','.join(inside)}{closing}"
-        case "m" | "eqArr":
-            row = "mr" if name == "m" else "e"
-            rows = (child for child in formula if _name(child) == row)
-            return "; ".join(" ".join(_entries(child, depth)) for child in rows)
-    children = (child for child in formula if not _name(child).endswith(_PROPERTIES))
-    return "".join(linear(child, depth + 1) for child in children)
+            return f"{opening}{','.join(_texts(shown, 'e'))}{closing}"
+        case "m":
+            return "; ".join(_texts(shown, "mr"))
+        case "mr":
+            return " ".join(_texts(shown, "e"))
+        case "eqArr":
+            return "; ".join(_texts(shown, "e"))
+    return "".join(text for _, text in shown)
 
 
-def _entries(row: Any, depth: int) -> list[str]:
-    if _name(row) == "e":
-        return [linear(row, depth + 1)]
-    return [linear(child, depth + 1) for child in row if _name(child) == "e"]
+def _texts(shown: list[tuple[str, str]], name: str) -> Iterator[str]:
+    """Yield the texts of the parts with a name."""
+    return (text for kind, text in shown if kind == name)
 
 
 def _scripts(parts: dict[str, str]) -> str:
     low, high = parts.get("sub", ""), parts.get("sup", "")
-    return f"{f'_{_grouped(low)}' if low else ''}{f'^{_grouped(high)}' if high else ''}"
+    return f"{f'_{grouped(low)}' if low else ''}{f'^{grouped(high)}' if high else ''}"
 
 
-def _grouped(text: str) -> str:
+def grouped(text: str) -> str:
     """Return a part of a formula in brackets, unless it is one letter or number."""
     return text if text.isalnum() or len(text) <= 1 else f"({text})"
 
@@ -69,13 +71,8 @@ def _grouped(text: str) -> str:
 def _value(formula: Any, name: str) -> str | None:
     """Return a property of a formula, such as the bracket that it begins with."""
     for child in formula:
-        if _name(child).endswith(_PROPERTIES):
+        if local(child).endswith(_PROPERTIES):
             for found in child:
-                if _name(found) == name:
-                    values = [v for k, v in found.attrib.items() if k.endswith("}val")]
-                    return values[0] if values else None
+                if local(found) == name:
+                    return attribute(found, "val")
     return None
-
-
-def _name(element: Any) -> str:
-    return str(element.tag).rpartition("}")[2]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from m3rag.documents.markup import attribute, local
+from m3rag.documents.plain_text import SYMBOL_BULLETS
 from m3rag.documents.word.formulas import linear
 
 _CHARACTERS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-", "ptab": "\t"}
 # Deleted text, text that was moved away, the code of fields, and the reading above a character.
 _SKIPPED = frozenset(["del", "moveFrom", "instrText", "delText", "rt", "pPr", "rPr", "Fallback"])
 _NOTES = {"footnoteReference": "footnotes", "endnoteReference": "endnotes"}
-_BULLETS = frozenset("\uf0b7\uf0a7\uf0a8\uf0d8\uf076\uf0fc")
 _DEEPEST = 200
 
 
@@ -48,7 +49,7 @@ def _collect(
     element: Any, parts: list[str], found: Inline, numbers: dict[tuple[str, str], int], depth: int
 ) -> None:
     for child in element:
-        name = str(child.tag).rpartition("}")[2]
+        name = local(child)
         if name in _SKIPPED or depth > _DEEPEST:
             continue
         if name == "t":
@@ -58,7 +59,7 @@ def _collect(
         elif name == "sym":
             parts.append(_symbol(child))
         elif name in _NOTES:
-            note = (_NOTES[name], _attribute(child, "id"))
+            note = (_NOTES[name], attribute(child, "id") or "")
             found.notes.append(note)
             parts.append(f"[{numbers.setdefault(note, len(numbers) + 1)}]")
         elif name in ("oMath", "oMathPara"):
@@ -71,15 +72,11 @@ def _collect(
 
 def _symbol(symbol: Any) -> str:
     """Return a character of a symbol font; only bullets have a meaning outside of it."""
-    code = _attribute(symbol, "char")
+    code = attribute(symbol, "char") or ""
     try:
         character = chr(int(code, 16))
     except (ValueError, OverflowError):
         return ""
-    if character in _BULLETS:
+    if character in SYMBOL_BULLETS:
         return "•"
     return "" if "\ue000" <= character <= "\uf8ff" else character
-
-
-def _attribute(element: Any, name: str) -> str:
-    return next((str(v) for k, v in element.attrib.items() if k.rpartition("}")[2] == name), "")

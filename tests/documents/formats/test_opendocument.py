@@ -5,14 +5,8 @@ import odfdo
 import pytest
 
 from m3rag.documents import read, split
-from tests.documents.conftest import assert_whole
+from tests.documents.conftest import assert_whole, saved
 from tests.documents.formats.conftest import SCRIPTS, assert_survives, refuses, titles
-
-
-def saved(document) -> bytes:
-    data = io.BytesIO()
-    document.save(data)
-    return data.getvalue()
 
 
 def text(*elements) -> bytes:

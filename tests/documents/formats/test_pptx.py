@@ -1,5 +1,3 @@
-import io
-
 import pptx
 import pytest
 from lxml import etree
@@ -10,17 +8,11 @@ from pptx.opc.packuri import PackURI
 
 from m3rag.documents import read, split
 from m3rag.limits import Limits
-from tests.documents.conftest import assert_whole
+from tests.documents.conftest import assert_whole, saved
 from tests.documents.formats.conftest import SCRIPTS, assert_survives, refuses, titles
 
 TITLE, BODY, BLANK = 0, 1, 6
 PRESENTATION = "http://schemas.openxmlformats.org/presentationml/2006/main"
-
-
-def saved(deck) -> bytes:
-    data = io.BytesIO()
-    deck.save(data)
-    return data.getvalue()
 
 
 @pytest.fixture(scope="module")

@@ -68,6 +68,11 @@ def attribute(element: Any, name: str) -> str | None:
     return None
 
 
+def line_of(element: Any) -> str:
+    """Return the text in an element as one line, without comments and instructions."""
+    return " ".join("".join(element.itertext()).split())
+
+
 def descendants(element: Any, *names: str) -> list[Any]:
     """Return the elements with one of some names in an element, in the order of the file."""
     return [found for found in element.iter() if local(found) in names]
