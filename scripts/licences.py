@@ -38,7 +38,7 @@ builds, for the CPU, macOS and Windows, do not need them.
 # Free licences without copyleft, and the MPL, whose copyleft ends at the package's own files.
 ALLOWED = re.compile(
     r"0BSD|AFL-[\d.]+|Apache-2\.0|BSD|BSD-[23]-Clause|BSL-1\.0|CC0-1\.0|CNRI-Python|ISC"
-    r"|LLVM-exception|MIT|MIT-CMU|MPL-2\.0|PSF-2\.0|Zlib"
+    r"|LLVM-exception|MIT|MIT-0|MIT-CMU|MPL-2\.0|PSF-2\.0|Zlib"
 )
 REASONS = {  # a package, or an entry of "needed by": why it may have another licence
     "cuda": "NVIDIA's licence is not free; whoever installs torch with CUDA accepts it.",
@@ -64,6 +64,8 @@ SPELLINGS = {  # of the older field, which is free text
     "MIT License": "MIT",
     "NVIDIA Proprietary Software": "LicenseRef-NVIDIA-Proprietary",
 }
+_WINDOWS = re.compile(r"sys_platform == ['\"]win32['\"]")
+_FOR_WINDOWS = ("--platform", "win_amd64", "--only-binary", ":all:", "--python-version", "3.13")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +127,26 @@ def report(pins: Iterable[Pin]) -> dict[str, dict[str, Any]]:
     Raises:
         LockError: pip failed.
     """
+    windows: list[Pin] = []  # some packages have files for Windows only
+    others: list[Pin] = []
+    for pin in pins:
+        (windows if _WINDOWS.fullmatch(pin.marker) else others).append(pin)
+    return _metadata(others) | _metadata(windows, "--target", "none", *_FOR_WINDOWS)
+
+
+def _metadata(pins: Iterable[Pin], *options: str) -> dict[str, dict[str, Any]]:
+    """Return the metadata of packages that pip finds with some options, by name."""
+    if not (names := [str(pin) for pin in pins]):
+        return {}
     pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "install")
     only = ("--dry-run", "--ignore-installed", "--ignore-requires-python", "--no-deps")
-    command = [*pip, *only, "--report", "-", *(str(pin) for pin in pins)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, encoding="utf-8")
+    done = subprocess.run(
+        [*pip, *only, *options, "--report", "-", *names],
+        check=False,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
     if done.returncode:
         raise LockError(f"pip cannot read the metadata of the packages:\n{done.stderr.strip()}")
     found = (item["metadata"] for item in json.loads(done.stdout)["install"])
