@@ -33,7 +33,8 @@ class Limits:
         pages: The most pages of one document.
         text_characters: The most characters of text of one document or passage, and the most bytes
             of one line of a data file.
-        reader_seconds: The seconds that reading one document may take.
+        reader_seconds: The seconds that reading one document may take of one core. If others keep
+            the cores busy, three times as long may pass.
         reader_bytes: The most bytes of memory that reading one document may take.
         metadata_depth: The deepest nesting of lists and dicts in the metadata of a passage.
         metadata_bytes: The most bytes of a passage's metadata as JSON, and of its headings.

@@ -129,6 +129,13 @@ async def in_thread(call: Callable[P, Y], /, *args: P.args, **kwargs: P.kwargs) 
     return await future
 
 
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def share(total: int) -> int:
     """Return the size of a part if `total` items are shared equally between the threads."""
     import torch  # takes a second, and not every user of this module needs it

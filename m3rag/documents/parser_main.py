@@ -1,7 +1,7 @@
 """The parser process: `python -m m3rag.documents.parser_main`, started by `parser_process`.
 
-It answers each document on standard output. A timer ends it when a document takes too long, even
-in the middle of a parser's C code, so it needs nobody who watches it.
+It answers each document on standard output. Timers end it when a document takes too long, even in
+the middle of a parser's C code, so it needs nobody who watches it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,15 @@ import threading
 import time
 from typing import IO, Any
 
-from m3rag.documents.formats.registry import by_suffix
-from m3rag.documents.parser_messages import TIMEOUT_STATUS, pack, receive, send, unpack_budget
+from m3rag.documents.formats.registry import format_for
+from m3rag.documents.parser_messages import (
+    CLOCK,
+    TIMEOUT_STATUS,
+    pack,
+    receive,
+    send,
+    unpack_budget,
+)
 from m3rag.documents.parsing import parse, too_much_memory
 from m3rag.errors import DocumentError, MissingExtraError
 
@@ -40,31 +47,50 @@ def main() -> None:
 
 
 class Deadline:
-    """A timer that ends this process; it can be moved."""
+    """Timers that end this process when a document has computed, or waited, for too long.
 
-    def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic()
+    Args:
+        seconds: How long it may compute. Other processes do not count, so a document that can be
+            read alone can also be read beside others.
+        end: When it must be done in any case, as `time.monotonic()` counts.
+    """
+
+    def __init__(self, seconds: float, end: float) -> None:
+        self._computed = time.process_time() + seconds
+        self._end = end
         self._timer: threading.Timer | None = None
-        self.extend(seconds)
+        self._start()
 
     def extend(self, seconds: float) -> None:
-        """Move the deadline."""
-        self._end += seconds
-        self.stop()
-        left = max(self._end - time.monotonic(), 0.001)
-        if _SIGNALS:
-            signal.setitimer(signal.ITIMER_REAL, left)
-        else:
-            self._timer = threading.Timer(left, os._exit, [TIMEOUT_STATUS])
-            self._timer.daemon = True
-            self._timer.start()
+        """Give the document more time."""
+        self._computed += seconds
+        self._end += CLOCK * seconds
+        self._start()
 
     def stop(self) -> None:
-        """Stop the timer."""
+        """Stop the timers."""
         if _SIGNALS:
+            signal.setitimer(signal.ITIMER_PROF, 0)
             signal.setitimer(signal.ITIMER_REAL, 0)
         elif self._timer is not None:
             self._timer.cancel()
+
+    def _start(self) -> None:
+        self.stop()
+        computing = max(self._computed - time.process_time(), 0.001)
+        left = max(self._end - time.monotonic(), 0.001)
+        if _SIGNALS:
+            signal.setitimer(signal.ITIMER_PROF, computing)
+            signal.setitimer(signal.ITIMER_REAL, left)
+        else:
+            self._timer = threading.Timer(min(computing, left), self._check)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _check(self) -> None:
+        if time.process_time() >= self._computed or time.monotonic() >= self._end:
+            os._exit(TIMEOUT_STATUS)
+        self._start()
 
 
 def _answer(answers: IO[bytes], request: dict[str, Any], data: bytes) -> bool:
@@ -73,13 +99,16 @@ def _answer(answers: IO[bytes], request: dict[str, Any], data: bytes) -> bool:
     _limit_memory(budget.limits.reader_bytes)
     # All processes of a system share the monotonic clock. On a system that is very busy, a start
     # that took long leaves some time for the document.
-    least = min(_LEAST_SECONDS, budget.limits.reader_seconds)
-    deadline = Deadline(max(request["until"] - time.monotonic(), least))
+    seconds = budget.limits.reader_seconds
+    end = max(request["until"], time.monotonic() + min(_LEAST_SECONDS, seconds))
+    deadline = Deadline(seconds, end)
     budget = budget._replace(more_time=deadline.extend)
     body = b""
     answer: dict[str, Any]
     try:
-        answer, body = pack(parse(data, by_suffix()[request["suffix"]], budget))
+        form = format_for(request["suffix"])
+        assert form is not None  # the other side has it too
+        answer, body = pack(parse(data, form, budget))
     except DocumentError as error:
         answer = {"error": str(error)}
     except MissingExtraError as error:

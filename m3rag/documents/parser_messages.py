@@ -14,6 +14,8 @@ from m3rag.limits import Limits
 
 TIMEOUT_STATUS = 124
 """The exit status of a parser process that reached its deadline, where signals cannot say so."""
+CLOCK = 3
+"""How much longer a document may take on the clock than it may compute."""
 
 _LENGTHS = struct.Struct("<QQ")
 _PIECE = 1 << 20

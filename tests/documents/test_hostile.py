@@ -187,6 +187,19 @@ def test_a_slow_document_ends_at_the_deadline_and_the_next_is_read(write):
     assert read(write("a.html", "<p>Moss")).text == "Moss"
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs signals")
+def test_the_time_of_other_processes_does_not_count(write):
+    path = write("a.html", "<p>Moss")
+    read(path)
+    child = last_parser()
+    child.send_signal(signal.SIGSTOP)  # as on a machine that is very busy
+    go_on = threading.Timer(1.2, child.send_signal, [signal.SIGCONT])
+    go_on.start()
+    assert read(path, limits=Limits(reader_seconds=1)).text == "Moss"
+    go_on.join()
+    assert last_parser() is child
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory of a process")
 def test_a_document_cannot_take_more_memory_than_the_limit(write):
     with pytest.raises(DocumentError, match=r"its parser needs more than.*of memory"):
@@ -194,12 +207,17 @@ def test_a_document_cannot_take_more_memory_than_the_limit(write):
     assert read(write("a.html", "<p>Moss")).text == "Moss"
 
 
+def last_parser():
+    """Return the parser process that was used last, and is used next."""
+    return parser_process._POOL._free[-1]._child
+
+
 def test_the_process_is_used_again_and_started_again(write):
     path = write("a.html", "<p>Moss")
     read(path)
-    first = parser_process._PARSER._child
+    first = last_parser()
     read(path)
-    assert parser_process._PARSER._child is first
+    assert last_parser() is first
     first.send_signal(signal.SIGTERM)  # as after 30 s without work, or by an administrator
     first.wait()
     assert read(path).text == "Moss"
@@ -208,7 +226,7 @@ def test_the_process_is_used_again_and_started_again(write):
 def test_a_crash_is_the_documents_own_error(write):
     path = write("slow.pdf", SLOW)
     read(write("a.html", "<p>Moss"))
-    child = parser_process._PARSER._child
+    child = last_parser()
     killer = threading.Timer(0.5, child.send_signal, [signal.SIGSEGV])
     killer.start()
     with pytest.raises(DocumentError, match="its parser ended with status -11"):
@@ -216,7 +234,7 @@ def test_a_crash_is_the_documents_own_error(write):
     killer.join()
 
 
-def test_threads_share_the_process(write):
+def test_threads_share_the_processes(write):
     paths = [write(f"{i}.html", f"<p>Moss {i}") for i in range(40)]
     texts = {}
 
@@ -229,6 +247,8 @@ def test_threads_share_the_process(write):
     for thread in threads:
         thread.join()
     assert texts == {i: f"Moss {i}" for i in range(40)}
+    assert not parser_process._POOL._busy
+    assert len(parser_process._POOL._free) <= parser_process.MOST
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
