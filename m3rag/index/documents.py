@@ -144,6 +144,39 @@ class DocumentCollection(Collection):
         """Run `update_metadata` in a thread."""
         return await in_thread(self.update_metadata, metadata, ids, filter=filter)
 
+    def rename(self, passages: Mapping[str, Passage]) -> int:
+        """Give stored passages other ids, documents and metadata; return how many there were.
+
+        Nothing is encoded: the vectors stay with the texts.
+
+        Args:
+            passages: The new passage of each present id, with the same text. A passage that is
+                stored under a new id is replaced; unknown present ids are ignored.
+
+        Raises:
+            InputError: Two passages would get the same id, a text differs from the stored one, or
+                a passage cannot be stored. Nothing is changed then.
+            StorageError: The disk is full or the engine failed. Passages are changed 64 at a time;
+                those before the error stay changed.
+        """
+        self._check_open()
+        ids = id_list(passages, "passages")
+        new = [as_passage(passage, self.limits) for passage in passages.values()]
+        [(most, number)] = Counter(passage.id for passage in new).most_common(1) or [("", 0)]
+        if number > 1:
+            raise InputError(f"{number} passages would get the id {shown(most)}. Choose others.")
+        for i, passage, old in zip(ids, new, self._store.get(ids), strict=True):
+            if old is not None and old.text != passage.text:
+                raise InputError(
+                    f"The new text of passage {shown(i)} is another one, so it must be encoded: "
+                    "use add()."
+                )
+        return self._store.update(new, ids=ids)
+
+    async def arename(self, passages: Mapping[str, Passage]) -> int:
+        """Run `rename` in a thread."""
+        return await in_thread(self.rename, passages)
+
     def documents(self, filter: Where = None) -> dict[str, int]:
         """Return the number of passages of each document, by document id; reads all passages.
 

@@ -118,13 +118,15 @@ class Store(Protocol):
         """
         ...
 
-    def update(self, passages: Sequence[Passage]) -> int:
+    def update(self, passages: Sequence[Passage], *, ids: Sequence[str] | None = None) -> int:
         """Replace the passages that exist, by id, and keep their vectors; return their number.
 
         When this returns, the same holds as for `add`.
 
         Args:
             passages: The new passages, with distinct ids.
+            ids: The id under which each is stored now, if its id changes; distinct, too. A passage
+                that is stored under a new id is replaced.
         """
         ...
 
@@ -189,6 +191,11 @@ def pages(store: Store, where: Filter | None, size: int) -> Iterator[list[Passag
         yield page
         if after is None:
             return
+
+
+def by_id(passages: Sequence[Passage], ids: Sequence[str] | None) -> dict[str, Passage]:
+    """Return the arguments of `Store.update` as the new passages by the ids they replace."""
+    return dict(zip([p.id for p in passages] if ids is None else ids, passages, strict=True))
 
 
 @dataclass(frozen=True, slots=True)

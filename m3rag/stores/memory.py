@@ -18,7 +18,7 @@ from m3rag.documents import Passage
 from m3rag.encoding import MultiVectors, SparseVectors
 from m3rag.scoring.inverted import InvertedLists
 from m3rag.scoring.scores import colbert_scores
-from m3rag.stores.base import Candidates, Floats, Points, QueryPlan, Widths
+from m3rag.stores.base import Candidates, Floats, Points, QueryPlan, Widths, by_id
 from m3rag.stores.exact import Rows, Table, candidates
 from m3rag.stores.filters import Filter, matches
 
@@ -61,16 +61,16 @@ class MemoryStore:
                 )
             self._cached_table = None
 
-    def update(self, passages: Sequence[Passage]) -> int:
+    def update(self, passages: Sequence[Passage], *, ids: Sequence[str] | None = None) -> int:
         """Replace the passages that exist, and keep their vectors; return their number."""
         with self._lock:
-            known = {p.id: replace(self._points[p.id], passage=p) for p in passages if self._has(p)}
-            self._points |= known
+            new = {i: p for i, p in by_id(passages, ids).items() if i in self._points}
+            points = [replace(self._points[i], passage=passage) for i, passage in new.items()]
+            for i in new:
+                del self._points[i]
+            self._points |= {point.passage.id: point for point in points}
             self._cached_table = None
-            return len(known)
-
-    def _has(self, passage: Passage) -> bool:
-        return passage.id in self._points
+            return len(new)
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete the passages that exist, and return their number."""

@@ -1,6 +1,7 @@
 """Metadata that is changed without encoding, and documents that are listed."""
 
 import datetime as dt
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,6 +30,26 @@ def test_values_are_added_and_replaced(own, monkeypatch):
     assert own.get(["cactus"])[0] == PASSAGES[2]
     assert scores(own) == pytest.approx(before)
     assert np.array_equal(own.dense_vectors(["fern"]), vectors)
+    assert len(own) == len(PASSAGES)
+
+
+async def test_a_renamed_passage_keeps_its_vectors(own, monkeypatch):
+    before, vectors = scores(own), own.dense_vectors(["fern", "cactus"])
+    monkeypatch.setattr(own, "_points", None)  # encoding anything would fail
+    fern, _, cactus, *_ = PASSAGES
+    new = replace(fern, id="moss", document_id="moss.md", metadata={"n": 1})
+    assert own.rename({"fern": new, "none": replace(fern, id="x")}) == 1
+    assert own.get(["fern", "moss", "x"]) == [None, new, None]
+    named = {("moss" if i == "fern" else i, name): score for (i, name), score in before.items()}
+    assert scores(own) == pytest.approx(named)
+    swapped = {"moss": replace(new, id="cactus"), "cactus": replace(cactus, id="moss")}
+    assert await own.arename(swapped) == 2
+    assert np.array_equal(own.dense_vectors(["cactus", "moss"]), vectors)
+    with pytest.raises(InputError, match="2 passages would get the id 'a'"):
+        own.rename({"m3": replace(fern, id="a"), "moss": replace(fern, id="a")})
+    with pytest.raises(InputError, match="text of passage 'm3' is another one"):
+        own.rename({"m3": replace(fern, id="a")})
+    assert own.rename({}) == 0
     assert len(own) == len(PASSAGES)
 
 

@@ -312,3 +312,27 @@ def test_updated_passages_keep_their_vectors(filled, rng):
     assert_scores(found, oracle, query)
     (found,) = store.search([replace(query, where=Equals("n", 7))])
     assert list(found.ids) == ["p7"]
+
+
+def test_renamed_passages_keep_their_vectors(filled, rng):
+    store, _ = filled
+    query = plan(rng, ("dense", "sparse", "bm25"), CHANNELS, candidates=200)
+    (before,) = store.search([query])
+    new = [Passage(f"n{i}", "other", {"n": i}, "d") for i in range(100)]
+    assert store.update([*new, Passage("x", "x")], ids=[*named(100), "missing"]) == 100
+    assert store.count() == 120
+    assert store.get(["n7", "p7", "x"]) == [new[7], None, None]
+    (after,) = store.search([query])
+    names = {f"p{i}": f"n{i}" for i in range(100)}
+    for channel in CHANNELS:
+        expected = {names.get(i, i): score for i, score in scores(before, channel).items()}
+        assert scores(after, channel) == pytest.approx(expected, abs=1e-6)
+    # Two passages take each other's place, and a third one that of another.
+    swapped = [Passage("n1", "was n0"), Passage("n0", "was n1"), Passage("n3", "was n2")]
+    [zero, one, two] = store.dense_vectors(["n0", "n1", "n2"])
+    assert store.update(swapped, ids=["n0", "n1", "n2"]) == 3
+    assert store.count() == 119
+    assert store.get(["n1", "n0", "n3", "n2"]) == [*swapped, None]
+    assert np.array_equal(store.dense_vectors(["n1", "n0", "n3"]), [zero, one, two])
+    (found,) = store.search([replace(query, where=Equals("document_id", "d"))])
+    assert not {"n0", "n1", "n2", "n3"} & set(found.ids)

@@ -11,7 +11,7 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -100,13 +100,13 @@ class Database:
             writer.execute("UPDATE state SET next_key = ?", [state.next_key + len(rows)])
         return rows, replaced
 
-    def update(self, passages: Sequence[Passage]) -> tuple[list[Row], list[int]]:
-        """Replace passages that exist, and keep their vectors; the result is that of `add`."""
-        new = {passage.id: passage for passage in passages}
+    def update(self, new: Mapping[str, Passage]) -> tuple[list[Row], list[int]]:
+        """Replace the passages that exist, by id, and keep their vectors; return as `add` does."""
         with self._write("update") as (writer, state):
             found = changes.read(writer, *one_of("id", [*new]))
             rows = [r.renewed(new[r.id], state.next_key + i) for i, r in enumerate(found)]
-            replaced = changes.remove(writer, *one_of("id", [row.id for row in rows]))
+            ids = dict.fromkeys([*(row.id for row in found), *(row.id for row in rows)])
+            replaced = changes.remove(writer, *one_of("id", [*ids]))
             for row in rows:
                 self._unwritten += changes.insert(writer, row)
             writer.execute("UPDATE state SET next_key = ?", [state.next_key + len(rows)])

@@ -61,8 +61,13 @@ class Row(NamedTuple):
         return zlib.crc32(self.colbert, zlib.crc32(self.key.to_bytes(8, "little")))
 
     def renewed(self, passage: Passage, key: int) -> Row:
-        """Return the row with another passage of the same id, a new key and the same vectors."""
-        return self._replace(key=key, document_id=passage.document_id, content=content_of(passage))
+        """Return the row with another passage, a new key and the same vectors."""
+        return self._replace(
+            key=key,
+            id=passage.id,
+            document_id=passage.document_id,
+            content=content_of(passage),
+        )
 
     @property
     def passage(self) -> Passage:

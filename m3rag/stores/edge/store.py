@@ -20,7 +20,7 @@ from typing import Any
 
 from m3rag.documents import Passage
 from m3rag.errors import ClosedError, FormatError, M3Error, StorageError
-from m3rag.stores.base import Candidates, Floats, Points, QueryPlan
+from m3rag.stores.base import Candidates, Floats, Points, QueryPlan, by_id
 from m3rag.stores.edge import startup
 from m3rag.stores.edge.client import EngineProcess
 from m3rag.stores.edge.conditions import one_of
@@ -98,14 +98,14 @@ class EdgeStore:
                 self._check_disk(size_of(part))
                 self._renew(*self.database.add(part, durable=durable))
 
-    def update(self, passages: Sequence[Passage]) -> int:
+    def update(self, passages: Sequence[Passage], *, ids: Sequence[str] | None = None) -> int:
         """Replace the passages that exist, and keep their vectors; return their number."""
+        new = list(by_id(passages, ids).items())
         number = 0
-        for start in range(0, len(passages), _UPDATED_AT_ONCE):
+        for start in range(0, len(new), _UPDATED_AT_ONCE):
             with self._change():
                 self._check_disk(0)
-                part = passages[start : start + _UPDATED_AT_ONCE]
-                rows, replaced = self.database.update(part)
+                rows, replaced = self.database.update(dict(new[start : start + _UPDATED_AT_ONCE]))
                 number += len(rows)
                 self._renew(rows, replaced)
         return number
