@@ -11,12 +11,16 @@ folder that is not mounted now, or a file that is being replaced, is no deleted 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import sys
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from m3rag.documents import Document, Listing, Passage, check_passage, scan, split
+from m3rag.documents.ahead import read_ahead
 from m3rag.documents.formats.content import Fields
 from m3rag.documents.reading import checked_encoding, format_of
 from m3rag.documents.regular import visible
@@ -140,7 +144,8 @@ def sync(
             changes.removed.append(document)
 
     run = _Run(root, source, todo, known, changes, progress or silent)
-    index.add(run.passages(tokenizer, max_tokens, overlap), progress=run.stored)
+    with closing(run.passages(tokenizer, max_tokens, overlap)) as passages:
+        index.add(passages, progress=run.stored)
     run.finish(index)
     return changes
 
@@ -194,6 +199,18 @@ def _failed(document: str, failed: dict[str, str]) -> bool:
     return document in failed or any(name in failed or name[:-1] in failed for name in above)
 
 
+class _Read(NamedTuple):
+    """What a file has: passages, and by document id what they lack and what cannot be read."""
+
+    passages: list[Passage]
+    notes: dict[str, str]
+    failed: dict[str, str]
+
+    def bytes(self) -> int:
+        """Return how much memory the texts take."""
+        return sum(sys.getsizeof(passage.text) for passage in self.passages)
+
+
 @dataclass(slots=True)
 class _Run:
     """One pass over the documents that are new or changed."""
@@ -210,29 +227,41 @@ class _Run:
 
     def passages(
         self, tokenizer: SpanTokenizer, max_tokens: int, overlap: int
-    ) -> Iterator[Passage]:
-        for document, size in self.todo.items():
-            try:
-                unpacked, stamp = self.source.read(document)
-                marks = {"source": document, "root": self.root, "stamp": stamp}
-                passages: list[Passage] = []
-                for text in unpacked.documents:
-                    text = replace(text, metadata={**text.metadata, **marks})
-                    passages += split(text, tokenizer, max_tokens=max_tokens, overlap=overlap)
-                for passage in passages:
-                    check_passage(passage, self.source.limits)
-            except (DocumentError, InputError, MissingExtraError) as error:
-                self.changes.failed[document] = str(error)
-                self.bytes_done += size
-                continue
-            self.changes.failed |= unpacked.failed
-            self.fresh[document] = {passage.id for passage in passages}
-            for text in unpacked.documents:
-                if text.notes:
-                    self.changes.incomplete[text.id] = " ".join(text.notes)
-            for passage in passages:
-                self.weights.append(size / len(passages))
-                yield replace(passage, metadata={**passage.metadata, "passages": len(passages)})
+    ) -> Generator[Passage, None, None]:
+        """Yield the passages of all documents; the next ones are read meanwhile."""
+        read = partial(self._read, tokenizer, max_tokens, overlap)
+        with closing(read_ahead(read, self.todo, _Read.bytes)) as files:
+            for document, reading in files:
+                size = self.todo[document]
+                try:
+                    found = reading.result()
+                except (DocumentError, InputError, MissingExtraError) as error:
+                    self.changes.failed[document] = str(error)
+                    self.bytes_done += size
+                    continue
+                self.changes.failed |= found.failed
+                self.changes.incomplete |= found.notes
+                self.fresh[document] = {passage.id for passage in found.passages}
+                for passage in found.passages:
+                    self.weights.append(size / len(found.passages))
+                    yield passage
+
+    def _read(
+        self, tokenizer: SpanTokenizer, max_tokens: int, overlap: int, document: str
+    ) -> _Read:
+        """Read and split a document, with the files in it."""
+        unpacked, stamp = self.source.read(document)
+        marks = {"source": document, "root": self.root, "stamp": stamp}
+        passages: list[Passage] = []
+        for text in unpacked.documents:
+            text = replace(text, metadata={**text.metadata, **marks})
+            passages += split(text, tokenizer, max_tokens=max_tokens, overlap=overlap)
+        number = {"passages": len(passages)}
+        passages = [replace(p, metadata={**p.metadata, **number}) for p in passages]
+        for passage in passages:
+            check_passage(passage, self.source.limits)
+        notes = {text.id: " ".join(text.notes) for text in unpacked.documents if text.notes}
+        return _Read(passages, notes, unpacked.failed)
 
     def stored(self, _stage: str, stored: int, _total: int | None) -> None:
         """Report passages that are now durable; `stored` counts all passages of this run."""

@@ -1,6 +1,7 @@
 """Keep an index in step with a folder: add, replace and remove documents."""
 
 import os
+import threading
 import zipfile
 
 import pytest
@@ -130,6 +131,7 @@ def test_an_interrupted_run_is_resumed(index, folder):
 
     with pytest.raises(KeyboardInterrupt):
         run(index, folder, progress=interrupt)
+    assert "m3rag-read" not in {thread.name for thread in threading.enumerate()}
     kept = index.count()
     assert kept >= 64
     changes = run(index, folder)
