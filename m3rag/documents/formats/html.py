@@ -7,8 +7,9 @@ including broken ones.
 from __future__ import annotations
 
 import re
+import warnings
 
-from bs4 import BeautifulSoup, Tag
+from bs4 import BeautifulSoup, MarkupResemblesLocatorWarning, Tag, XMLParsedAsHTMLWarning
 from bs4.element import NavigableString, PreformattedString
 
 from m3rag.documents.formats.content import Content, Writer
@@ -41,7 +42,7 @@ _OWN_CLASSES = frozenset(["mw-editsection", "headerlink", "anchor", "anchorlink"
 
 def parse(text: str) -> Content:
     """Return the text of a page."""
-    soup = BeautifulSoup(_INVISIBLE.sub("", text), "lxml")
+    soup = tree(_INVISIBLE.sub("", text))
     title = _INVISIBLE.sub("", soup.title.get_text()) if soup.title else None
     main = soup.find("main") or soup.find(role="main")
     body = main if isinstance(main, Tag) and main.get_text(strip=True) else soup.body or soup
@@ -49,6 +50,14 @@ def parse(text: str) -> Content:
     page.write(body)
     page.flush()
     return page.writer.content(title=title)
+
+
+def tree(markup: str | bytes) -> BeautifulSoup:
+    """Return the tree of a page, without Beautiful Soup's warnings about what it may be instead."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", XMLParsedAsHTMLWarning)
+        warnings.simplefilter("ignore", MarkupResemblesLocatorWarning)
+        return BeautifulSoup(markup, "lxml")
 
 
 class _Page:

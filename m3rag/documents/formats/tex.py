@@ -89,9 +89,12 @@ def _without_code(text: str) -> tuple[str, list[str]]:
 
 
 def _tidy(line: str) -> str:
-    """Return a line without superfluous spaces; those before a list item are its level."""
+    """Return a line without superfluous spaces; those before a list item are its level.
+
+    Two between bars are an empty cell.
+    """
     indent = len(line) - len(line.lstrip()) if _ITEM.match(line) else 0
-    return " " * indent + re.sub(" {2,}", " ", line.strip())
+    return " " * indent + re.sub(r"(?<!\|) {2,}", " ", line.strip())
 
 
 def _named(source: str, command: str) -> str | None:
