@@ -9,18 +9,20 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from bs4 import BeautifulSoup, Tag
+from bs4 import Tag
 
 from m3rag.documents.decoding import check_length
 from m3rag.documents.formats.archive import Archive, encrypted
 from m3rag.documents.formats.content import UNLIMITED, Budget, Content, Writer
+from m3rag.documents.formats.html import tree
 from m3rag.documents.formats.mathml import linear
 from m3rag.documents.markup import attribute, descendants, local, parse_xml
+from m3rag.documents.odf.numbering import Numbering
 from m3rag.errors import DocumentError
 
 _SKIPPED_TAGS = (
     "tracked-changes annotation annotation-end table-of-content ruby-text forms settings "
-    "sequence-decls title desc"
+    "sequence-decls title desc page-number"
 )
 _SKIPPED = frozenset(_SKIPPED_TAGS.split())
 _SPACE = re.compile(r"[ \t\r\n]+")
@@ -38,11 +40,14 @@ def parse(data: bytes, budget: Budget = UNLIMITED) -> Content:
             "it has no content, so it is damaged. Open it in the program that created it and save "
             "it again."
         )
-    root = parse_xml(source)
-    walk = _Walk(archive, _title_styles(root), budget)
+    root, styles = parse_xml(source), archive.read("styles.xml")
+    roots = [*([parse_xml(styles)] if styles else []), root]
+    walk = _Walk(archive, _title_styles(root), Numbering(roots), budget)
+    walk.around(roots, "header")
     for body in descendants(root, "body"):
         walk.titled = any(walk.is_title(paragraph) for paragraph in descendants(body, "p"))
         walk.blocks(body)
+    walk.around(roots, "footer")
     meta = archive.read("meta.xml")
     titles = descendants(parse_xml(meta), "title") if meta else []
     return walk.writer.content(title=titles[0].text if titles else None)
@@ -58,10 +63,13 @@ def _title_styles(root: Any) -> set[str]:
 class _Walk:
     """A walk through the body that writes each paragraph when it ends."""
 
-    def __init__(self, archive: Archive, title_styles: set[str], budget: Budget) -> None:
+    def __init__(
+        self, archive: Archive, title_styles: set[str], numbering: Numbering, budget: Budget
+    ) -> None:
         self.writer = Writer()
         self.titled = False
         self._archive, self._title_styles, self._budget = archive, title_styles, budget
+        self._numbering = numbering
         self._in_list = False
         # Frames and notes in the paragraph, each with a prefix; they are written after it.
         self._later: list[tuple[str, Any]] = []
@@ -70,8 +78,32 @@ class _Walk:
         """Return whether a paragraph is the title of the document."""
         return attribute(paragraph, "style-name") in self._title_styles
 
-    def blocks(self, parent: Any, *, prefix: str = "", depth: int = 0) -> None:
-        """Write the blocks in an element; the first line gets a prefix."""
+    def around(self, roots: list[Any], kind: str) -> None:
+        """Write each different header or footer of a text once, without those of page numbers."""
+        kinds = (kind, f"{kind}-left", f"{kind}-first")
+        parts = [part for root in roots for part in descendants(root, *kinds)]
+        texts = ("\n".join(map(self._line, descendants(part, "p", "h"))) for part in parts)
+        for text in dict.fromkeys(texts):
+            if any(map(str.isalpha, text)):
+                self.writer.block(text)
+        self._later = []
+
+    def blocks(
+        self,
+        parent: Any,
+        *,
+        prefix: str = "",
+        depth: int = 0,
+        listed: tuple[str, int] = ("", 0),
+    ) -> None:
+        """Write the blocks in an element.
+
+        Args:
+            parent: The element.
+            prefix: What the first line starts with.
+            depth: How deep the element is in others.
+            listed: The style of the list that it is in, and its level, from 1.
+        """
         if depth > _DEEPEST:
             return
         for element in parent:
@@ -80,7 +112,7 @@ class _Walk:
                 self._paragraph(element, prefix, depth)
                 prefix = " " * len(prefix)
             elif name == "list":
-                self._list(element, " " * len(prefix), depth)
+                self._list(element, " " * len(prefix), depth, listed)
             elif name == "table":
                 self._table(element, depth)
             elif name == "page":
@@ -108,7 +140,8 @@ class _Walk:
         later, self._later = self._later, []
         if local(element) == "h" or self.is_title(element):
             level = int(attribute(element, "outline-level") or 1) if local(element) == "h" else 0
-            self.writer.heading(max(level + self.titled, 1), text)
+            mark = prefix.strip(" -") or (self._numbering.heading(element, level) if level else "")
+            self.writer.heading(max(level + self.titled, 1), f"{mark} {text}" if text else "")
         elif text:
             indent = " " * len(prefix)
             gap = "\n" if prefix.strip() and self._in_list else "\n\n"
@@ -123,10 +156,16 @@ class _Walk:
             self.blocks(element, prefix=prefix, depth=depth + 1)
             self._in_list = False
 
-    def _list(self, element: Any, indent: str, depth: int) -> None:
+    def _list(self, element: Any, indent: str, depth: int, outer: tuple[str, int]) -> None:
+        """Write a list; an item that only has a list in it is not counted."""
+        style, level = self._numbering.style_of(element, outer[0]), outer[1] + 1
+        self._numbering.begin(element, style, level)
         for item in element:
             if local(item) in ("list-item", "list-header"):
-                self.blocks(item, prefix=f"{indent}- ", depth=depth + 1)
+                own = local(item) == "list-item" and any(local(part) in ("p", "h") for part in item)
+                mark = self._numbering.item(item, style, level) if own else ""
+                prefix = f"{indent}{mark} " if mark else indent
+                self.blocks(item, prefix=prefix, depth=depth + 1, listed=(style, level))
         if not indent:
             self._in_list = False
 
@@ -173,5 +212,5 @@ class _Walk:
         """Return a formula as a line of text; other objects are left out."""
         path = (attribute(element, "href") or "").removeprefix("./")
         source = self._archive.read(f"{path}/content.xml").replace(b"math:", b"") if path else b""
-        formula = BeautifulSoup(source, "lxml").find("math") if b"<math" in source else None
+        formula = tree(source).find("math") if b"<math" in source else None
         return linear(formula) if isinstance(formula, Tag) else ""

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from m3rag.documents.numerals import letters, roman
+
 _PLACE = re.compile(r"%([1-9])")
 _LEVELS = 9
-_ROMAN = ((1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"),
-          (40, "xl"), (10, "x"), (9, "ix"), (5, "v"), (4, "iv"), (1, "i"))  # fmt: skip
 
 
 class _Level(NamedTuple):
@@ -95,16 +95,11 @@ class Numbering:
 
 def formatted(count: int, form: str) -> str:
     """Return a number in a format of Word's; those of other scripts are decimal."""
-    if form in ("lowerLetter", "upperLetter") and count > 0:
-        letter = chr(ord("a") + (count - 1) % 26) * min((count - 1) // 26 + 1, 9)
-        return letter.upper() if form.startswith("upper") else letter
-    if form in ("lowerRoman", "upperRoman") and 0 < count < 4000:
-        roman = ""
-        for value, letters in _ROMAN:
-            times, count = divmod(count, value)
-            roman += letters * times
-        return roman.upper() if form.startswith("upper") else roman
-    return f"{count:02}" if form == "decimalZero" else str(count)
+    if form == "decimalZero":
+        return f"{count:02}"
+    kinds = {"lowerLetter": letters, "lowerRoman": roman}
+    text = kinds.get(form.replace("upper", "lower"), str)(count)
+    return text.upper() if form.startswith("upper") else text
 
 
 def _integer(text: str) -> int:

@@ -40,9 +40,10 @@ def garden() -> bytes:
 
 def test_a_text_has_its_title_headings_and_paragraphs(write, garden, tokenizer):
     document = read(write("a.odt", garden))
-    parts = (f"{script}\n\n{sentence}" for script, sentence in SCRIPTS.items())
-    assert document.text == "Garden\n\n" + "\n\n".join(parts)
-    assert titles(document) == [(1, "Garden"), *((2, script) for script in SCRIPTS)]
+    numbered = [f"{number}. {script}" for number, script in enumerate(SCRIPTS, start=1)]
+    parts = zip(numbered, SCRIPTS.values(), strict=True)
+    assert document.text == "\n\n".join(["Garden", *(part for pair in parts for part in pair)])
+    assert titles(document) == [(1, "Garden"), *((2, title) for title in numbered)]
     passages = split(document, tokenizer, max_tokens=32)
     assert_whole(document, passages, tokenizer, 32)
 
@@ -64,6 +65,60 @@ def test_lists_tables_notes_and_spaces_are_read(write):
         "Water  it[1]\ttwice\na day.\n\n[1] In summer.\n\n"
         "- one\n- two\n- three\n  - deep\n  - er\n\nEnd.\n\n| Plant | Litres |\n| Fern | 2 |"
     )
+
+
+def test_numbers_of_lists_and_headings_are_counted(write):
+    levels = "".join(
+        f'<text:list-level-style-{kind} text:level="{level}" style:num-format="{form}" {more}/>'
+        for level, (kind, form, more) in enumerate(
+            [("number", "1", 'style:num-suffix="."'),
+             ("number", "a", 'style:num-suffix=")" text:display-levels="2"'),
+             ("number", "I", 'style:num-prefix="(" style:num-suffix=")" text:start-value="4"'),
+             ("bullet", "", 'text:bullet-char="o"')],
+            start=1,
+        )
+    )  # fmt: skip
+    style = f'<text:list-style style:name="L">{levels}</text:list-style>'
+
+    def items(*inner, more='text:style-name="L"'):
+        parts = "".join(f"<text:list-item>{part}</text:list-item>" for part in inner)
+        return f"<text:list {more}>{parts}</text:list>"
+
+    def p(words):
+        return f"<text:p>{words}</text:p>"
+
+    deep = items(p("four") + items(p("star"), more=""), more="")
+    first = items(p("a"), p("b") + items(p("c"), p("d") + deep, more=""))
+    again = items(p("e"), more='text:style-name="L" text:continue-numbering="true"')
+    only_inner = items(items(p("f"), more=""))
+    document = odfdo.Document("text")
+    document.body.clear()
+    document.insert_style(odfdo.Element.from_tag(style), automatic=True)
+    for part in (first, again, p("Between."), items(p("anew")), only_inner):
+        document.body.append(odfdo.Element.from_tag(part))
+    for level, title, more in ((1, "One", ""), (2, "Deep", ""), (1, "Nine", "9"), (1, "No", "no")):
+        heading = odfdo.Header(level, title)
+        if more == "no":
+            heading.set_attribute("text:is-list-header", "true")
+        elif more:
+            heading.set_attribute("text:start-value", more)
+        document.body.append(heading)
+    found = read(write("a.odt", saved(document)))
+    assert found.text.split("\n") == [
+        "1. a", "2. b", "   2.a) c", "   2.b) d", "        (IV) four", "             - star", "",
+        "3. e", "", "Between.", "", "1. anew", "", "1.a) f", "", "1. One", "", "1.1. Deep", "",
+        "9. Nine", "", "No",
+    ]  # fmt: skip
+
+
+def test_headers_and_footers_are_there_once(write):
+    document = odfdo.Document("text")
+    document.body.clear()
+    document.body.append(odfdo.Paragraph("Text."))
+    for kind, words in (("header", "Manual"), ("footer", "12"), ("footer", "Version 3")):
+        part = odfdo.Element.from_tag(f"<style:{kind}><text:p>{words}</text:p></style:{kind}>")
+        document.get_style("master-page", "Standard").append(part)
+    assert read(write("a.odt", saved(document))).text == "Manual\n\nText.\n\nVersion 3"
 
 
 def test_frames_follow_their_paragraph_and_changes_are_accepted(write):

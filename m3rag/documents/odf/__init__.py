@@ -1,0 +1,1 @@
+"""The parts of OpenDocument files beside their text: how their lists and headings are numbered."""
