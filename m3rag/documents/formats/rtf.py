@@ -30,7 +30,9 @@ _WORD = re.compile(
 _STYLE = re.compile(r"\{\\s(\d+)(?!\d)[^{}]*?(?:heading (\d)|title);\}", re.IGNORECASE)
 _APART = re.compile(r"\{(?:\s*\\[*a-z]+-?\d* ?)*?\\(?:footnote|shptxt)(?![a-z])")
 _MOST_APART = 10_000
-_BULLET = re.compile(r"(?:[•·▪◦§\uf0b7\uf0a7-]|(\d{1,3}[.)]))\t")
+_AUTOMATIC = re.compile(r"\\chftn(?![a-z]) ?")  # the number of a note, which a reader counts
+_BULLET = re.compile(r"(?:[•·▪◦§\ue000-\uf8ff-]|(\d{1,3}[.)]))\t")  # or one of a symbol font
+_NOTE = re.compile(r"\A(\[\d+\])\s+")  # many programs put a tab between the number and the note
 _TITLE = re.compile(r"\{\\title (?P<title>(?:[^{}\\]|\\.)*)\}")
 
 
@@ -47,8 +49,8 @@ def parse(data: bytes, budget: Budget = UNLIMITED) -> Content:
         check_length(paragraphs.writer.length, budget.limits)
     paragraphs.add("\n")
     paragraphs.end_table()
-    title = _TITLE.search(source)
-    name = _plain(f"{{\\rtf1 {title['title']}}}") if title else None
+    titles = _TITLE.findall(source)  # the last one, because old programs come first
+    name = _plain(f"{{\\rtf1 {titles[-1]}}}") if titles else None
     return paragraphs.writer.content(title=name)
 
 
@@ -63,13 +65,17 @@ def _notes_last(source: str) -> str:
     """Return the file with the contents of its notes and text boxes at the end."""
     parts: list[str] = []
     apart: list[str] = []
-    at = 0
+    at = number = 0
     for found in _APART.finditer(source):
         if found.start() < at or len(apart) == _MOST_APART:
             continue
         end = _group_end(source, found.end())
-        parts.append(source[at : found.start()])
-        apart.append(f"\\par\\pard\\plain {{{source[found.end() : end]}}}")
+        mark = f"[{number + 1}]"
+        before, marked = _AUTOMATIC.subn(mark, source[at : found.start()])
+        number += marked > 0
+        note = _AUTOMATIC.sub(f"{mark} ", source[found.end() : end])
+        parts.append(before)
+        apart.append(f"\\par\\pard\\plain {{{note}}}")
         at = end + 1
     whole = "".join([*parts, source[at:]])
     last = whole.rfind("}")
@@ -139,7 +145,7 @@ class _Paragraphs:
 
     def _paragraph(self, text: str) -> None:
         heading, level = _HEADING_MARK.search(text), _LIST_MARK.search(text)
-        text = _PRIVATE.sub("", text).strip(" \n")
+        text = _NOTE.sub(r"\1 ", _PRIVATE.sub("", text).strip(" \n"))
         if heading:
             self.writer.heading(max(ord(heading[0]) - _HEADING + self._titled, 1), text)
             self._in_list = False

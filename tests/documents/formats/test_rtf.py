@@ -84,6 +84,24 @@ def test_lists_tables_notes_and_boxes_are_read(write):
     )
 
 
+def test_notes_have_their_numbers_and_bullets_of_symbol_fonts_are_bullets(write):
+    note = r"{{\super\chftn{{\*\footnote\chftn\pard\plain {}}}}}"
+    first, second = note.format(r"{\tab In summer.}"), note.format("{Daily.}")
+    title = r"{\info{\upr{\title ??}{\*\ud{\title \u27700?\u27700?}}}}"
+    document = read(
+        write(
+            "a.rtf",
+            rtf(
+                title,
+                f"Water{first} it{second}.\\par",
+                r"\pard{\listtext\pard\plain \u61589\'3f\tab}\ilvl0 one\par",
+            ),
+        )
+    )
+    assert document.text == "Water[1] it[2].\n\n- one\n\n[1] In summer.\n\n[2] Daily."
+    assert document.metadata["title"] == "水水"
+
+
 def test_direct_outline_levels_are_headings(write):
     text = rtf(r"\pard\outlinelevel1 Soil\par\pard C:\\s1 \{x\} 5\'b0\par")
     document = read(write("a.rtf", text))
