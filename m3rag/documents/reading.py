@@ -18,6 +18,7 @@ from m3rag.documents.document import Document
 from m3rag.documents.encodings import known_encoding
 from m3rag.documents.formats.content import ALL_FIELDS, Budget, Fields
 from m3rag.documents.formats.registry import Format, format_for
+from m3rag.documents.ocr import checked_languages
 from m3rag.documents.regular import cannot_read, chunks, visible
 from m3rag.documents.scanning import scan
 from m3rag.documents.unpacking import Unpacked, suffixes, unpack
@@ -32,6 +33,7 @@ def read(
     limits: Limits = DEFAULT_LIMITS,
     fields: Fields = ALL_FIELDS,
     encoding: str | None = None,
+    ocr: str | None = None,
 ) -> Document:
     r"""Read a file as a document.
 
@@ -47,6 +49,8 @@ def read(
         fields: Which fields of the records of a .csv, .json or .jsonl file are read.
         encoding: The encoding, such as "windows-1251", of a text file that is not UTF-8 and does
             not say what it is; without it, such a file is refused.
+        ocr: The languages in which Tesseract reads images and pages that are images, such as "eng"
+            or "eng+ara"; None to read none. The program and its languages must be installed.
 
     Returns:
         The document; its metadata has "source", "format" and, if the file has a title, "title".
@@ -57,11 +61,12 @@ def read(
         DocumentError: The file does not exist, is not a regular file, cannot be read, has an
             unknown format or content of another format, is damaged or encrypted, is above a limit,
             or has no text.
-        InputError: The id is not valid Unicode.
+        InputError: The id is not valid Unicode, the encoding is unknown, or OCR is asked for and
+            Tesseract or one of the languages is not installed.
         MissingExtraError: A library of the extra `documents` is not installed.
     """
     path = Path(path)
-    unpacked = _unpacked(path, id, budget_for(limits, fields, encoding))
+    unpacked = _unpacked(path, id, budget_for(limits, fields, encoding, ocr))
     if unpacked.own:
         _warn(unpacked.documents[:1])
         return unpacked.documents[0]
@@ -78,6 +83,7 @@ def read_all(
     limits: Limits = DEFAULT_LIMITS,
     fields: Fields = ALL_FIELDS,
     encoding: str | None = None,
+    ocr: str | None = None,
 ) -> list[Document]:
     """Read a file and the files in it, such as the attachments of a mail, as documents.
 
@@ -87,6 +93,7 @@ def read_all(
         limits: As for `read`. `expanded_bytes` also limits all files in the file together.
         fields: As for `read`.
         encoding: As for `read`.
+        ocr: As for `read`.
 
     Returns:
         The document of the file, if it has text of its own, then those of the files in it. Files
@@ -97,7 +104,7 @@ def read_all(
         InputError: As for `read`.
         MissingExtraError: As for `read`.
     """
-    unpacked = _unpacked(Path(path), id, budget_for(limits, fields, encoding))
+    unpacked = _unpacked(Path(path), id, budget_for(limits, fields, encoding, ocr))
     for reason in unpacked.failed.values():
         raise DocumentError(reason)
     _warn(unpacked.documents)
@@ -146,13 +153,16 @@ def load(
     return unpack(data, form, name, source, budget), digest.hexdigest()
 
 
-def budget_for(limits: Limits, fields: Fields, encoding: str | None) -> Budget:
+def budget_for(
+    limits: Limits, fields: Fields, encoding: str | None, ocr: str | None = None
+) -> Budget:
     """Return what the parsers may use, from the arguments of a caller, as for `read`.
 
     Raises:
-        InputError: There is no such encoding.
+        InputError: There is no such encoding, or OCR in these languages is not possible.
     """
-    return Budget(limits, fields=fields, encoding=checked_encoding(encoding))
+    codec, languages = checked_encoding(encoding), checked_languages(ocr)
+    return Budget(limits, fields=fields, encoding=codec, ocr=languages)
 
 
 def checked_encoding(name: str | None) -> str | None:

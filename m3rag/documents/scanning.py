@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from m3rag.documents.formats.registry import by_suffix
+from m3rag.documents.formats.registry import format_for
 from m3rag.documents.ignoring import IGNORE_FILE, Rules, read_patterns
 from m3rag.documents.regular import kind_of, visible
 from m3rag.errors import DocumentError
@@ -57,6 +57,7 @@ def scan(
     exclude: Sequence[str] = (),
     follow_links: bool = False,
     limits: Limits = DEFAULT_LIMITS,
+    ocr: str | None = None,
 ) -> Listing:
     """List the documents in a folder and its subfolders, without those of indexes.
 
@@ -74,6 +75,7 @@ def scan(
         exclude: Patterns of entries to leave out; they decide before those of the files.
         follow_links: Whether to follow links to folders, and links to files outside the folder.
         limits: `id_characters` limits the length of a path in the folder.
+        ocr: The languages of OCR, as for `read`; only with it are images documents.
 
     Raises:
         DocumentError: The folder does not exist or cannot be listed, or its `.m3ragignore` cannot
@@ -91,17 +93,20 @@ def scan(
         raise DocumentError(
             f"{visible(folder)} cannot be listed: {error.strerror}. Change its permissions."
         ) from error
-    return _Scan(folder, rules, follow_links=follow_links, limits=limits).run()
+    images = ocr is not None
+    return _Scan(folder, rules, follow_links=follow_links, limits=limits, images=images).run()
 
 
 class _Scan:
     """One walk through a folder: first everything that is no link, then the links in order."""
 
-    def __init__(self, folder: Path, rules: Rules, *, follow_links: bool, limits: Limits) -> None:
+    def __init__(
+        self, folder: Path, rules: Rules, *, follow_links: bool, limits: Limits, images: bool
+    ) -> None:
         self.listing = Listing(folder)
         self._real = os.path.realpath(folder)
         self._follow = follow_links
-        self._limits = limits
+        self._limits, self._images = limits, images
         self._longest = int(limits.id_characters) - len(folder.name) - 1 - _NUMBER
         # Path to list, name to report, and the patterns of the folder that it is in.
         self._folders: list[tuple[str, str, Rules]] = [(str(folder), "", rules)]
@@ -166,7 +171,7 @@ class _Scan:
             link = entry.is_symlink()
             if self._is_excluded(f"{name}/" if folder else name, rules):
                 return
-            if not (folder or link or _is_document(name)):
+            if not (folder or link or self._is_document(name)):
                 self._count_other(name, entry.stat(follow_symlinks=False))
                 return
             if (shown := visible(name)) != name:
@@ -219,13 +224,13 @@ class _Scan:
             real = os.path.realpath(path, strict=True)
             status = os.stat(real)
         except OSError as error:
-            if _is_document(name) or self._follow:
+            if self._is_document(name) or self._follow:
                 why = "to nothing" if isinstance(error, FileNotFoundError) else "in a circle"
                 why = "that cannot be followed" if isinstance(error, PermissionError) else why
                 self.listing.failed[name] = f"It is a link {why}. Repair or delete it."
             return
         folder = stat.S_ISDIR(status.st_mode)
-        if not folder and not _is_document(name):
+        if not folder and not self._is_document(name):
             self._count_other(name, status)
             return
         if not (folder or stat.S_ISREG(status.st_mode)):
@@ -249,6 +254,10 @@ class _Scan:
             return
         self.listing.skipped[name] = skip
 
+    def _is_document(self, name: str) -> bool:
+        suffix = os.path.splitext(name)[1].lower()
+        return format_for(suffix, images=self._images) is not None
+
     def _remember(self, status: os.stat_result) -> None:
         if status.st_ino:  # 0 where the file system has no numbers
             self._seen.add(_inode(status))
@@ -261,7 +270,3 @@ def _sorted(entries: dict[str, _Value]) -> dict[str, _Value]:
 
 def _inode(status: os.stat_result) -> _Inode:
     return status.st_dev, status.st_ino
-
-
-def _is_document(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in by_suffix()

@@ -9,6 +9,7 @@ OLE = b"\xd0\xcf\x11\xe0"
 """The start of an old Office file, and of an encrypted new one."""
 _PDF, _ZIP, _OLE, _HTML = "a PDF file", "a zip archive", "an old Office file", "an HTML page"
 _RTF = "an RTF file"
+_IMAGES = ("a PNG image", "a JPEG image", "a TIFF image", "a RIFF file (WAV, AVI or WebP)")
 _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"%PDF-", _PDF),
     (b"PK\x03\x04", _ZIP),
@@ -16,12 +17,12 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (OLE, _OLE),
     (b"{\\rtf", _RTF),
     (b"%!PS", "a PostScript file"),
-    (b"\x89PNG\r\n\x1a\n", "a PNG image"),
-    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"\x89PNG\r\n\x1a\n", _IMAGES[0]),
+    (b"\xff\xd8\xff", _IMAGES[1]),
     (b"GIF87a", "a GIF image"),
     (b"GIF89a", "a GIF image"),
-    (b"II*\0", "a TIFF image"),
-    (b"MM\0*", "a TIFF image"),
+    (b"II*\0", _IMAGES[2]),
+    (b"MM\0*", _IMAGES[2]),
     (b"\x1f\x8b\x08", "a gzip file"),
     (b"BZh", "a bzip2 file"),
     (b"\xfd7zXZ\0", "an xz file"),
@@ -36,7 +37,7 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"SQLite format 3\0", "an SQLite database"),
     (b"OggS", "an Ogg file"),
     (b"ID3", "an MP3 file"),
-    (b"RIFF", "a RIFF file (WAV, AVI or WebP)"),
+    (b"RIFF", _IMAGES[3]),
     (b"fLaC", "a FLAC file"),
 )
 _HTML_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)?<(?:!doctype\s+html|html)[\s>]",
@@ -72,6 +73,7 @@ _EXPECTED = {
     "zip": (_ZIP,),
     "rtf": (_RTF,),
     "msg": (_OLE,),
+    "image": _IMAGES,
 }
 
 

@@ -123,7 +123,7 @@ class _Unpacking:
             if self._bytes < 0 or self._parts < 0:
                 break  # the failure of the part before says so
             suffix = PurePosixPath(label).suffix.lower()
-            if inner := format_for(suffix):
+            if inner := format_for(suffix, images=self._budget.ocr is not None):
                 path = f"{source}/{label}"
                 try:
                     self._check(part, path, depth)

@@ -22,6 +22,7 @@ class ReadsFiles:
         limits: The largest files, and how long reading one may take.
         fields: Which fields of the records of .csv, .json and .jsonl files are read.
         encoding: The encoding of text files that are not UTF-8 and do not say what they are.
+        ocr: The languages in which Tesseract reads images; None to read none.
 
     Raises:
         InputError: `path` or `errors` has a value that it cannot have.
@@ -36,6 +37,7 @@ class ReadsFiles:
         limits: Limits,
         fields: documents.Fields,
         encoding: str | None,
+        ocr: str | None,
     ) -> None:
         if not isinstance(path, str | Path):
             raise InputError(f"`path` must be a file or a folder, got {shown(path)}.")
@@ -47,13 +49,19 @@ class ReadsFiles:
         self.limits = limits
         self.fields = fields
         self.encoding = encoding
+        self.ocr = ocr
 
     def _read(self) -> Iterator[documents.Document]:
         """Yield the documents, and those in them, such as attachments, each when it is needed."""
         for path, name in self._files():
             try:
                 yield from documents.read_all(
-                    path, id=name, limits=self.limits, fields=self.fields, encoding=self.encoding
+                    path,
+                    id=name,
+                    limits=self.limits,
+                    fields=self.fields,
+                    encoding=self.encoding,
+                    ocr=self.ocr,
                 )
             except DocumentError as error:
                 if self.errors == "raise":
@@ -65,6 +73,8 @@ class ReadsFiles:
         if not self.path.is_dir() and self.path.exists():
             yield self.path, self.path.name
             return
-        listing = documents.scan(self.path, follow_links=self.follow_links, limits=self.limits)
+        listing = documents.scan(
+            self.path, follow_links=self.follow_links, limits=self.limits, ocr=self.ocr
+        )
         for name in listing.files:
             yield listing.root / name, str(name)

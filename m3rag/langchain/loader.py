@@ -10,13 +10,12 @@ from langchain_core.document_loaders import BaseLoader
 from langchain_core.documents import Document
 
 from m3rag.documents import Fields
+from m3rag.documents.formats.content import ALL_FIELDS
 from m3rag.errors import InputError
 from m3rag.frameworks import ReadsFiles, refusing
 from m3rag.langchain.documents import to_document
 from m3rag.langchain.splitter import M3TextSplitter
 from m3rag.limits import DEFAULT_LIMITS, Limits, shown
-
-_ALL_FIELDS = Fields()
 
 
 class M3Loader(ReadsFiles, BaseLoader):
@@ -42,6 +41,8 @@ class M3Loader(ReadsFiles, BaseLoader):
         fields: Which fields of the records of .csv, .json and .jsonl files are read.
         encoding: The encoding, such as "windows-1251", of text files that are not UTF-8 and do not
             say what they are.
+        ocr: The languages in which the program Tesseract reads images and pages that are images,
+            such as "eng+ara"; None to read none.
 
     Raises:
         ArgumentError: An argument does not exist.
@@ -57,8 +58,9 @@ class M3Loader(ReadsFiles, BaseLoader):
         errors: Literal["raise", "warn"] = "raise",
         follow_links: bool = False,
         limits: Limits = DEFAULT_LIMITS,
-        fields: Fields = _ALL_FIELDS,
+        fields: Fields = ALL_FIELDS,
         encoding: str | None = None,
+        ocr: str | None = None,
     ) -> None:
         super().__init__(
             path,
@@ -67,6 +69,7 @@ class M3Loader(ReadsFiles, BaseLoader):
             limits=limits,
             fields=fields,
             encoding=encoding,
+            ocr=ocr,
         )
         if splitter is not None and not isinstance(splitter, M3TextSplitter):
             raise InputError(

@@ -11,13 +11,12 @@ from llama_index.core.schema import Document, NodeRelationship, TextNode
 from llama_index.core.utils import get_tqdm_iterable
 
 from m3rag import documents as core
+from m3rag.documents.formats.content import ALL_FIELDS
 from m3rag.frameworks import ReadsFiles, check_names, refusing
 from m3rag.limits import DEFAULT_LIMITS, Limits
 from m3rag.llama_index.node_parser import M3NodeParser
 from m3rag.llama_index.nodes import node_of
 from m3rag.threads import in_thread
-
-_ALL_FIELDS = core.Fields()
 
 
 class M3Reader(ReadsFiles, BaseReader):
@@ -41,6 +40,8 @@ class M3Reader(ReadsFiles, BaseReader):
         fields: Which fields of the records of .csv, .json and .jsonl files are read.
         encoding: The encoding, such as "windows-1251", of text files that are not UTF-8 and do not
             say what they are.
+        ocr: The languages in which the program Tesseract reads images and pages that are images,
+            such as "eng+ara"; None to read none.
 
     Raises:
         ArgumentError: An argument does not exist.
@@ -55,8 +56,9 @@ class M3Reader(ReadsFiles, BaseReader):
         errors: Literal["raise", "warn"] = "raise",
         follow_links: bool = False,
         limits: Limits = DEFAULT_LIMITS,
-        fields: core.Fields = _ALL_FIELDS,
+        fields: core.Fields = ALL_FIELDS,
         encoding: str | None = None,
+        ocr: str | None = None,
     ) -> None:
         super().__init__(
             path,
@@ -65,6 +67,7 @@ class M3Reader(ReadsFiles, BaseReader):
             limits=limits,
             fields=fields,
             encoding=encoding,
+            ocr=ocr,
         )
 
     def lazy_load_data(self, show_progress: bool = False, **load_kwargs: Any) -> Iterable[Document]:

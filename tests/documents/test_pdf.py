@@ -175,7 +175,7 @@ def test_an_xfa_form_is_read_in_place_of_its_please_wait_page():
 
 def test_letters_without_a_meaning_are_no_text(write):
     private = [chr(0xE000 + i) for i in range(20)]
-    with pytest.raises(DocumentError, match=r"letters of its page have no meaning.*force-ocr"):
+    with pytest.raises(DocumentError, match=r"letters of its page have no meaning.*--ocr eng"):
         read(write(drawn(Shown(private))))
 
 

@@ -43,12 +43,14 @@ class Budget(NamedTuple):
         more_time: Called with a number of seconds when a part of a long document is done.
         fields: The fields of records to read.
         encoding: The codec of text files that are not UTF-8 and do not say what they are.
+        ocr: The languages in which images are read by OCR, such as "eng+ara"; None for no OCR.
     """
 
     limits: Limits = DEFAULT_LIMITS
     more_time: Callable[[float], None] = _no_more_time
     fields: Fields = ALL_FIELDS
     encoding: str | None = None
+    ocr: str | None = None
 
 
 UNLIMITED = Budget()

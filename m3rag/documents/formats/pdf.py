@@ -8,17 +8,19 @@ licence. `benchmarks/pdf.py` compares it with others.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pypdfium2
 
 from m3rag.documents.decoding import check_length
 from m3rag.documents.document import Heading
 from m3rag.documents.formats.content import UNLIMITED, Budget, Content, Writer, short_title
+from m3rag.documents.ocr import recognized
 from m3rag.documents.pdf.annotations import annotation_texts
 from m3rag.documents.pdf.hyphens import join_words, words_of
 from m3rag.documents.pdf.outline import bookmarks, headings
-from m3rag.documents.pdf.page import PageText, page_text
+from m3rag.documents.pdf.page import page_text
+from m3rag.documents.pdf.scans import image_of, is_scan
 from m3rag.documents.pdf.xfa import form_text
 from m3rag.errors import DocumentError
 
@@ -30,6 +32,23 @@ _SECONDS_PER_CHARACTER = 50e-6
 _MOST_SECONDS = 0.2
 _NAMED = 12  # pages in a message
 _BATCH = 100  # pages
+_OFFER = 'Use OCR, in the languages of the text: --ocr eng, or ocr="eng"'
+
+
+class _Page(NamedTuple):
+    """The text of a page, as in `PageText`.
+
+    Attributes:
+        text: The text.
+        usable: Whether its letters have a meaning.
+        ocr: Whether OCR read it.
+        failure: Why OCR could not.
+    """
+
+    text: str
+    usable: bool = True
+    ocr: bool = False
+    failure: str = ""
 
 
 def parse(data: bytes, budget: Budget = UNLIMITED) -> Content:
@@ -44,7 +63,7 @@ def parse(data: bytes, budget: Budget = UNLIMITED) -> Content:
             return Content(form, title=_title(pdf))
         title, marks = _title(pdf), list(bookmarks(pdf))
     found = list(_pages(data, count, budget))
-    notes = _notes(found)
+    notes = _notes(found, budget.ocr)
     words = words_of(page.text for page in found)
     writer, pages, gap = Writer(), [], ""
     for page in found:
@@ -76,7 +95,7 @@ def _opened(data: bytes) -> pypdfium2.PdfDocument:
     return pdf
 
 
-def _pages(data: bytes, count: int, budget: Budget) -> Iterator[PageText]:
+def _pages(data: bytes, count: int, budget: Budget) -> Iterator[_Page]:
     """Yield the pages; one that cannot be read has no text.
 
     PDFium keeps the fonts of all pages that it has read, so a long document is opened again after
@@ -88,7 +107,7 @@ def _pages(data: bytes, count: int, budget: Budget) -> Iterator[PageText]:
     for start in range(0, count, _BATCH):
         with _opened(data) as pdf:
             for i in range(start, min(start + _BATCH, count)):
-                page = _read(pdf, i, fields)
+                page = _read(pdf, i, fields, budget)
                 length += len(page.text)
                 check_length(length, budget.limits)
                 if (content := hash(page.text)) not in seen:
@@ -98,49 +117,64 @@ def _pages(data: bytes, count: int, budget: Budget) -> Iterator[PageText]:
                 yield page
 
 
-def _read(pdf: pypdfium2.PdfDocument, number: int, fields: set[str]) -> PageText:
+def _read(pdf: pypdfium2.PdfDocument, number: int, fields: set[str], budget: Budget) -> _Page:
     try:
         page = pdf[number]
     except pypdfium2.PdfiumError:
-        return PageText("")
+        return _Page("")
     try:
-        found = page_text(page)
+        found = _Page(*page_text(page))
+        if budget.ocr is not None and is_scan(page, found.text):
+            found = _recognized(page, found, budget)
         extra = "\n".join(annotation_texts(page, pdf.formenv, fields))
         return found._replace(text="\n\n".join(filter(None, (found.text, extra))))
     finally:
         page.close()
 
 
-def _notes(pages: Sequence[PageText]) -> tuple[str, ...]:
-    """Return what is missing, as sentences.
+def _recognized(page: Any, found: _Page, budget: Budget) -> _Page:
+    """Return what OCR reads on a page, if that is more than its own text."""
+    try:
+        text = "\n\n".join(recognized(image_of(page), budget))
+    except DocumentError as error:
+        return found._replace(failure=str(error))
+    if sum(map(str.isalnum, text)) <= sum(map(str.isalnum, found.text)):
+        return found
+    return _Page(text, ocr=True)
+
+
+def _notes(pages: Sequence[_Page], ocr: str | None) -> tuple[str, ...]:
+    """Return what is missing, and what was read by OCR, as sentences.
 
     Raises:
         DocumentError: Everything is missing.
     """
-    unusable = [i for i, page in enumerate(pages, start=1) if not page.usable]
-    empty = [i for i, page in enumerate(pages, start=1) if page.usable and not page.text.strip()]
     count = len(pages)
+    numbered = list(enumerate(pages, start=1))
+    unusable = [i for i, page in numbered if not page.usable]
+    empty = [i for i, page in numbered if page.usable and not page.text.strip()]
+    read = [i for i, page in numbered if page.ocr]
+    failure = next((f" {page.failure}" for page in pages if page.failure), "")
+    advice = f"{_OFFER}." if ocr is None else f"OCR in {ocr} found nothing there.{failure}"
     if len(unusable) == count and count:
         raise DocumentError(
-            f"the letters of its {_counted(count)} have no meaning in the file, only shapes. Run "
-            "OCR on it, for example with `ocrmypdf --force-ocr`, or export it again."
+            f"the letters of its {_counted(count)} have no meaning in the file, only shapes. "
+            f"{advice}"
         )
     if len(unusable) + len(empty) == count:
         raise DocumentError(
-            f"none of its {count} pages has text, so it is probably a scan. Run OCR on it "
-            "first, for example with ocrmypdf."
+            f"none of its {count} pages has text, so it is probably a scan. {advice}"
         )
     notes = []
+    if read:
+        notes.append(f"OCR read {_numbered(read, count)}, so there may be wrong letters.")
     if unusable:
         notes.append(
             f"The letters of {_numbered(unusable, count)} have no meaning in the file, only "
-            "shapes, so they are left out. Run OCR on it, for example with `ocrmypdf --force-ocr`."
+            f"shapes, so they are left out. {advice}"
         )
     if empty:
-        notes.append(
-            f"{_numbered(empty, count)} without text: blank, scanned or damaged. Run OCR on "
-            "scanned pages, for example with `ocrmypdf --skip-text`."
-        )
+        notes.append(f"{_numbered(empty, count)} without text: blank, scanned or damaged. {advice}")
     return tuple(notes)
 
 

@@ -44,6 +44,7 @@ class Format:
         function: The name of the parser in its module: `parse(data) -> Content`, or
             `parse(data, budget) -> Content`.
         package: The package that brings the parser; None for m3rag itself.
+        image: Whether its files are images, which count as documents only with OCR.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Format:
     budget: bool = False
     function: str = "parse"
     package: str | None = None
+    image: bool = False
 
     def parse(self, data: Any, budget: Budget) -> Content:
         """Parse a file's bytes or text; call `check` first."""
@@ -129,17 +131,29 @@ FORMATS = (
         module=f"{_PACKAGE}.opendocument",
         needs=("bs4", "lxml"),
     ),
+    Format(
+        "image",
+        (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"),
+        binary=True,
+        module=f"{_PACKAGE}.image",
+        image=True,
+    ),
 )
 
 _OWN = {suffix: form for form in FORMATS for suffix in form.suffixes}
 
 
-def format_for(suffix: str) -> Format | None:
-    """Return the format of the files with a suffix, in lower case; None if it is unknown.
+def format_for(suffix: str, *, images: bool = True) -> Format | None:
+    """Return the format of the files with a suffix, or None if there is none.
 
     Only a suffix that is not m3rag's own makes it look for other packages, which takes a while.
+
+    Args:
+        suffix: The suffix, in lower case.
+        images: Whether images have one.
     """
-    return _OWN.get(suffix) or by_suffix().get(suffix)
+    form = _OWN.get(suffix) or by_suffix().get(suffix)
+    return None if form is not None and form.image and not images else form
 
 
 @cache

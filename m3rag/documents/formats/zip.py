@@ -18,12 +18,13 @@ _UTF8 = 0x800  # the flag of a name in UTF-8
 def parse(data: bytes, budget: Budget = UNLIMITED) -> Content:
     """Return the files of an archive as parts."""
     archive = Archive(data, budget.limits)
+    images = budget.ocr is not None
     parts = []
     for member in archive.members.values():
         name = _name(member)
         path = PurePosixPath(name.replace("\\", "/"))
         hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
-        if not member.is_dir() and not hidden and format_for(path.suffix.lower()):
+        if not member.is_dir() and not hidden and format_for(path.suffix.lower(), images=images):
             parts.append(Part(name, archive.read(member.filename)))
     return Content("", parts=tuple(sorted(parts)))
 
