@@ -55,7 +55,6 @@ class M3Index(SearchableCollection):
     ) -> None:
         super().__init__(stored, model, analyzer=analyzer, limits=limits)
         self.path = stored.location.path
-        note_open(self, stored.location)
 
     def __reduce__(self) -> tuple[Callable[[IndexReference], M3Index], tuple[IndexReference]]:
         return reopened, (reference(self),)
@@ -107,7 +106,9 @@ class M3Index(SearchableCollection):
         kind: AnalyzerKind = "model" if analyzer is None else "custom"
         settings = IndexSettings(colbert, context, kind, bm25)
         stored, model = open_index(locate(path), model, settings, create=create)
-        return cls(stored, model, analyzer=analyzer, limits=limits)
+        index = cls(stored, model, analyzer=analyzer, limits=limits)
+        note_open(index, stored.location)
+        return index
 
     def save_preset(self, name: str, preset: Preset) -> None:
         """Save weights for `search(weights=name)`, replacing any preset of the same name.
