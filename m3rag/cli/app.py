@@ -23,6 +23,7 @@ from m3rag.cli.info import delete, info
 from m3rag.cli.maintenance import backup, check, repair, restore
 from m3rag.cli.output import flush, safe_streams
 from m3rag.cli.reporting import INTERRUPTED, RaisedError, report
+from m3rag.cli.serve import serve
 from m3rag.cli.tune import tune
 
 
@@ -68,7 +69,7 @@ app = typer.Typer(
 )
 for command in (
     *(index, ask, explain, info, delete, check, repair, backup, restore),
-    *(encode, evaluate, tune, export),
+    *(serve, encode, evaluate, tune, export),
 ):
     app.command()(command)
 app.add_typer(training.app, name="train")

@@ -1,0 +1,69 @@
+"""The ASGI application: its routes, and what every request passes on the way to them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import import_module
+from pkgutil import iter_modules
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from m3rag import __version__
+from m3rag.bases import KnowledgeBases
+from m3rag.serve import routes
+from m3rag.serve.admission import Admission
+from m3rag.serve.backend import Backend
+from m3rag.serve.config import ServeConfig
+from m3rag.serve.errors import add_handlers
+from m3rag.serve.guard import Guard
+
+
+def create_app(bases: KnowledgeBases, config: ServeConfig | None = None) -> FastAPI:
+    """Return the application that serves open knowledge bases and their models.
+
+    Args:
+        bases: The knowledge bases. The application closes them when it stops.
+        config: The settings.
+    """
+    config = config or ServeConfig()
+    backend = Backend(bases, config)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        backend.ready = True
+        try:
+            yield
+        finally:
+            backend.ready = False
+            bases.close()
+
+    app = FastAPI(
+        title="m3rag",
+        version=__version__,
+        lifespan=lifespan,
+        middleware=_middleware(config),
+        redoc_url=None,
+    )
+    app.state.backend = backend
+    add_handlers(app)
+    for module in iter_modules(routes.__path__):
+        app.include_router(import_module(f"{routes.__name__}.{module.name}").router)
+    return app
+
+
+def _middleware(config: ServeConfig) -> list[Middleware]:
+    """Return what a request passes, from the outside to the routes."""
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=config.cors_allow_origin,
+        allow_methods=["*"],
+        allow_headers=["*"],
+    )
+    return [
+        *([cors] if config.cors_allow_origin else []),
+        Middleware(Guard, config=config),
+        Middleware(Admission, config=config),
+    ]

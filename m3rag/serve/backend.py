@@ -1,0 +1,52 @@
+"""What all routes share: the knowledge bases, the models and the settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from m3rag.bases import KnowledgeBases
+from m3rag.encoder import Model
+from m3rag.serve.config import ServeConfig
+from m3rag.serve.errors import ServeError
+
+
+@dataclass(slots=True)
+class Backend:
+    """The state of a server.
+
+    Attributes:
+        bases: The open knowledge bases.
+        config: The settings.
+        ready: Whether new requests are welcome; false before the start and while draining.
+    """
+
+    bases: KnowledgeBases
+    config: ServeConfig
+    ready: bool = field(default=False)
+
+    @property
+    def models(self) -> dict[str, Model]:
+        """The models by their name for clients, the usual one first."""
+        models = list(self.bases.models.values())
+        names = [model.name for model in models]
+        if names and self.config.served_model_name is not None:
+            names[0] = self.config.served_model_name
+        return dict(zip(names, models, strict=True))
+
+    def model(self, name: str | None = None) -> Model:
+        """Return a model by its name for clients; the usual one without a name.
+
+        Raises:
+            ServeError: There is none of this name.
+        """
+        models = self.models
+        if name is None and models:
+            return next(iter(models.values()))
+        if name is None or name not in models:
+            raise ServeError(
+                404,
+                f"There is no model {name!r}. This server has {', '.join(map(repr, models))}.",
+                code="model_not_found",
+                param="model",
+            )
+        return models[name]

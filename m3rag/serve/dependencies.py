@@ -1,0 +1,94 @@
+"""What routes ask for in their parameters: the state of the server, and the caller's rights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from m3rag.bases import KnowledgeBases, within
+from m3rag.encoder import Model
+from m3rag.index import M3Index
+from m3rag.serve.backend import Backend
+from m3rag.serve.config import ServeConfig
+from m3rag.serve.errors import ServeError
+from m3rag.serve.keys import Key
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBase:
+    """A knowledge base, as the caller may use it.
+
+    Attributes:
+        name: Its name.
+        index: The index, or the part of it that matches the filter of the caller's key.
+        restricted: Whether it is only a part.
+    """
+
+    name: str
+    index: M3Index
+    restricted: bool
+
+
+def backend_of(request: Request) -> Backend:
+    """Return the state of the server."""
+    backend: Backend = request.app.state.backend
+    return backend
+
+
+def key_of(request: Request) -> Key:
+    """Return the key of the caller, which the guard has checked."""
+    key: Key = request.state.key
+    return key
+
+
+State = Annotated[Backend, Depends(backend_of)]
+"""The state of the server."""
+
+Caller = Annotated[Key, Depends(key_of)]
+"""The key of the caller."""
+
+
+def _bases(backend: State) -> KnowledgeBases:
+    return backend.bases
+
+
+def _config(backend: State) -> ServeConfig:
+    return backend.config
+
+
+def _model(backend: State) -> Model:
+    return backend.model()
+
+
+def _read(kb: str, backend: State, key: Caller) -> OpenBase:
+    if not key.allows(kb):
+        raise ServeError(
+            403, f"This API key may not use the knowledge base {kb!r}.", code="not_allowed"
+        )
+    index = backend.bases.get(kb)
+    return OpenBase(kb, within(index, key.filter), restricted=key.filter is not None)
+
+
+def _write(kb: str, backend: State, key: Caller) -> OpenBase:
+    base = _read(kb, backend, key)
+    if not key.write:
+        raise ServeError(403, "This API key may only read.", code="read_only")
+    return base
+
+
+Bases = Annotated[KnowledgeBases, Depends(_bases)]
+"""All knowledge bases; `Caller` says which of them the key allows."""
+
+Config = Annotated[ServeConfig, Depends(_config)]
+"""The settings of the server."""
+
+TheModel = Annotated[Model, Depends(_model)]
+"""The usual model."""
+
+Read = Annotated[OpenBase, Depends(_read)]
+"""The knowledge base of the path parameter `kb`, held to the filter of the caller's key."""
+
+Write = Annotated[OpenBase, Depends(_write)]
+"""The same, if the key also allows to write."""

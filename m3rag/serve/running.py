@@ -1,0 +1,103 @@
+"""Runs the application: the socket, the signals, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from m3rag.errors import InputError
+from m3rag.limits import shown
+from m3rag.serve.backend import Backend
+from m3rag.serve.config import ServeConfig, is_loopback
+
+_BACKLOG = 2048  # connections that wait to be accepted
+_KEEP_ALIVE = 30  # seconds of an idle connection: clients pool them
+
+
+def bind(config: ServeConfig) -> socket.socket:
+    """Return a socket that is bound to the address, before anything is loaded.
+
+    Raises:
+        InputError: The address is in use, or not one of this machine; or other machines can reach
+            it, and there are no keys.
+    """
+    if not config.keys and not is_loopback(config.host):
+        raise InputError(
+            f"Other machines can reach {shown(config.host)}, and the server has no key. Set "
+            "M3RAG_API_KEY or pass --api-key-file; or listen on 127.0.0.1."
+        )
+    place = f"{config.host}:{config.port}"
+    try:
+        [(family, _, _, _, address), *_] = socket.getaddrinfo(
+            config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        bound = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(address)
+        except BaseException:
+            bound.close()
+            raise
+    except OSError as error:
+        raise InputError(
+            f"The server cannot listen on {place}: {error.strerror or error}. Choose another "
+            "--host or --port, or stop the program that uses this one."
+        ) from None
+    return bound
+
+
+class Server(uvicorn.Server):
+    """A server that drains on SIGTERM and Ctrl-C.
+
+    It is not ready from then on. After `drain_delay`, it accepts no more connections; what runs
+    gets `drain_timeout` to finish; then the application closes the indexes. A second Ctrl-C ends it
+    at once.
+    """
+
+    def __init__(self, app: FastAPI, config: ServeConfig) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                backlog=_BACKLOG,
+                timeout_keep_alive=_KEEP_ALIVE,
+                timeout_graceful_shutdown=max(1, round(config.drain_timeout)),
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                ws="none",
+                lifespan="on",
+            )
+        )
+        self._backend: Backend = app.state.backend
+        self._delay = config.drain_delay
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to listen."""
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Handle a signal; unlike uvicorn, do not raise it again at the end."""
+        first = self._backend.ready
+        self._backend.ready = False
+        if first and self._delay and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._loop.call_later, self._delay, self.drain)
+            return
+        self.force_exit = self.should_exit and not first
+        self.should_exit = True
+
+    def drain(self) -> None:
+        """Stop once running requests are finished. Call it from any thread."""
+        self._backend.ready = False
+        self.should_exit = True
+
+
+def run(app: FastAPI, config: ServeConfig, bound: socket.socket) -> None:
+    """Serve until a signal, then drain."""
+    with bound:
+        Server(app, config).run(sockets=[bound])
