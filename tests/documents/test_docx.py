@@ -74,6 +74,14 @@ def test_a_symbol_is_a_bullet_or_nothing():
     assert text_of("<w:p><w:r><w:sym w:char='F04A'/></w:r>" + run("Ferns") + "</w:p>") == "Ferns"
 
 
+def test_what_a_field_asks_for_and_what_nobody_sees_is_no_text():
+    prompt = "<w:sdt><w:sdtPr><w:showingPlcHdr/></w:sdtPr><w:sdtContent>{}</w:sdtContent></w:sdt>"
+    inside, around = prompt.format(run("Type here")), prompt.format(f"<w:p>{run('Or here')}</w:p>")
+    filled = f"<w:sdt><w:sdtContent>{run('Ana')}</w:sdtContent></w:sdt>"
+    label = run("Na\u00adme: ")
+    assert text_of(f"<w:p>{label}{inside}{filled}</w:p>", around) == "Name: Ana"
+
+
 # Formulas
 
 
@@ -188,11 +196,14 @@ def test_formats_of_numbers(count, form, text):
 # Notes, headers and footers
 
 
-def with_notes() -> bytes:
+def with_notes(*, table: bool = False) -> bytes:
     word = docx.Document()
     reference = "<w:r><w:footnoteReference w:id='2'/></w:r>"
-    for text in (f"{run('See the note')}{reference}{run('.')}", run("After.")):
-        word.element.body.insert(len(word.element.body) - 1, xml(f"<w:p>{text}</w:p>"))
+    noted = f"<w:p>{run('See the note')}{reference}{run('.')}</w:p>"
+    if table:
+        noted = f"<w:tbl><w:tr><w:tc>{noted}</w:tc></w:tr></w:tbl>"
+    for text in (noted, f"<w:p>{run('After.')}</w:p>"):
+        word.element.body.insert(len(word.element.body) - 1, xml(text))
     notes = (
         f"<w:footnotes {_SPACES}><w:footnote w:id='0'><w:p/></w:footnote><w:footnote w:id='2'>"
         f"<w:p>{run('The pump is new.')}</w:p></w:footnote></w:footnotes>"
@@ -220,10 +231,18 @@ def test_headers_and_footers_are_there_once():
     assert parse(saved(word)).text == "Manual of the pump\n\nText.\n\nVersion 3"
 
 
-def test_comments_are_left_out():
+def test_comments_follow_the_paragraph_or_the_table_that_they_are_on():
     word = docx.Document()
-    word.add_comment(word.add_paragraph("Text.").runs, text="Check this.", author="A")
-    assert parse(saved(word)).text == "Text."
+    word.add_comment(word.add_paragraph("Text.").runs, text="Check this.", author="Ana")
+    cell = word.add_table(1, 1).cell(0, 0)
+    cell.text = "a"
+    word.add_comment(cell.paragraphs[0].runs, text="And that.", author="")
+    assert parse(saved(word)).text == "Text.\n\n[Ana: Check this.]\n\n| a |\n\n[And that.]"
+
+
+def test_notes_of_a_table_follow_it():
+    data = with_notes(table=True)
+    assert parse(data).text == "| See the note[1]. |\n\n[1] The pump is new.\n\nAfter."
 
 
 # Tables
@@ -239,12 +258,56 @@ def test_covered_cells_are_empty():
     assert parse(saved(word)).text == "| wide |  | 02 |\n| 10 | 11 | 12 |"
 
 
+def test_cells_that_a_row_leaves_out_are_empty_and_lists_in_cells_have_their_numbers():
+    before = "<w:trPr><w:gridBefore w:val='1'/></w:trPr>"
+    cells = "".join(f"<w:tc><w:p>{run(t)}</w:p></w:tc>" for t in "bc")
+    assert text_of(f"<w:tbl><w:tr>{before}{cells}</w:tr></w:tbl>") == "|  | b | c |"
+    word = docx.Document()
+    word.add_paragraph("One", style="List Number")
+    cell = word.add_table(1, 1).cell(0, 0)
+    cell.paragraphs[0].style, cell.paragraphs[0].text = "List Number", "Two"
+    word.add_paragraph("Three", style="List Number")
+    assert parse(saved(word)).text == "1. One\n\n| 2. Two |\n\n3. Three"
+
+
 def test_a_table_in_a_cell_is_in_the_cell():
     word = docx.Document()
     outer = word.add_table(1, 2)
     outer.cell(0, 0).text = "a"
     outer.cell(0, 1).add_table(1, 1).cell(0, 0).text = "b"
     assert parse(saved(word)).text == "| a | b |"
+
+
+# Variants of the format
+
+
+def replaced(data: bytes, *pairs: tuple[str, str]) -> bytes:
+    """Return a file in whose parts strings are replaced."""
+    copy = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(copy, "w") as new:
+        for name in old.namelist():
+            part = old.read(name)
+            for before, after in pairs:
+                part = part.replace(before.encode(), after.encode())
+            new.writestr(name, part)
+    return copy.getvalue()
+
+
+def test_the_strict_variant_is_read():
+    usual, strict = "http://schemas.openxmlformats.org", "http://purl.oclc.org/ooxml"
+    kinds = ("wordprocessingml", "officeDocument", "drawingml")
+    pairs = [(f"{usual}/{kind}/2006/", f"{strict}/{kind}/") for kind in kinds]
+    assert parse(replaced(with_notes(), *pairs)) == parse(with_notes())
+
+
+def test_the_title_is_that_of_the_file_however_its_properties_are_found():
+    word = docx.Document()
+    word.core_properties.title = "Pump"
+    word.add_paragraph("Text.")
+    other = ("package/2006/relationships/metadata/core", "officedocument/2006/relationships/core")
+    assert parse(replaced(saved(word), other)).title == "Pump"
+    none = ("metadata/core-properties", "metadata/nothing")
+    assert parse(replaced(saved(word), none)).title is None
 
 
 # Size

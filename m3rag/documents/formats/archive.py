@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 
@@ -51,7 +51,13 @@ class Archive:
             return _expanded(self._zip, self.members[name])
 
 
-def xml_parts(data: bytes, limits: Limits, *, also: tuple[str, ...] = ()) -> bytes:
+def xml_parts(
+    data: bytes,
+    limits: Limits,
+    *,
+    also: tuple[str, ...] = (),
+    change: Callable[[bytes], bytes] = bytes,
+) -> bytes:
     """Return an uncompressed copy of an Office file with all its XML; other parts are empty.
 
     Images, fonts and embedded files are never decompressed.
@@ -60,6 +66,7 @@ def xml_parts(data: bytes, limits: Limits, *, also: tuple[str, ...] = ()) -> byt
         data: The file.
         limits: `expanded_bytes` and `archive_ratio`.
         also: The ends of the names of other parts to keep.
+        change: Returns what is to stand in the copy in place of a part that is kept.
 
     Raises:
         DocumentError: The file has too many parts or too much in them, or is damaged.
@@ -69,7 +76,8 @@ def xml_parts(data: bytes, limits: Limits, *, also: tuple[str, ...] = ()) -> byt
     copy = BytesIO()
     with zipfile.ZipFile(copy, "w") as plain:
         for name in archive.members:
-            plain.writestr(name, archive.read(name) if name.lower().endswith(kept) else b"")
+            part = change(archive.read(name)) if name.lower().endswith(kept) else b""
+            plain.writestr(name, part)
     return copy.getvalue()
 
 

@@ -7,6 +7,7 @@ text is collected from the XML.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
@@ -18,15 +19,17 @@ from docx.oxml.ns import qn
 from m3rag.documents.decoding import check_length
 from m3rag.documents.formats.archive import refuse_old, xml_parts
 from m3rag.documents.formats.content import UNLIMITED, Budget, Content, Writer
-from m3rag.documents.markup import local, parse_xml
-from m3rag.documents.word.inline import inline
+from m3rag.documents.markup import descendants, local, parse_xml
+from m3rag.documents.word.inline import COMMENTS, inline, is_prompt
 from m3rag.documents.word.numbering import Numbering
 from m3rag.documents.word.styles import Look, Styles
 from m3rag.errors import DocumentError
 
+_STRICT = re.compile(rb"http://purl\.oclc\.org/ooxml/(\w+)/")
 _WRAPPERS = ("sdt", "sdtContent", "ins", "moveTo", "customXml", "smartTag")
 _AROUND = (*_WRAPPERS, "tbl", "tr", "tc")  # what paragraphs may be in
 _DEEPEST = 20  # tables and boxes in each other
+_MOST_COVERED = 64  # cells that one cell covers
 
 
 def _word(name: str) -> str:
@@ -34,12 +37,19 @@ def _word(name: str) -> str:
 
 
 def parse(data: bytes, budget: Budget = UNLIMITED) -> Content:
-    """Return the text of a Word document; comments and deleted text are left out."""
+    """Return the text of a Word document; deleted text is left out."""
     refuse_old(data, ".doc")
-    document = docx.Document(BytesIO(xml_parts(data, budget.limits)))
+    document = docx.Document(BytesIO(xml_parts(data, budget.limits, change=_transitional)))
     body = _Body(_Parts(document.part), budget)
     body.write(document.element.body)
-    return body.writer.content(title=document.core_properties.title)
+    package = _Parts(document.part.package)  # python-docx invents properties if it finds none
+    titles = (descendants(root, "title") for root in package.roots("core-properties"))
+    return body.writer.content(title=next((found[0].text for found in titles if found), None))
+
+
+def _transitional(part: bytes) -> bytes:
+    """Return a part of a file in the strict variant of the format as one in the usual variant."""
+    return _STRICT.sub(rb"http://schemas.openxmlformats.org/\1/2006/", part)
 
 
 class _Parts:
@@ -75,10 +85,11 @@ class _Body:
         self._numbers: dict[tuple[str, str], int] = {}
         self._notes = {
             (kind, note.get(_word("id"), "")): note
-            for kind in ("footnotes", "endnotes")
+            for kind in ("footnotes", "endnotes", COMMENTS)
             for root in parts.roots(kind)
             for note in root
         }
+        self._waiting: list[tuple[str, str]] = []  # notes that are to be written
         self._titled = 0  # whether the document has a title above its headings
         self._in_list = False
 
@@ -107,6 +118,7 @@ class _Body:
         if local(block) == "tbl":
             self._in_list = False
             self.writer.table(self._rows(block))
+            self._write_notes()
             return
         look = self._styles.of(block)
         found = inline(block, self._numbers)
@@ -124,7 +136,8 @@ class _Body:
             if depth < _DEEPEST:
                 for inner in _blocks(box):
                     self._block(inner, depth + 1)
-        self._write_notes(found.notes)
+        self._waiting += found.notes
+        self._write_notes()
 
     def _mark(self, look: Look) -> str:
         """Return the number or the bullet of a list item, and the number of a heading."""
@@ -132,23 +145,29 @@ class _Body:
             return self._numbering.label(look.number, look.depth or 0) or ""
         return "-" if look.item else ""
 
-    def _write_notes(self, notes: list[tuple[str, str]]) -> None:
-        """Write notes below the paragraph that refers to them."""
-        for note in notes:
-            if (root := self._notes.pop(note, None)) is not None:
-                text = "\n".join(self._lines(root)).strip()
-                self.writer.block(f"[{self._numbers[note]}] {text}" if text else "")
-                self._in_list = False
+    def _write_notes(self) -> None:
+        """Write the notes and comments that wait below the paragraph or the table with them."""
+        while self._waiting:
+            note = self._waiting.pop(0)
+            if (root := self._notes.pop(note, None)) is None:
+                continue
+            text = "\n".join(self._lines(root)).strip()
+            if note[0] == COMMENTS:
+                author = root.get(_word("author"), "").strip()
+                shown = f"[{author}: {text}]" if author else f"[{text}]"
+            else:
+                shown = f"[{self._numbers[note]}] {text}"
+            self.writer.block(shown if text else "")
+            self._in_list = False
 
     def _rows(self, table: Any) -> list[list[str]]:
         """Return the cells of a table, with an empty one for each that another covers."""
         rows = []
         for row in _inside(table, "tr"):
-            cells: list[str] = []
+            cells = [""] * _columns(row, "./w:trPr/w:gridBefore/@w:val", 0)
             for cell in _inside(row, "tc"):
                 cells.append("\n".join(self._lines(cell)))
-                span = cell.xpath("./w:tcPr/w:gridSpan/@w:val")
-                cells += [""] * (min(int(span[0]), 64) - 1 if span and span[0].isdecimal() else 0)
+                cells += [""] * (_columns(cell, "./w:tcPr/w:gridSpan/@w:val", 1) - 1)
             rows.append(cells)
         return rows
 
@@ -156,10 +175,17 @@ class _Body:
         """Yield the paragraphs in a cell, a note, a header or a box."""
         for paragraph in _paragraphs(parent):
             found = inline(paragraph, self._numbers)
+            self._waiting += found.notes
             if found.text.strip():
-                yield found.text.strip()
+                yield f"{self._mark(self._styles.of(paragraph))} {found.text.strip()}".strip()
             for box in found.boxes:
                 yield from self._lines(box)
+
+
+def _columns(element: Any, path: str, usual: int) -> int:
+    """Return a number of columns that a row or a cell gives."""
+    found = element.xpath(path)
+    return min(int(found[0]), _MOST_COVERED) if found and found[0].isdecimal() else usual
 
 
 def _blocks(parent: Any) -> Iterator[Any]:
@@ -171,7 +197,7 @@ def _inside(parent: Any, *names: str) -> Iterator[Any]:
     for child in parent:
         if local(child) in names:
             yield child
-        elif local(child) in _WRAPPERS:
+        elif local(child) in _WRAPPERS and not is_prompt(child):
             yield from _inside(child, *names)
 
 
@@ -180,5 +206,5 @@ def _paragraphs(parent: Any) -> Iterator[Any]:
     for child in parent:
         if local(child) == "p":
             yield child
-        elif local(child) in _AROUND:
+        elif local(child) in _AROUND and not is_prompt(child):
             yield from _paragraphs(child)

@@ -14,6 +14,7 @@ from bs4.element import NavigableString, PreformattedString
 
 from m3rag.documents.formats.content import Content, Writer
 from m3rag.documents.formats.mathml import linear
+from m3rag.documents.plain_text import visible
 
 # Elements that are not part of the page's text.
 _SKIPPED_TAGS = (
@@ -32,9 +33,6 @@ _MOST_COVERED = 64  # cells that one cell covers
 _SPACE = re.compile(r"\s+")
 _SPACE_RUN = re.compile(r"[^\S\n]{2,}")
 _LINE_SPACE = re.compile(r"[^\S\n]*\n[^\S\n]*")
-# Places for a hyphen or a line break, and marks of direction: nobody sees them, and no query has
-# them. Joiners (U+200C, U+200D) stay, because words and emoji differ by them.
-_INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff\u202a-\u202e\u2066-\u2069]")
 # Links that a program puts into headings: to the heading itself, or to an editor.
 _OWN_LINKS = re.compile(r"[#¶§🔗\s]*|\[\s*\w+(?:\s*[|·]\s*\w+)*\s*\]")
 _OWN_CLASSES = frozenset(["mw-editsection", "headerlink", "anchor", "anchorlink", "hash-link"])
@@ -42,8 +40,8 @@ _OWN_CLASSES = frozenset(["mw-editsection", "headerlink", "anchor", "anchorlink"
 
 def parse(text: str) -> Content:
     """Return the text of a page."""
-    soup = tree(_INVISIBLE.sub("", text))
-    title = _INVISIBLE.sub("", soup.title.get_text()) if soup.title else None
+    soup = tree(visible(text))
+    title = visible(soup.title.get_text()) if soup.title else None
     main = soup.find("main") or soup.find(role="main")
     body = main if isinstance(main, Tag) and main.get_text(strip=True) else soup.body or soup
     page = _Page()
@@ -80,7 +78,7 @@ class _Page:
             if isinstance(child, Tag):
                 self._tag(child)
             elif isinstance(child, NavigableString) and not isinstance(child, PreformattedString):
-                self._line.append(_visible(child))
+                self._line.append(_in_line(child))
         self._depth -= 1
 
     def flush(self) -> None:
@@ -112,7 +110,7 @@ class _Page:
         elif tag.name == "pre":
             for br in tag.find_all("br"):
                 br.replace_with("\n")
-            self.writer.block(_INVISIBLE.sub("", tag.get_text().replace("\r", "")))  # "&#13;"
+            self.writer.block(visible(tag.get_text().replace("\r", "")))  # "&#13;"
         elif tag.name == "table" and not _arranges(tag):
             self._table(tag)
         elif tag.name in ("ul", "ol", "menu"):
@@ -161,8 +159,8 @@ def _hidden(tag: Tag) -> bool:
     )
 
 
-def _visible(text: str) -> str:
-    return _SPACE.sub(" ", _INVISIBLE.sub("", text))
+def _in_line(text: str) -> str:
+    return _SPACE.sub(" ", visible(text))
 
 
 def _text(tag: Tag) -> str:
@@ -180,7 +178,7 @@ def _text(tag: Tag) -> str:
                 parts.append("" if item.name in _INLINE else " ")
                 open_tags.append(iter(item.children))
         elif isinstance(item, NavigableString) and not isinstance(item, PreformattedString):
-            parts.append(_visible(item))
+            parts.append(_in_line(item))
     return "".join(parts)
 
 

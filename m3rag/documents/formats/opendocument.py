@@ -18,6 +18,7 @@ from m3rag.documents.formats.html import tree
 from m3rag.documents.formats.mathml import linear
 from m3rag.documents.markup import attribute, descendants, local, parse_xml
 from m3rag.documents.odf.numbering import Numbering
+from m3rag.documents.plain_text import visible
 from m3rag.errors import DocumentError
 
 _SKIPPED_TAGS = (
@@ -206,7 +207,7 @@ class _Walk:
             elif name and name not in _SKIPPED and depth < _DEEPEST:
                 parts.append(self._line(child, depth + 1))
             parts.append(_SPACE.sub(" ", child.tail or ""))
-        return "".join(parts)
+        return visible("".join(parts))
 
     def _formula(self, element: Any) -> str:
         """Return a formula as a line of text; other objects are left out."""

@@ -16,6 +16,7 @@ from m3rag.documents.decoding import check_length
 from m3rag.documents.formats.archive import Archive, refuse_old
 from m3rag.documents.formats.content import UNLIMITED, Budget, Content, Writer
 from m3rag.documents.markup import attribute, descendants, local, parse_xml
+from m3rag.documents.plain_text import visible
 from m3rag.errors import DocumentError
 
 _TITLES = {"ctrTitle": 1, "title": 2}  # placeholder: level; the first is that of a title slide
@@ -173,7 +174,7 @@ def _paragraphs(shape: Any, *, items: bool) -> str:
 def _runs(paragraph: Any) -> Iterator[str]:
     for part in paragraph.iter():
         if local(part) == "t":  # of a run, a field, or a formula
-            yield (part.text or "").replace("\v", "\n")
+            yield visible(part.text or "").replace("\v", "\n")
         elif local(part) == "br":
             yield "\n"
 

@@ -13,7 +13,7 @@ from striprtf.striprtf import rtf_to_text
 
 from m3rag.documents.decoding import check_length
 from m3rag.documents.formats.content import UNLIMITED, Budget, Content, Writer
-from m3rag.documents.plain_text import paired
+from m3rag.documents.plain_text import paired, visible
 from m3rag.errors import DocumentError
 
 _FIRST = 0xE5A0  # the first of the private characters
@@ -58,7 +58,7 @@ def _plain(source: str) -> str:
     """Return what striprtf reads; halves of surrogate pairs become one character."""
     text: str = rtf_to_text(source, errors="replace")  # type: ignore[no-untyped-call]
     text = text.replace("\r\n", "\n").replace("\0", "")
-    return paired(text)
+    return visible(paired(text))
 
 
 def _notes_last(source: str) -> str:

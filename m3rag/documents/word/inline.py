@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from m3rag.documents.markup import attribute, local
-from m3rag.documents.plain_text import SYMBOL_BULLETS
+from m3rag.documents.plain_text import SYMBOL_BULLETS, visible
 from m3rag.documents.word.formulas import linear
 
 _CHARACTERS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-", "ptab": "\t"}
 # Deleted text, text that was moved away, the code of fields, and the reading above a character.
 _SKIPPED = frozenset(["del", "moveFrom", "instrText", "delText", "rt", "pPr", "rPr", "Fallback"])
 _NOTES = {"footnoteReference": "footnotes", "endnoteReference": "endnotes"}
+COMMENTS = "comments"
+"""The part that has the comments."""
 _DEEPEST = 200
 
 
@@ -22,7 +24,7 @@ class Inline:
 
     Attributes:
         text: The text; references to notes are "[1]".
-        notes: The notes that it refers to: the part that they are in, and their id.
+        notes: The notes and comments that it refers to: the part that they are in, and their id.
         boxes: The text boxes that are anchored in it.
     """
 
@@ -50,10 +52,10 @@ def _collect(
 ) -> None:
     for child in element:
         name = local(child)
-        if name in _SKIPPED or depth > _DEEPEST:
+        if name in _SKIPPED or depth > _DEEPEST or is_prompt(child):
             continue
         if name == "t":
-            parts.append(child.text or "")
+            parts.append(visible(child.text or ""))
         elif name in _CHARACTERS:
             parts.append(_CHARACTERS[name])
         elif name == "sym":
@@ -62,12 +64,21 @@ def _collect(
             note = (_NOTES[name], attribute(child, "id") or "")
             found.notes.append(note)
             parts.append(f"[{numbers.setdefault(note, len(numbers) + 1)}]")
+        elif name == "commentReference":
+            found.notes.append((COMMENTS, attribute(child, "id") or ""))
         elif name in ("oMath", "oMathPara"):
             parts.append(linear(child))
         elif name == "txbxContent":
             found.boxes.append(child)
         else:
             _collect(child, parts, found, numbers, depth + 1)
+
+
+def is_prompt(element: Any) -> bool:
+    """Return whether an element is a field of a form that shows what to type and is empty."""
+    if local(element) != "sdt":
+        return False
+    return any(local(part) == "showingPlcHdr" for group in element for part in group)
 
 
 def _symbol(symbol: Any) -> str:
