@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import codecs
 import re
+import unicodedata
+from collections import Counter
 from importlib.util import find_spec
 from typing import NamedTuple
 
@@ -48,6 +50,7 @@ _SAMPLE = 20_000  # bytes
 _EXCERPT = 40  # characters
 _LEAST = 8  # characters that can tell UTF-16 from a binary file
 _CONTROL = re.compile("[\0-\x08\x0e-\x1f\ufffe\uffff]")
+_WHITE = str.maketrans("\t\n\r\f", "    ")
 _NULS, _STRAYS = 0.3, 0.02  # shares of bytes that are NUL: of the one kind, and of the other
 
 
@@ -96,18 +99,28 @@ def known_encoding(name: str) -> str | None:
 
 
 def unmarked_utf_16(data: bytes) -> str | None:
-    """Return the codec of UTF-16 without a byte order mark, if every other byte is often NUL.
+    """Return the codec of UTF-16 without a byte order mark, if the text must be in it.
 
-    A text in any other encoding has no NUL.
+    A text in any other encoding has no NUL. In UTF-16, one byte of each space, digit and Latin
+    letter is NUL, always the first or always the second.
     """
     sample = data[: _SAMPLE & ~1]
     half = len(sample) // 2
     if half < _LEAST or len(data) % 2:
         return None
-    nuls = {name: sample[odd::2].count(0) / half for name, odd in _UTF_16.items()}
+    nuls = {name: sample[odd::2].count(0) for name, odd in _UTF_16.items()}
     name = max(nuls, key=nuls.__getitem__)
-    likely = nuls[name] >= _NULS and min(nuls.values()) <= _STRAYS
-    return name if likely and not _CONTROL.search(sample.decode(name, "replace")) else None
+    most, least = nuls[name] / half, min(nuls.values()) / half
+    text = sample.decode(name, "replace")
+    if most >= _NULS and least <= _STRAYS:
+        return None if _CONTROL.search(text) else name
+    return name if most > least == 0 and _is_text(text) else None
+
+
+def _is_text(text: str) -> bool:
+    """Return whether a text has only characters that Unicode assigns, but for one at its end."""
+    kinds = Counter(map(unicodedata.category, text[:-1].translate(_WHITE)))
+    return not any(kinds[kind] for kind in ("Cc", "Cn", "Co", "Cs")) and "\ufffd" not in text[:-1]
 
 
 def proposed(data: bytes, place: int) -> Proposal | None:

@@ -71,7 +71,17 @@ def test_utf_16_needs_no_mark(write, codec):
     assert document.text == text.replace("\r\n", "\n")
 
 
-@pytest.mark.parametrize("data", [b"", b"a\0", b"ELF\0\1\2", b"\0\0\0\0", bytes(100), b"ab" * 50])
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("text", ["土が乾いたら\n水をやります。", "الري في البيت الزجاجي", RUSSIAN])
+def test_a_single_space_shows_utf_16(write, codec, text):
+    assert read(write("a.txt", text.encode(codec))).text == text
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"a\0", b"ELF\0\1\2", b"\0\0\0\0", bytes(100), b"ab" * 50, b"\1\0\2\3" * 9,
+     "\ue000 \ue001".encode("utf-16-le") * 9, b"\0\xd8a\0" * 9],
+)  # fmt: skip
 def test_other_files_with_nuls_are_no_utf_16(data):
     assert unmarked_utf_16(data) is None
 
