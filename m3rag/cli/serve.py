@@ -72,7 +72,8 @@ def serve(
     from m3rag.bases import KnowledgeBases
     from m3rag.serve.app import create_app
     from m3rag.serve.keys import load_keys
-    from m3rag.serve.running import bind, run
+    from m3rag.serve.listening import bind
+    from m3rag.serve.running import run
 
     if not kbs and model is None:
         raise InputError("There is nothing to serve. Pass --in KB, or --model for embeddings only.")
@@ -81,7 +82,7 @@ def serve(
         keys=load_keys(api_key or os.environ.get(API_KEY), api_key_file),
         llm=_llm(llm_url, llm_model),
     )
-    with bind(config) as bound:
+    with bind(config.host, config.port, guarded=bool(config.keys)) as bound:
         bases = KnowledgeBases.open(kbs or [], model=None if model is None else installed(model))
         with bases:
             app = create_app(bases, config)

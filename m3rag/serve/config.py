@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -105,11 +104,3 @@ class ServeConfig:
                     f"`cors_allow_origin` must be an origin such as https://example.com, got "
                     f"{shown(origin)}."
                 )
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach an address."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"

@@ -4,8 +4,8 @@ OpenAI's form is the usual one:
 
     {"error": {"message": "…", "type": "invalid_request_error", "param": null, "code": "…"}}
 
-"code" is the name of the error in Python, such as "InputError", where it has one. The routes of text-embeddings-inference
-answer in its form, `{"error": "…", "error_type": "Validation"}`.
+"code" is the name of the error in Python, such as "InputError", where it has one. The routes of
+text-embeddings-inference answer in its form, `{"error": "…", "error_type": "Validation"}`.
 """
 
 from __future__ import annotations

@@ -8,9 +8,10 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from m3rag.limits import shown
-from m3rag.serve.config import ServeConfig, is_loopback
+from m3rag.serve.config import ServeConfig
 from m3rag.serve.errors import ServeError, respond
 from m3rag.serve.keys import ANYONE, Key
+from m3rag.serve.listening import is_loopback
 
 PUBLIC = frozenset({"/health", "/ready", "/docs", "/openapi.json"})
 """What has no data and needs no key. The page is public too: it asks for a key."""

@@ -1,4 +1,4 @@
-"""Runs the application: the socket, the signals, and an orderly end."""
+"""Runs the application: the signals, and an orderly end."""
 
 from __future__ import annotations
 
@@ -9,45 +9,11 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from m3rag.errors import InputError
-from m3rag.limits import shown
 from m3rag.serve.backend import Backend
-from m3rag.serve.config import ServeConfig, is_loopback
+from m3rag.serve.config import ServeConfig
 
 _BACKLOG = 2048  # connections that wait to be accepted
 _KEEP_ALIVE = 30  # seconds of an idle connection: clients pool them
-
-
-def bind(config: ServeConfig) -> socket.socket:
-    """Return a socket that is bound to the address, before anything is loaded.
-
-    Raises:
-        InputError: The address is in use, or not one of this machine; or other machines can reach
-            it, and there are no keys.
-    """
-    if not config.keys and not is_loopback(config.host):
-        raise InputError(
-            f"Other machines can reach {shown(config.host)}, and the server has no key. Set "
-            "M3RAG_API_KEY or pass --api-key-file; or listen on 127.0.0.1."
-        )
-    place = f"{config.host}:{config.port}"
-    try:
-        [(family, _, _, _, address), *_] = socket.getaddrinfo(
-            config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        bound = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            bound.bind(address)
-        except BaseException:
-            bound.close()
-            raise
-    except OSError as error:
-        raise InputError(
-            f"The server cannot listen on {place}: {error.strerror or error}. Choose another "
-            "--host or --port, or stop the program that uses this one."
-        ) from None
-    return bound
 
 
 class Server(uvicorn.Server):
@@ -98,6 +64,5 @@ class Server(uvicorn.Server):
 
 
 def run(app: FastAPI, config: ServeConfig, bound: socket.socket) -> None:
-    """Serve until a signal, then drain."""
-    with bound:
-        Server(app, config).run(sockets=[bound])
+    """Serve on a bound socket until a signal, then drain."""
+    Server(app, config).run(sockets=[bound])

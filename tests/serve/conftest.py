@@ -13,7 +13,8 @@ from fastapi import FastAPI
 from m3rag import M3Index
 from m3rag.bases import KnowledgeBases
 from m3rag.serve import Keys, ServeConfig, create_app
-from m3rag.serve.running import Server, bind
+from m3rag.serve.listening import bind
+from m3rag.serve.running import Server
 
 HERE = Path(__file__).parent
 KEY = "a-key-of-the-tests-0123456789"
@@ -55,7 +56,7 @@ def serving(indexes, models=None, **settings):
     config = ServeConfig(port=0, **settings)
     app = create_app(KnowledgeBases(indexes, models), config)
     server = Server(app, config)
-    bound = bind(config)
+    bound = bind(config.host, config.port, guarded=bool(config.keys))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
     thread.start()
     try:
