@@ -114,7 +114,7 @@ def unmarked_utf_16(data: bytes) -> str | None:
     text = sample.decode(name, "replace")
     if most >= _NULS and least <= _STRAYS:
         return None if _CONTROL.search(text) else name
-    return name if most > least == 0 and _is_text(text) else None
+    return name if most > least and _is_text(text) else None  # U+6700 has a NUL of the other kind
 
 
 def _is_text(text: str) -> bool:
