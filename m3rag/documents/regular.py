@@ -75,7 +75,7 @@ def chunks(path: Path, limits: Limits, *, within: Path | None = None) -> Iterato
             while chunk := os.read(file, _CHUNK):
                 total += len(chunk)
                 if total > limits.file_bytes:
-                    raise _too_large(path, total, limits)
+                    raise too_large(path, total, limits)
                 yield chunk
     except (OSError, ValueError) as error:
         raise cannot_read(path, error) from None
@@ -130,10 +130,11 @@ def _check(path: Path, status: os.stat_result, limits: Limits | None) -> None:
             f"{visible(path)} is {kind_of(status.st_mode)}, not a file. Only files are read."
         )
     if limits is not None and status.st_size > limits.file_bytes:
-        raise _too_large(path, status.st_size, limits)
+        raise too_large(path, status.st_size, limits)
 
 
-def _too_large(path: Path, size: int, limits: Limits) -> DocumentError:
+def too_large(path: Path, size: int, limits: Limits) -> DocumentError:
+    """Return the error for a file with more bytes than the limit."""
     return DocumentError(
         f"{visible(path)} has {size_text(size)}, more than the limit of "
         f"{size_text(limits.file_bytes)}. Split it, or raise the limit: --max-file-size, or "

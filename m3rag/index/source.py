@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from m3rag.documents.formats.content import Fields
-from m3rag.documents.reading import budget_for, format_of, load
-from m3rag.documents.regular import chunks
-from m3rag.documents.unpacking import Unpacked
+from m3rag.documents.formats.content import Budget
+from m3rag.documents.reading import format_of
+from m3rag.documents.regular import chunks, visible
+from m3rag.documents.unpacking import Unpacked, unpack
 from m3rag.errors import DocumentError
-from m3rag.limits import Limits
 
 _STAMP = 16  # characters of a hash that are stored
 
@@ -21,31 +21,30 @@ class Source:
     """The files of the documents, and how to read them.
 
     Attributes:
-        files: The files, by document id.
+        files: The files, by document id; or the content of one.
         within: The folder below which no link is followed; None to follow links.
-        limits: How large a document may be, and how long reading it may take.
-        fields: The fields of records to read.
-        encoding: The encoding of text files that are not UTF-8 and do not say what they are.
+        budget: What the parsers may use.
         settings: The settings of reading and splitting, as they start the content that is hashed.
     """
 
-    files: dict[str, Path]
+    files: Mapping[str, Path | bytes]
     within: Path | None
-    limits: Limits
-    fields: Fields
-    encoding: str | None
+    budget: Budget
     settings: str
 
-    def stamp(self, document: str) -> tuple[str, int]:
-        """Return the stamp of a document as it is now, and its size in bytes."""
+    def stamp(self, document: str) -> tuple[str | None, int]:
+        """Return the stamp of a document as it is now, and its size in bytes.
+
+        The stamp is None if the file cannot be read or is empty; `read` reports the reason.
+        """
         digest, size = hashlib.sha256(self.settings.encode()), 0
         try:
-            for chunk in chunks(self.files[document], self.limits, within=self.within):
+            for chunk in self._chunks(document):
                 digest.update(chunk)
                 size += len(chunk)
         except DocumentError:
-            return "unreadable", 0  # `read` reports the reason
-        return digest.hexdigest()[:_STAMP], size
+            return None, 0
+        return (_stamp(digest.hexdigest()) if size else None), size
 
     def read(self, document: str) -> tuple[Unpacked, str]:
         """Return a file's documents, and the stamp of exactly the bytes that they were read from.
@@ -54,12 +53,20 @@ class Source:
             DocumentError: It cannot be read.
             MissingExtraError: A library that reads it is not installed.
         """
-        unpacked, digest = load(
-            self.files[document],
-            format_of(document),
-            document,
-            budget_for(self.limits, self.fields, self.encoding),
-            within=self.within,
-            salt=self.settings,
-        )
-        return unpacked, digest[:_STAMP]
+        data = b"".join(self._chunks(document))
+        digest = hashlib.sha256(self.settings.encode())
+        digest.update(data)
+        file = self.files[document]
+        shown = visible(file.as_posix()) if isinstance(file, Path) else document
+        unpacked = unpack(data, format_of(document), document, shown, self.budget)
+        return unpacked, _stamp(digest.hexdigest())
+
+    def _chunks(self, document: str) -> Iterator[bytes]:
+        file = self.files[document]
+        if isinstance(file, bytes):
+            return iter((file,))
+        return chunks(file, self.budget.limits, within=self.within)
+
+
+def _stamp(digest: str) -> str:
+    return digest[:_STAMP]

@@ -78,7 +78,7 @@ def test_a_name_is_shown_as_it_is_and_in_one_line(index, folder, content):
             assert f"not indexed: handbook/{shown}: " in done.stdout
     listed = json.loads(index(folder, "--json").stdout)
     ids = {f"handbook/{name}" for name in names}
-    assert ids <= {*listed["unchanged"], *listed["failed"]}
+    assert ids <= {*listed["unchanged"], *listed["duplicates"], *listed["failed"]}
 
 
 def test_a_folder_may_have_any_name(index, tmp_path):
@@ -122,7 +122,7 @@ def test_a_folder_without_documents_says_what_it_has(index, tmp_path):
     os.mkfifo(folder / "pipe.md")
     done = index(folder)
     assert done.returncode == 1
-    assert "other file to index. pipe.md: It is a named pipe" in done.stderr
+    assert "other file to index. empty/pipe.md: It is a named pipe" in done.stderr
 
 
 def test_an_empty_name_is_not_the_working_folder(m3rag, tmp_path):
