@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from m3rag.documents.metadata import checked_metadata
+from m3rag.documents.places import place as place_of
 from m3rag.errors import InputError
 from m3rag.limits import DEFAULT_LIMITS, Limits, check_text, shown
 
@@ -40,7 +41,7 @@ class Document:
         headings: The headings, in the order of the text.
         metadata: JSON values, copied into every passage of the document.
         pages: The start of each page in the text. If there are pages, the metadata of every
-            passage has a "page".
+            passage has a "page", counted from 1, and a "last_page" if it ends on another one.
         notes: What the file has and the text has not, such as pages that are images, as sentences.
     """
 
@@ -58,7 +59,7 @@ class Passage:
 
     Attributes:
         id: The identifier, unique in an index; adding a passage with the same id replaces it.
-        text: The text that is encoded. If the passage comes from a document, this is exactly
+        text: The text. If the passage comes from a document, this is exactly
             `document.text[start:end]`.
         metadata: JSON values that filters can test. An index returns tuples as lists, and dates,
             UUIDs, paths, enums and numpy scalars in their JSON form (`m3rag.values`). Filters
@@ -67,6 +68,8 @@ class Passage:
         start: The position of its first character in the document.
         end: The position after its last character.
         headings: The titles above the passage, highest first.
+        table_header: The header of the table in whose middle the text starts; "" if it does not.
+            It is encoded and shown with the text, but is no part of it.
     """
 
     id: str
@@ -76,6 +79,7 @@ class Passage:
     start: int | None = None
     end: int | None = None
     headings: tuple[str, ...] = ()
+    table_header: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.id, str) or not self.id:
@@ -87,9 +91,20 @@ class Passage:
             )
 
     @property
+    def full_text(self) -> str:
+        """The text with the header of its table, which is what a model encodes and reads."""
+        return with_header(self.table_header, self.text)
+
+    @property
     def place(self) -> str:
-        """The document's id and the headings above the passage, as text for people."""
-        return " › ".join([self.document_id or self.id, *self.headings])
+        """The document's id, the page and the headings above the passage, as text for people."""
+        return place_of(self.document_id or self.id, self.metadata, self.headings)
+
+
+def with_header(table_header: object, text: str) -> str:
+    """Return a text below the header of its table; what is no text, or empty, is no header."""
+    has_header = isinstance(table_header, str) and table_header
+    return f"{table_header}\n{text}" if has_header else text
 
 
 def as_passage(passage: object, limits: Limits = DEFAULT_LIMITS) -> Passage:
@@ -118,6 +133,7 @@ def as_passage(passage: object, limits: Limits = DEFAULT_LIMITS) -> Passage:
         metadata=metadata,
         document_id=None if name is None else _plain(name),
         headings=tuple(map(_plain, passage.headings)),
+        table_header=_plain(passage.table_header),
     )
 
 
@@ -176,6 +192,10 @@ def _check_fields(passage: Passage, limits: Limits) -> None:
             raise InputError(
                 f"its {name} must be None or an integer from 0 to 2**63 - 1, got {shown(place)}."
             )
+    header = passage.table_header
+    if not isinstance(header, str):
+        raise InputError(f"its table_header must be a string, got {shown(header)}.")
+    check_text("its table_header", header, limits.metadata_bytes, "metadata_bytes")
     headings = passage.headings
     if not isinstance(headings, tuple | list) or not all(isinstance(h, str) for h in headings):
         raise InputError(f"its headings must be a tuple of strings, got {shown(headings)}.")
@@ -195,6 +215,7 @@ def passage_to_dict(passage: Passage) -> dict[str, Any]:
         "start": passage.start,
         "end": passage.end,
         "headings": list(passage.headings),
+        "table_header": passage.table_header,
     }
 
 

@@ -73,7 +73,7 @@ def explain(
         InputError: The query is empty, no channel has a weight, or bm25 has one.
     """
     passage = as_passage(passage)
-    [score], columns = score_texts(model, query, [passage.text], weights)
+    [score], columns = score_texts(model, query, [passage.full_text], weights)
     channels = channel_shares(columns, parse_weights(weights, named_weights(model.presets)), 0)
     return explain_fused(model, query, passage, float(score), "weighted", channels)
 
@@ -96,7 +96,7 @@ def explain_fused(
         fusion: The fusion that gave `score`.
         channels: The contribution of each channel to `score`.
     """
-    texts = [query, passage.text]
+    texts = [query, passage.full_text]
     views, weights = model.encode(texts, dense=False), model.token_weights(texts)
     query_text, passage_text = (
         _text(model, texts[i], weights[i], views.colbert[i]) for i in (0, 1)
@@ -211,7 +211,9 @@ def _sentence(passage: Passage, query: _Text, found: _Text) -> Sentence:
 
     A text without a token, such as "", is its own sentence.
     """
-    text, spans = passage.text, [(token.start, token.end) for token in found.tokens[:-1]]
+    text = passage.text
+    above = len(passage.full_text) - len(text)  # the header of its table answers nothing
+    spans = [(token.start - above, token.end - above) for token in found.tokens[:-1]]
     said = statements(text, passage.headings)
     best = best_sentence(query.vectors, found.vectors, spans, said)
     if best is None:

@@ -12,7 +12,7 @@ from itertools import chain, pairwise
 from typing import Any
 
 from m3rag.documents import Passage, passage_to_dict
-from m3rag.explanation.markup import POLICY, html_text
+from m3rag.explanation.markup import POLICY, code_spans, html_text
 from m3rag.explanation.parts import (
     Alignment,
     Channel,
@@ -26,7 +26,9 @@ _STYLE = """
 .m3rag {line-height: 1.5; margin-bottom: 2em}
 .m3rag .place {opacity: .7}
 .m3rag .query {font-size: 1.1em; font-weight: 600}
-.m3rag .text {white-space: pre-wrap; border-inline-start: 3px solid rgba(128, 128, 128, .5);
+.m3rag .legend {opacity: .7; font-size: .85em}
+.m3rag .text {white-space: pre-wrap; unicode-bidi: plaintext;
+  border-inline-start: 3px solid rgba(128, 128, 128, .5);
   padding-inline-start: .8em; margin: .8em 0}
 .m3rag mark {background: rgba(255, 170, 0, calc(.15 + .5 * var(--strength))); color: inherit}
 .m3rag mark.counts {font-weight: 700}
@@ -36,6 +38,11 @@ _STYLE = """
 .m3rag td.number {text-align: end; font-variant-numeric: tabular-nums}
 .m3rag .bar {display: inline-block; height: .7em; background: rgb(0, 160, 130)}
 """
+_LEGEND = """\
+<div class="legend"><mark style="--strength: 1">word</mark> of the query too: the stronger the
+colour, the more it adds to the sparse score, at the place that is
+<mark class=counts style="--strength: 1">bold</mark> · <span class="best">best sentence</span> ·
+<span class="bar" style="width: 1em"></span> share of the score</div>"""
 _PAGE = """<!doctype html>
 <html>
 <head>
@@ -105,17 +112,19 @@ class _Mark:
 def page(explanations: Sequence[Explanation]) -> str:
     """Return an HTML file that shows explanations one below the other."""
     title = html_text(explanations[0].query) if explanations else "m3rag"
-    return _PAGE.format(policy=POLICY, title=title, body="\n".join(map(fragment, explanations)))
+    shown = (fragment(why, legend=number == 0) for number, why in enumerate(explanations))
+    return _PAGE.format(policy=POLICY, title=title, body="\n".join(shown))
 
 
-def fragment(why: Explanation) -> str:
-    """Return an explanation as an HTML fragment, to embed in a page."""
+def fragment(why: Explanation, *, legend: bool = True) -> str:
+    """Return an explanation as an HTML fragment, to embed in a page, and what its colours mean."""
     passage, sentence = why.passage, why.sentence
     query = _marked(why.query, _marks((m.query, m) for m in why.matched))
+    above = len(passage.full_text) - len(passage.text)
     text = _marked(
-        passage.text,
+        passage.full_text,
         _marks((m.passage, m) for m in why.matched),
-        (sentence.start, sentence.end),
+        (above + sentence.start, above + sentence.end),
     )
     return "\n".join(
         [
@@ -123,6 +132,7 @@ def fragment(why: Explanation) -> str:
             f'<div class="query" dir="auto">{query}</div>',
             f'<div class="place" dir="auto">{html_text(passage.place)}</div>',
             _channels(why),
+            *([_LEGEND] if legend else []),
             f'<div class="text" dir="auto">{text}</div>',
             _folded(f"{len(why.matched)} matched tokens", *_matched(why)),
             _folded(f"{len(why.alignments)} aligned tokens", *_aligned(why)),
@@ -151,11 +161,16 @@ def _title(token: MatchedToken) -> str:
 def _marked(text: str, marks: Sequence[_Mark], best: tuple[int, int] = (0, 0)) -> str:
     """Return the text as HTML, with its marks and the best sentence.
 
-    Where marks overlap, the strongest is shown.
+    Where marks overlap, the strongest is shown. Code is isolated: in a text from right to left, its
+    signs would change places.
     """
-    edges = chain((0, len(text)), best, *((mark.start, mark.end) for mark in marks))
+    code = list(code_spans(text))
+    isolated = {start: '<bdi dir="ltr">' for start, _ in code}
+    ends = {end: "</bdi>" for _, end in code}
+    edges = chain((0, len(text)), best, *code, *((mark.start, mark.end) for mark in marks))
     parts = []
     for start, end in pairwise(sorted(set(edges))):
+        parts.append(ends.get(start, "") + isolated.get(start, ""))
         part = html_text(text[start:end])
         covering = [mark for mark in marks if mark.start <= start and end <= mark.end]
         if covering:
@@ -166,7 +181,7 @@ def _marked(text: str, marks: Sequence[_Mark], best: tuple[int, int] = (0, 0)) -
             )
         inside = best[0] <= start and end <= best[1]
         parts.append(f'<span class="best">{part}</span>' if inside else part)
-    return "".join(parts)
+    return "".join(parts) + ends.get(len(text), "")
 
 
 def _channels(why: Explanation) -> str:

@@ -1,9 +1,12 @@
-"""Text as HTML: escaped, and without characters that HTML does not allow."""
+"""Text as HTML: escaped, without characters that HTML does not allow; the code in a text."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from html import escape
+
+from m3rag.documents.lines import Kind, lines
 
 POLICY = (
     '<meta http-equiv="Content-Security-Policy" '
@@ -18,6 +21,17 @@ _UNSAFE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef"
     "\ufffe\uffff]"
 )
+# Each run of backticks is looked at once: quantifiers are possessive (`++`).
+_CODE = re.compile(r"(?<!`)(`++)[^`\n]++\1(?!`)|https?://[^\s<>]++")
+
+
+def code_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the spans of the lines of code blocks, of code in backticks and of web addresses."""
+    for line in lines(text):
+        if line.kind is not Kind.CODE:
+            yield from (match.span() for match in _CODE.finditer(text, line.start, line.end))
+        elif line.start < line.end:
+            yield line.start, line.end
 
 
 def html_text(text: str) -> str:

@@ -1,6 +1,7 @@
 """The parts of an explanation, as plain values.
 
-Spans count characters of the text as given and never split a visible character.
+Spans count characters of the text as given and never split a visible character. The text of a
+passage is its `full_text`, with the header of its table; for a `Sentence`, it is without.
 """
 
 from __future__ import annotations

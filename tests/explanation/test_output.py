@@ -8,6 +8,7 @@ import pytest
 
 from m3rag import Passage, explain
 from m3rag.explanation.explanation import page
+from m3rag.explanation.markup import code_spans
 from tests.explanation.conftest import SCRIPTS, marked
 from tests.explanation.test_explanation import QUERY, SETTINGS
 
@@ -34,6 +35,8 @@ class Reader(HTMLParser):
         assert self.open.pop()[0] == tag
 
     def handle_data(self, data):
+        if ("div", "legend") in self.open:
+            return
         for tag, name in self.open:
             self.texts[name or tag] = self.texts.get(name or tag, "") + data
         if self.open and self.open[-1][0] == "mark":
@@ -84,3 +87,26 @@ def test_json_has_the_whole_explanation(indexed):
             field.name: getattr(why.matched[0].passage[0], field.name)
             for field in dataclasses.fields(why.matched[0].passage[0])
         }
+
+
+def test_html_isolates_code_and_explains_its_colours_once(tiny):
+    text = "مضخة: `pump --on` أو https://example.org/a?b=1 ``x`\n\n```\npump(1)\n```\nتربة"
+    code = ["`pump --on`", "https://example.org/a?b=1", "```", "pump(1)", "```"]
+    assert [text[start:end] for start, end in code_spans(text)] == code
+    why = explain(tiny, "pump --on", text)
+    shown = Reader(why.to_html())
+    assert shown.texts["text"] == text
+    assert shown.texts["bdi"].startswith("".join(code))
+    assert why.to_html().count('<bdi dir="ltr">') == len(code)
+    assert page([why, why]).count('class="legend"') == 1
+
+
+def test_html_shows_the_header_of_a_table(tiny):
+    passage = Passage("p", "| Fern | 3 |\n| Moss | 5 |", table_header="| Plant | Water |")
+    why = explain(tiny, "How much Water does Moss need?", passage)
+    shown = Reader(why.to_html())
+    assert shown.texts["text"] == passage.full_text == f"{passage.table_header}\n{passage.text}"
+    assert shown.texts["best"] == why.sentence.text == "| Moss | 5 |"
+    assert passage.text[why.sentence.start : why.sentence.end] == why.sentence.text
+    places = [at for token in why.matched for at in token.passage]
+    assert {"Water", "Moss"} <= {*marked(passage.full_text, places)}
