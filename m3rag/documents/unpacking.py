@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 from m3rag.documents.document import Document
 from m3rag.documents.formats.content import Budget, Content, Part
-from m3rag.documents.formats.registry import Format, by_suffix, format_for
+from m3rag.documents.formats.registry import CODE, Format, by_suffix, format_for
 from m3rag.documents.parser_process import parse_apart
 from m3rag.documents.parsing import in_this_process, parse
 from m3rag.documents.signatures import mismatch
@@ -73,8 +73,8 @@ def unpack(
 
 
 def suffixes() -> str:
-    """Return the suffixes of the files that can be read, for an error message."""
-    return " ".join(by_suffix())
+    """Return the suffixes of the documents that can be read, for an error message."""
+    return " ".join(s for s, form in by_suffix().items() if not form.image and form not in CODE)
 
 
 class _Unpacking:

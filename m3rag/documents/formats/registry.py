@@ -98,7 +98,7 @@ class Format:
 
 _PACKAGE = "m3rag.documents.formats"
 
-FORMATS = (
+FORMATS: tuple[Format, ...] = (
     Format("markdown", (".md", ".markdown", ".mdx"), module=f"{_PACKAGE}.markdown"),
     Format("text", (".txt",)),
     Format("html", (".html", ".htm"), module=f"{_PACKAGE}.html", needs=("bs4", "lxml")),
@@ -139,8 +139,44 @@ FORMATS = (
         image=True,
     ),
 )
-
-_OWN = {suffix: form for form in FORMATS for suffix in form.suffixes}
+_CODE = {
+    "python": ".py .pyi",
+    "javascript": ".js .mjs .cjs .jsx",
+    "typescript": ".ts .mts .cts .tsx",
+    "java": ".java",
+    "kotlin": ".kt .kts",
+    "scala": ".scala",
+    "groovy": ".groovy .gradle",
+    "c": ".c .h",
+    "cpp": ".cpp .cc .cxx .hpp .hh .hxx",
+    "csharp": ".cs",
+    "dart": ".dart",
+    "go": ".go",
+    "rust": ".rs",
+    "swift": ".swift",
+    "ruby": ".rb",
+    "php": ".php",
+    "perl": ".pl .pm",
+    "lua": ".lua",
+    "r": ".r",
+    "julia": ".jl",
+    "elixir": ".ex .exs",
+    "shell": ".sh .bash .zsh",
+    "powershell": ".ps1 .psm1",
+    "sql": ".sql",
+}
+CODE = tuple(
+    Format(
+        language,
+        tuple(suffixes.split()),
+        module=f"{_PACKAGE}.code",
+        needs=("pygments",),
+        function=f"Language.{language.upper()}.parse",
+    )
+    for language, suffixes in _CODE.items()
+)
+"""The formats of source code, each with the name of its language."""
+_OWN = {suffix: form for form in (*FORMATS, *CODE) for suffix in form.suffixes}
 
 
 def format_for(suffix: str, *, images: bool = True) -> Format | None:
