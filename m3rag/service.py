@@ -100,6 +100,7 @@ class Found:
             "text": self.sentence.text,
             "passage_id": passage.id,
             "document_id": passage.document_id,
+            "page": passage.metadata.get("page"),
             "start": first + self.sentence.start,
             "end": first + self.sentence.end,
         }

@@ -75,6 +75,7 @@ class Answer:
                     "number": number,
                     "passage_id": hit.passage.id,
                     "document_id": hit.passage.document_id,
+                    "page": hit.passage.metadata.get("page"),
                     "start": hit.passage.start,
                     "end": hit.passage.end,
                 }
@@ -185,7 +186,7 @@ def check_answer(
     Raises:
         AnswerError: The answer is too long, or has too many quotations for passages as long.
     """
-    checked = check(text, [hit.passage.text for hit in hits], limits)
+    checked = check(text, [hit.passage.full_text for hit in hits], limits)
     return Answer(
         question=question,
         text=checked.text,
@@ -245,5 +246,5 @@ def prompt(question: str, passages: Sequence[Passage]) -> str:
 
 
 def _tagged(number: int, passage: Passage) -> str:
-    inside = _TAG.sub("&lt;", f"From: {passage.place}\n\n{passage.text}")
+    inside = _TAG.sub("&lt;", f"From: {passage.place}\n\n{passage.full_text}")
     return f'<passage number="{number}">\n{inside}\n</passage>'

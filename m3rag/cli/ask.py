@@ -206,6 +206,8 @@ def _print_hit(console: Terminal, rank: int, hit: Hit, spans: list[Span], focus:
     body = passage(hit.passage.text, focus, ((*span, "bold yellow") for span in spans))
     console.say(Text(f"{rank}. ", "bold"), shown(hit.passage.place, "bold cyan"))
     console.print(Padding(scores, (0, 0, 0, 3)))
+    if hit.passage.table_header:
+        console.print(Padding(passage(hit.passage.table_header, 0), (0, 0, 0, 3)), style="dim")
     console.print(Padding(body, (0, 0, 1, 3)))
 
 

@@ -126,8 +126,10 @@ def _text(why: Explanation) -> Text:
         for token in why.matched
         for at in token.passage
     ]
-    best = why.sentence
-    return passage_text(why.passage.text, best.start, [*marks, (best.start, best.end, "underline")])
+    found, best = why.passage, why.sentence
+    above = len(found.full_text) - len(found.text)
+    start, end = above + best.start, above + best.end
+    return passage_text(found.full_text, start, [*marks, (start, end, "underline")])
 
 
 def _matched(why: Explanation) -> Table:

@@ -34,7 +34,7 @@ _FENCE = re.compile(r"(`{3,}+|~{3,}+)(?!.*`)")
 _SHAPES = (
     (Kind.UNDERLINE, re.compile(r"(?:=++|-{2,}+|\*{3,}+|_{3,}+)\Z")),
     (Kind.HEADING, re.compile(r"#{1,6}(?:\s|\Z)")),
-    (Kind.TABLE, re.compile(r"\|")),
+    (Kind.TABLE, re.compile(r"\||\+[-=+]{2,}+\Z")),
     (Kind.ITEM, re.compile(r"(?:[-*+•◦▪‣·>✅☐☑]|[0-9]{1,9}[.)]|[A-Za-z][)])(?:\s|\Z)")),
 )
 _SHAPE_STARTS = frozenset("=-*_#|+•◦▪‣·>✅☐☑0123456789")

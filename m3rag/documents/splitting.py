@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import takewhile
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from m3rag.documents.boundaries import LOWEST_LEVEL, Atoms, Rank, atoms, seam
-from m3rag.documents.document import Document, Heading, Passage
+from m3rag.documents.boundaries import Rank, atoms, seam
+from m3rag.documents.document import Document, Heading, Passage, with_header
+from m3rag.documents.filling import Filling
 from m3rag.documents.sentences import sentences
+from m3rag.documents.tables import Table, Tables, tables
 from m3rag.errors import InputError
 
 SPECIAL_TOKENS = 2  # <s> and </s>
@@ -20,9 +22,16 @@ SMALLEST_LIMIT = 16
 # On one giant string, tokenizers are slow or use much memory, and so does a list of all tokens.
 _BLOCK = 4096  # characters in one text for the tokenizer
 _BATCH = 1 << 18  # characters in one call
-_FULL = 3.0  # filling a passage to the target is worth as much as a cut three ranks better
 
 Span = tuple[int, int]
+
+
+class _Piece(NamedTuple):
+    """A passage in the making: `text[start:end]`, encoded with the header of its table."""
+
+    start: int
+    end: int
+    header: str
 
 
 class SpanTokenizer(Protocol):
@@ -39,6 +48,7 @@ def split(
     *,
     max_tokens: int = 512,
     overlap: int | None = None,
+    table_header: str = "",
 ) -> list[Passage]:
     """Split a document into passages of at most `max_tokens` tokens.
 
@@ -46,7 +56,8 @@ def split(
     clause, word or, in text without any of these, a place that splits no visible character. Code
     blocks, tables and lists stay whole where they fit. A passage continues into subsections, but
     into a section of the same or a higher level only while the passage or the rest of the document
-    is tiny (under an eighth of the limit).
+    is tiny (under an eighth of the limit). One that continues a table has the header of the table
+    as `table_header`, unless the header is longer than half of the limit.
 
     Args:
         document: The document to split.
@@ -55,6 +66,8 @@ def split(
             16. `model.passage_tokens` is the size that suits a model.
         overlap: How many tokens from the end of a passage the next passage of the same section may
             repeat, in whole sentences; less than half of `max_tokens`. An eighth of it by default.
+        table_header: The header of the table that the text starts in the middle of, if the
+            document is a passage that is split further.
 
     Returns:
         Passages in the order of the text, with ascending starts. All text that is not white space
@@ -69,11 +82,17 @@ def split(
     _check(document, max_tokens, overlap)
     if not document.text.strip():
         return []
-    limit = max_tokens - SPECIAL_TOKENS
-    pieces = atoms(document, _token_ends(document.text, tokenizer), limit)
-    filled = _Filling(pieces, document.headings, limit=limit, overlap=overlap).spans()
-    stripped = (_strip(document.text, start, end) for start, end in filled)
-    return _passages(document, _within(document.text, stripped, tokenizer, limit))
+    text, limit = document.text, max_tokens - SPECIAL_TOKENS
+    pieces = atoms(document, _token_ends(text, tokenizer), limit)
+    known, sizes = _with_sizes(tables(text, table_header), tokenizer, limit // 2)
+    for table in known:  # no passage ends with a header
+        at = bisect_left(pieces.starts, table.start)
+        pieces.ranks[at] = min(pieces.ranks[at], Rank.ORPHAN)
+    header = Tables(known).header
+    headers = [sizes[header(start)] for start in pieces.starts[:-1]]
+    filling = Filling(pieces, document.headings, headers, limit=limit, overlap=overlap)
+    stripped = (_strip(text, start, end) for start, end in filling.spans())
+    return _passages(document, _within(text, stripped, tokenizer, limit, header))
 
 
 def usual_overlap(max_tokens: int) -> int:
@@ -128,109 +147,47 @@ def _tokenize(texts: Sequence[str], tokenizer: SpanTokenizer) -> Iterator[list[S
         yield from tokenizer.spans(batch)
 
 
-class _Filling:
-    """The assembly of passages from pieces, each up to the limit.
-
-    Attributes:
-        limit: The number of tokens in a passage, without the special ones.
-        tiny: The number of tokens below which a section is not a passage of its own.
-        overlap: The number of tokens that may be repeated.
-    """
-
-    def __init__(
-        self, pieces: Atoms, headings: Sequence[Heading], *, limit: int, overlap: int
-    ) -> None:
-        self.starts, self.ranks, self.tokens = pieces
-        self.limit, self.overlap, self.tiny = limit, overlap, limit // 8
-        at = {bisect_left(self.starts, heading.start): heading.level for heading in headings}
-        self._headings = sorted(index for index in at if index < len(self.ranks))
-        self._levels = [at[index] for index in self._headings]
-
-    def spans(self) -> Iterator[Span]:
-        """Yield the character span of each passage."""
-        first = new = 0
-        while new < len(self.ranks):
-            cut = self._cut(first, new)
-            yield self.starts[first], self.starts[cut]
-            first, new = self._repeat(first, cut), cut
-
-    def _count(self, first: int, last: int) -> int:
-        return self.tokens[last] - self.tokens[first]
-
-    def _stop(self, first: int, new: int) -> int:
-        """Return the heading that the passage must not cross, or the end of the document."""
-        at = bisect_right(self._headings, new)
-        level = self._levels[at - 1] if at else LOWEST_LEVEL
-        for i in range(at, len(self._headings)):
-            stop = self._headings[i]
-            if self._count(first, stop) > 2 * self.limit:
-                return stop  # beyond any possible cut, so its exact place does not matter
-            if self._levels[i] <= level:
-                level = self._levels[i]
-                rest = self._count(stop, len(self.ranks))
-                if min(self._count(new, stop), rest) >= max(self.tiny, 1):
-                    return stop
-        return len(self.ranks)
-
-    def _cut(self, first: int, new: int) -> int:
-        """Return the end of the passage that starts with piece `first`.
-
-        `new` is the first piece that the passage does not repeat from the one before.
-        """
-        stop = self._stop(first, new)
-        size = self._count(first, stop)
-        if size <= self.limit:
-            return stop
-        last_but_one = size + self.overlap <= 2 * self.limit
-        target = (size + self.overlap) / 2 if last_but_one else self.limit
-        best, best_score = new + 1, float("-inf")
-        for cut in range(new + 1, stop):
-            filled = self._count(first, cut)
-            if filled > self.limit:
-                break
-            score = self.ranks[cut] + _FULL * (1 - abs(filled - target) / self.limit)
-            if min(self._count(new, cut), self._count(cut, stop)) < self.tiny:
-                score -= Rank.HEADING * 4  # avoid a passage of a few words wherever possible
-            if score >= best_score:
-                best, best_score = cut, score
-        return best
-
-    def _repeat(self, first: int, cut: int) -> int:
-        """Return the first piece of the next passage: `cut`, or an earlier one to repeat."""
-        if cut == len(self.ranks) or self.ranks[cut] >= Rank.HEADING:
-            return cut
-        whole = min(self.ranks[cut], Rank.SENTENCE)
-        start = cut
-        for index in range(cut - 1, first, -1):
-            if self._count(index, cut) > self.overlap or self.ranks[index] >= Rank.HEADING:
-                break
-            if self.ranks[index] >= whole:
-                start = index
-        return start
+def _with_sizes(
+    found: Sequence[Table], tokenizer: SpanTokenizer, most: int
+) -> tuple[list[Table], dict[str, int]]:
+    """Return the tables whose header has at most so many tokens, and the tokens by header."""
+    headers = list(dict.fromkeys(["", *(table.header for table in found)]))
+    counted = zip(headers, _tokenize(headers, tokenizer), strict=True)
+    sizes = {header: len(tokens) for header, tokens in counted}
+    return [table for table in found if sizes[table.header] <= most], sizes
 
 
-def _within(text: str, spans: Iterable[Span], tokenizer: SpanTokenizer, limit: int) -> list[Span]:
+def _within(
+    text: str,
+    spans: Iterable[Span],
+    tokenizer: SpanTokenizer,
+    limit: int,
+    header: Callable[[int], str],
+) -> list[_Piece]:
     """Count the tokens of every passage on its own, and halve the few that are too long.
 
     Tokenization depends on the surrounding text, so only this count is exact.
     """
-    kept: dict[int, int] = {}
-    waiting = list(spans)
+    kept: dict[int, _Piece] = {}
+    waiting = [_Piece(start, end, header(start)) for start, end in spans]
     while waiting:
-        counted = _tokenize([text[start:end] for start, end in waiting], tokenizer)
-        too_long: list[Span] = []
-        for (start, end), tokens in zip(waiting, counted, strict=True):
+        texts = [with_header(piece.header, text[piece.start : piece.end]) for piece in waiting]
+        too_long: list[_Piece] = []
+        for piece, tokens in zip(waiting, _tokenize(texts, tokenizer), strict=True):
+            start, end, above = piece
             if len(tokens) <= limit:
-                kept[start] = max(end, kept.get(start, end))
-            elif end - start == 1:
+                kept[start] = max(piece, kept.get(start, piece))
+            elif end - start > 1:
+                too_long += (_Piece(*half, header(half[0])) for half in _halves(text, start, end))
+            elif above:
+                too_long.append(piece._replace(header=""))
+            else:
                 raise InputError(
                     f"The character {text[start]!r} alone is {len(tokens)} tokens long. Use "
                     f"max_tokens={len(tokens) + SPECIAL_TOKENS} or more."
                 )
-            else:
-                too_long += _halves(text, start, end)
         waiting = too_long
-    return sorted(kept.items())
+    return sorted(kept.values())
 
 
 def _halves(text: str, start: int, end: int) -> list[Span]:
@@ -246,16 +203,18 @@ def _strip(text: str, start: int, end: int) -> Span:
     return end - len(piece.lstrip()), start + len(piece.rstrip())
 
 
-def _passages(document: Document, spans: Sequence[Span]) -> list[Passage]:
+def _passages(document: Document, pieces: Sequence[_Piece]) -> list[Passage]:
     headings = sorted(document.headings, key=lambda heading: heading.start)
     starts = [heading.start for heading in headings]
     paths = [(), *_paths(headings)]
     passages = []
-    for number, (start, end) in enumerate(spans):
+    for number, (start, end, header) in enumerate(pieces):
         touched = paths[bisect_right(starts, start) : bisect_left(starts, end) + 1]
         metadata = dict(document.metadata)
         if document.pages:
             metadata["page"] = bisect_right(document.pages, start)
+            last = bisect_right(document.pages, end - 1)
+            metadata |= {"last_page": last} if last > metadata["page"] else {}
         passages.append(
             Passage(
                 id=f"{document.id}#{number}",
@@ -266,6 +225,7 @@ def _passages(document: Document, spans: Sequence[Span]) -> list[Passage]:
                 end=end,
                 # Only the titles that apply to the whole passage, which may have several sections.
                 headings=_shared(touched),
+                table_header=header,
             )
         )
     return passages

@@ -127,7 +127,7 @@ class _SetEncoder:
     def passages(self, passages: Sequence[Passage]) -> Encoding:
         """Encode passages."""
         documents = [p.document_id for p in passages] if self.together else None
-        return self._encode([p.text for p in passages], mcls=self.mcls, documents=documents)
+        return self._encode([p.full_text for p in passages], mcls=self.mcls, documents=documents)
 
     def _encode(
         self,
@@ -205,7 +205,7 @@ def bm25_scores(model: M3Model, slice: Slice) -> Floats:
     """Return the Okapi BM25 scores, `(n queries, n passages)`; 0 where no token is shared."""
     from rank_bm25 import BM25Okapi
 
-    tokens = model.token_ids([passage.text for passage in slice.passages])
+    tokens = model.token_ids([passage.full_text for passage in slice.passages])
     scores = np.zeros((len(slice.queries), len(slice.passages)), np.float32)
     if not any(tokens):
         return scores

@@ -12,13 +12,15 @@ from m3rag.frameworks.indexes import (
     opening_of,
 )
 from m3rag.frameworks.models import ModelLike, check_model, model_of
-from m3rag.frameworks.numbered import numbered
+from m3rag.frameworks.numbered import TABLE_HEADER, Found, full_text, numbered
 from m3rag.frameworks.scores import Scores, channel_scores, check_scores, score_entries
 from m3rag.frameworks.thresholds import least_score
 from m3rag.frameworks.values import assign, own_errors
 
 __all__ = [
     "OPENING",
+    "TABLE_HEADER",
+    "Found",
     "IndexLike",
     "ModelLike",
     "Opening",
@@ -29,6 +31,7 @@ __all__ = [
     "check_model",
     "check_names",
     "check_scores",
+    "full_text",
     "held_filters",
     "index_of",
     "least_score",

@@ -127,7 +127,7 @@ def points_of(
         InputError: The model returned NaN or infinity, or the analyzer something else than one
             list of token ids for each text.
     """
-    texts = [passage.text for passage in passages]
+    texts = [passage.full_text for passage in passages]
     tokens = analyze(texts)
     if len(tokens) != len(texts):
         raise InputError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from m3rag.documents import Passage
 from m3rag.index.hit import Hit
@@ -95,4 +96,21 @@ def _joined(passage: Passage, parts: Sequence[Passage]) -> Passage:
         text += " " * (gap - 2) + "\n" * min(gap, 2) + part.text[max(0, end - first) :]
         end = max(end, last)
     shared = [t for t, *rest in zip(*(p.headings for p in parts), strict=False) if {t} >= {*rest}]
-    return replace(passage, text=text, start=start, end=end, headings=tuple(shared))
+    return replace(
+        passage,
+        text=text,
+        metadata={**passage.metadata, **_pages(parts)},
+        start=start,
+        end=end,
+        headings=tuple(shared),
+        table_header=parts[0].table_header,
+    )
+
+
+def _pages(parts: Sequence[Passage]) -> dict[str, Any]:
+    """Return the pages that passages, in order, are on; nothing if they have none."""
+    first, after = parts[0].metadata.get("page"), parts[-1].metadata
+    last = after.get("last_page", after.get("page"))
+    return (
+        {} if first is None else {"page": first, **({"last_page": last} if last != first else {})}
+    )

@@ -90,5 +90,5 @@ def _stored(
     return {
         row: found[i]
         for row, (i, text) in enumerate(zip(ids, texts, strict=True))
-        if i in found and found[i].passage.text == text
+        if i in found and text in (found[i].passage.text, found[i].passage.full_text)
     }

@@ -179,7 +179,7 @@ def _with_colbert(
     """Return the candidates that still exist, with ColBERT scores computed from their texts."""
     passages = store.get(candidates.ids)
     kept = [i for i, passage in enumerate(passages) if passage is not None]
-    texts = [passage.text for passage in passages if passage is not None]
+    texts = [passage.full_text for passage in passages if passage is not None]
     scores = {channel: column[kept] for channel, column in candidates.scores.items()}
     vectors = model.encode(texts, dense=False, sparse=False).colbert if texts else None
     empty = np.zeros(0, np.float32)

@@ -86,7 +86,7 @@ class Upsert:
                     self._report(1)
                     continue
                 (self.result.added if old is None else self.result.replaced).append(passage.id)
-                if old is not None and not again and old.text == passage.text:
+                if old is not None and not again and old.full_text == passage.full_text:
                     renewed[passage.id] = passage
                     continue
                 renewed.pop(passage.id, None)
@@ -152,7 +152,9 @@ def _content(passage: Passage) -> str:
 
 def _same_texts(group: Sequence[Passage], stored: dict[str, Passage]) -> bool:
     """Return whether a document has the same texts in the same order, as far as that is known."""
-    if {p.id for p in group} != stored.keys() or any(stored[p.id].text != p.text for p in group):
+    if {p.id for p in group} != stored.keys():
+        return False
+    if any(stored[p.id].full_text != p.full_text for p in group):
         return False
     starts = [stored[p.id].start or 0 for p in group]
     return starts == sorted(starts)

@@ -6,6 +6,7 @@ page_content                    text
 metadata["document_id"]         document_id   (a string)
 metadata["start"], ["end"]      start, end    (integers)
 metadata["headings"]            headings      (strings)
+metadata["table_header"]        table_header  (a string)
 the rest of metadata            metadata      (JSON values)
 """
 
@@ -21,6 +22,7 @@ from langchain_core.documents import Document
 
 from m3rag.documents import Passage, as_passage
 from m3rag.errors import InputError
+from m3rag.frameworks import TABLE_HEADER
 from m3rag.langchain.metadata import ScoredMetadata
 from m3rag.limits import shown
 
@@ -53,6 +55,8 @@ def to_document(passage: Passage) -> Document:
     metadata |= {key: value for key, value in fields.items() if value is not None}
     if passage.headings:
         metadata["headings"] = list(passage.headings)
+    if passage.table_header:
+        metadata[TABLE_HEADER] = passage.table_header
     return Document(id=passage.id, page_content=passage.text, metadata=metadata)
 
 
@@ -149,6 +153,8 @@ def _is_field(key: str, value: object) -> bool:
     """Return whether a metadata entry has the name and the type of a field of `Passage`."""
     if key == "headings":
         return isinstance(value, list) and value != [] and all(isinstance(v, str) for v in value)
+    if key == TABLE_HEADER:
+        return isinstance(value, str) and value != ""
     if isinstance(value, int) and not 0 <= value < 1 << 63:  # no place in a document
         return False
     return key in _FIELDS and type(value) is _FIELDS[key]

@@ -14,6 +14,7 @@ from m3rag.frameworks import (
     ModelLike,
     assign,
     check_scores,
+    full_text,
     index_of,
     model_of,
     own_errors,
@@ -153,7 +154,7 @@ class M3Reranker(BaseDocumentCompressor):
         self, documents: Sequence[Document], query: str
     ) -> tuple[Floats, dict[str, Floats]]:
         """Return the scores of documents, `(n,)`, and those of each channel."""
-        texts = [document.page_content for document in documents]
+        texts = [full_text(document.page_content, document.metadata) for document in documents]
         ids = [document.id or document.metadata.get("_id") for document in documents]
         return scores_of_texts(self, self.index, query, texts, ids, self._weights())
 

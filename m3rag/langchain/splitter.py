@@ -13,7 +13,7 @@ from m3rag import documents as core
 from m3rag.documents.formats import markdown
 from m3rag.documents.splitting import usual_overlap
 from m3rag.encoder import Tokenizer
-from m3rag.frameworks import ModelLike, model_of, refusing
+from m3rag.frameworks import TABLE_HEADER, ModelLike, model_of, refusing
 from m3rag.langchain.documents import digest, documents_of, to_document
 from m3rag.langchain.sharing import SharesModel
 
@@ -23,8 +23,9 @@ class M3TextSplitter(SharesModel, TextSplitter):
 
     Each passage keeps the metadata of its document and adds "document_id", "start" and "end", so
     that `document.page_content[start:end] == passage.page_content`, and "headings", the titles
-    above it (if there are any). Its id is the id of the document, "#" and a number. The passages of
-    a passage refer to the document that it comes from.
+    above it (if there are any). One that continues a table has "table_header", the names of its
+    columns, which m3rag's classes encode with the text. Its id is the id of the document, "#" and a
+    number. The passages of a passage refer to the document that it comes from.
 
     It is a LangChain `TextSplitter`, so it fits wherever LangChain takes one, for example as
     `child_splitter` of `ParentDocumentRetriever`.
@@ -109,19 +110,28 @@ class M3TextSplitter(SharesModel, TextSplitter):
 
     def passages(self, document: core.Document) -> list[core.Passage]:
         """Return the passages of a document that `m3rag.read` returned."""
+        return self._split(document)
+
+    def _split(self, document: core.Document, table_header: str = "") -> list[core.Passage]:
         return core.split(
-            document, self.tokenizer, max_tokens=self.chunk_size, overlap=self.chunk_overlap
+            document,
+            self.tokenizer,
+            max_tokens=self.chunk_size,
+            overlap=self.chunk_overlap,
+            table_header=table_header,
         )
 
     def _passages(self, document: Document) -> list[Document]:
+        text, metadata = document.page_content, dict(document.metadata)
+        header = metadata.pop(TABLE_HEADER, "")  # of a passage; not all of its parts need it
         whole = core.Document(
             id=document.id or digest(document),
-            text=document.page_content,
-            headings=markdown.headings(document.page_content) if self.markdown else (),
-            metadata=document.metadata,
+            text=text,
+            headings=markdown.headings(text) if self.markdown else (),
+            metadata=metadata,
         )
-        passages = (_in_document(passage, document.metadata) for passage in self.passages(whole))
-        found = [to_document(passage) for passage in passages]
+        passages = self._split(whole, header if isinstance(header, str) else "")
+        found = [to_document(_in_document(passage, metadata)) for passage in passages]
         if self._add_start_index:
             for passage in found:
                 passage.metadata["start_index"] = passage.metadata["start"]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import Document
@@ -14,7 +13,7 @@ from langchain_core.vectorstores import VectorStore
 from pydantic import BaseModel, ConfigDict, Field
 
 from m3rag.errors import InputError
-from m3rag.frameworks import numbered, refusing
+from m3rag.frameworks import Found, numbered, refusing
 from m3rag.limits import shown
 
 
@@ -94,8 +93,10 @@ def _is_stored(value: object) -> bool:
 
 def numbered_text(documents: Sequence[Document], numbers: Iterable[int] | None = None) -> str:
     """Return what a language model reads of documents; see `m3rag.frameworks.numbered`."""
-    return numbered(((_place(d.metadata), d.page_content) for d in documents), numbers)
+    return numbered(map(_found, documents), numbers)
 
 
-def _place(at: Mapping[str, Any]) -> list[object]:
-    return [at.get("document_id") or at.get("source"), *(at.get("headings") or ())]
+def _found(document: Document) -> Found:
+    at = document.metadata
+    name = at.get("document_id") or at.get("source")
+    return Found(name, at, at.get("headings") or (), document.page_content)

@@ -71,7 +71,8 @@ def _fitting(
     given = [i for i, node in enumerate(nodes) if node.embedding]
     if not given:
         return passages
-    cosines = _cosines(index, nodes, [passages[i].text for i in given], given)
+    texts = [nodes[i].get_content(MetadataMode.EMBED) for i in given]
+    cosines = _cosines(index, nodes, texts, given)
     for i, cosine in zip(given, cosines, strict=True):
         if cosine < SAME:
             passages[i] = _without_metadata(index, nodes[i], float(cosine))

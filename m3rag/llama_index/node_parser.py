@@ -20,7 +20,7 @@ from llama_index.core.utils import get_tqdm_iterable
 
 from m3rag import documents
 from m3rag.documents.formats import markdown
-from m3rag.frameworks import ModelLike
+from m3rag.frameworks import TABLE_HEADER, ModelLike
 from m3rag.llama_index.component import UsesModel
 from m3rag.llama_index.nodes import HEADINGS
 from m3rag.threads import in_thread
@@ -45,8 +45,9 @@ class M3NodeParser(UsesModel, TextSplitter):
         ['Ferns']
 
     The text of a node is exactly `document.text[node.start_char_idx:node.end_char_idx]`, and its
-    metadata contain "headings", the titles above it, highest first. Node ids are derived from the
-    id of the document, so splitting it again gives the same ids.
+    metadata contain "headings", the titles above it, highest first. One that continues a table has
+    "table_header", the names of its columns, which are encoded with the text. Node ids are derived
+    from the id of the document, so splitting it again gives the same ids.
 
     Args:
         model: An `M3Model`, or a name for `M3Model.load`; BGE-M3 by default. Only its tokenizer is
@@ -116,21 +117,26 @@ class M3NodeParser(UsesModel, TextSplitter):
     ) -> list[BaseNode]:
         # With the documents, LlamaIndex would search them for each text and misplace repeats.
         nodes = super()._postprocess_parsed_nodes(nodes, {})
-        if not self.embed_metadata:
-            for node in nodes:
+        for node in nodes:
+            if node.metadata.get(TABLE_HEADER) == "":  # a part that needs not that of the whole
+                del node.metadata[TABLE_HEADER]
+            if not self.embed_metadata:
                 hidden = [*node.excluded_embed_metadata_keys, *node.metadata]
+                hidden = [key for key in hidden if key != TABLE_HEADER]
                 node.excluded_embed_metadata_keys = list(dict.fromkeys(hidden))
         return nodes
 
     def _split(self, node: BaseNode) -> list[TextNode]:
-        passages = self._passages(node.node_id, node.get_content(MetadataMode.NONE))
+        header = node.metadata.get(TABLE_HEADER)
+        header = header if isinstance(header, str) else ""
+        passages = self._passages(node.node_id, node.get_content(MetadataMode.NONE), header)
         source = node.source_node or node.as_related_node_info()
         offset = getattr(node, "start_char_idx", None) or 0
         return [
             TextNode(
                 id_=self.id_func(i, node),
                 text=passage.text,
-                metadata={HEADINGS: list(passage.headings)} if passage.headings else {},
+                metadata=_metadata(passage, header),
                 excluded_embed_metadata_keys=list(node.excluded_embed_metadata_keys),
                 excluded_llm_metadata_keys=list(node.excluded_llm_metadata_keys),
                 start_char_idx=offset + (passage.start or 0),
@@ -142,9 +148,24 @@ class M3NodeParser(UsesModel, TextSplitter):
 
     def passages(self, document: documents.Document) -> list[documents.Passage]:
         """Return the passages of a document that `m3rag.read` returned."""
-        limit = self.passage_tokens if self.max_tokens is None else self.max_tokens
-        return documents.split(document, self.tokenizer, max_tokens=limit, overlap=self.overlap)
+        return self._cut(document)
 
-    def _passages(self, name: str, text: str) -> list[documents.Passage]:
+    def _passages(self, name: str, text: str, header: str = "") -> list[documents.Passage]:
         headings = markdown.headings(text) if self.markdown else ()
-        return self.passages(documents.Document(name, text, headings))
+        return self._cut(documents.Document(name, text, headings), header)
+
+    def _cut(self, document: documents.Document, header: str = "") -> list[documents.Passage]:
+        return documents.split(
+            document,
+            self.tokenizer,
+            max_tokens=self.passage_tokens if self.max_tokens is None else self.max_tokens,
+            overlap=self.overlap,
+            table_header=header,
+        )
+
+
+def _metadata(passage: documents.Passage, header: str) -> dict[str, Any]:
+    """Return the metadata of a passage of a text that starts in a table with a header, or ""."""
+    titles: dict[str, Any] = {HEADINGS: list(passage.headings)} if passage.headings else {}
+    needed = passage.table_header
+    return titles | ({TABLE_HEADER: needed} if needed or header else {})

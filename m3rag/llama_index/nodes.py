@@ -21,7 +21,7 @@ from llama_index.core.schema import (
 
 from m3rag.documents import Passage
 from m3rag.errors import InputError
-from m3rag.frameworks import Scores, channel_scores, score_entries
+from m3rag.frameworks import TABLE_HEADER, Scores, channel_scores, full_text, score_entries
 from m3rag.index.hit import Hit
 from m3rag.limits import shown
 
@@ -99,6 +99,7 @@ def passage_of(node: BaseNode, *, text: str | None = None) -> Passage:
         node: The node.
         text: The text of the passage; by default the one that LlamaIndex embeds, which is the
             node's metadata, except for `excluded_embed_metadata_keys`, and then the node's text.
+            "table_header" becomes a field of its own.
 
     Raises:
         InputError: The node's metadata has the key that m3rag uses itself.
@@ -108,7 +109,7 @@ def passage_of(node: BaseNode, *, text: str | None = None) -> Passage:
             f"Node {node.node_id!r} has the metadata key {REST!r}, which m3rag uses itself. Rename "
             "the key."
         )
-    text = node.get_content(MetadataMode.EMBED) if text is None else text
+    text = _embedded(node) if text is None else text
     rest = node.model_dump(
         mode="json", exclude={"id_", "metadata", "embedding"}, exclude_defaults=True
     )
@@ -116,7 +117,7 @@ def passage_of(node: BaseNode, *, text: str | None = None) -> Passage:
     if isinstance(node, TextNode) and node.text == text:
         rest.pop("text", None)
         start, end = rest.pop("start_char_idx", None), rest.pop("end_char_idx", None)
-    titles = node.metadata.get(HEADINGS)
+    titles, header = node.metadata.get(HEADINGS), node.metadata.get(TABLE_HEADER)
     metadata: dict[str, Any] = {**node.metadata, REST: rest}
     return Passage(
         id=node.node_id,
@@ -126,13 +127,31 @@ def passage_of(node: BaseNode, *, text: str | None = None) -> Passage:
         start=start,
         end=end,
         headings=tuple(map(str, titles)) if isinstance(titles, list) else (),
+        table_header=header if isinstance(header, str) else "",
     )
+
+
+def encoded_text(node: BaseNode) -> str:
+    """Return the text of a node that m3rag encodes: `full_text` of its passage."""
+    return full_text(_embedded(node), node.metadata)
+
+
+def _embedded(node: BaseNode) -> str:
+    """Return the text that LlamaIndex embeds, but for the header of its table."""
+    if TABLE_HEADER in node.metadata:
+        hidden = [*node.excluded_embed_metadata_keys, TABLE_HEADER]
+        node = node.model_copy(update={"excluded_embed_metadata_keys": hidden})
+    return node.get_content(MetadataMode.EMBED)
 
 
 def node_of(passage: Passage) -> BaseNode:
     """Return the node of a passage, which may not come from `passage_of`."""
     metadata: dict[str, Any] = dict(passage.metadata)
     rest = metadata.pop(REST, None) or _new_fields(passage, metadata)
+    if passage.table_header:
+        metadata[TABLE_HEADER] = passage.table_header
+    elif isinstance(header := metadata.get(TABLE_HEADER), str) and header:
+        del metadata[TABLE_HEADER]  # the passage was widened and now starts above the table
     kind = _KINDS.get(rest.get("class_name", ""), TextNode)
     fields: dict[str, Any] = {"id_": passage.id, "metadata": metadata}
     if issubclass(kind, TextNode):

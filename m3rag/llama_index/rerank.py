@@ -10,7 +10,7 @@ from llama_index.core.callbacks import CBEventType, EventPayload
 from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]  # re-exported without __all__
 from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
-from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
+from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from m3rag.errors import InputError
 from m3rag.frameworks import IndexLike, ModelLike, check_scores, index_of
@@ -24,7 +24,7 @@ from m3rag.frameworks.reranking import (
 )
 from m3rag.index.index import M3Index
 from m3rag.llama_index.component import OverAnIndex, UsesModel
-from m3rag.llama_index.nodes import scores_of, with_scores
+from m3rag.llama_index.nodes import encoded_text, scores_of, with_scores
 from m3rag.model.lookup import DEFAULT_RERANKER, ModelSpec
 from m3rag.scoring import PRESETS, Weights
 from m3rag.scoring.fusion import Floats
@@ -190,7 +190,7 @@ class M3Reranker(OverAnIndex, UsesModel, BaseNodePostprocessor):
 
     def _scores(self, query: str, nodes: list[NodeWithScore]) -> tuple[Floats, dict[str, Floats]]:
         """Return the scores of nodes, `(n,)`, and those of each channel."""
-        texts = [found.get_content(MetadataMode.EMBED) for found in nodes]
+        texts = [encoded_text(found.node) for found in nodes]
         ids = [found.node_id for found in nodes]
         weights: Weights = {"colbert": 1.0} if self.mode == "colbert" else self._weights()
         return scores_of_texts(self, self._index, query, texts, ids, weights)

@@ -8,7 +8,7 @@ from llama_index.core.schema import MetadataMode, NodeWithScore
 from llama_index.core.tools import AsyncBaseTool, ToolMetadata, ToolOutput
 
 from m3rag.errors import InputError
-from m3rag.frameworks import numbered, refusing
+from m3rag.frameworks import Found, numbered, refusing
 from m3rag.limits import shown
 from m3rag.llama_index.nodes import HEADINGS
 from m3rag.llama_index.retrievers import M3EnsembleRetriever
@@ -38,7 +38,7 @@ class M3RetrievalTool(AsyncBaseTool):
     def _output(self, query: str, found: list[NodeWithScore]) -> ToolOutput:
         return ToolOutput(
             tool_name=self.metadata.get_name(),
-            content=numbered((_place(one), one.get_content(MetadataMode.NONE)) for one in found),
+            content=numbered(map(_found, found)),
             raw_input={"input": query},
             raw_output=found,
         )
@@ -79,6 +79,7 @@ def retrieval_tool(
     return M3RetrievalTool(source, ToolMetadata(description=description, name=name))
 
 
-def _place(found: NodeWithScore) -> list[object]:
-    titles = found.metadata.get(HEADINGS)
-    return [found.node.ref_doc_id, *(titles if isinstance(titles, list) else ())]
+def _found(result: NodeWithScore) -> Found:
+    titles, text = result.metadata.get(HEADINGS), result.get_content(MetadataMode.NONE)
+    headings = titles if isinstance(titles, list) else ()
+    return Found(result.node.ref_doc_id, result.metadata, headings, text)

@@ -250,7 +250,7 @@ def _texts(hits: Sequence[Rerankable]) -> list[str]:
                 f"`hits` must be hits of a search, got {shown(hit)}. For texts, use score(query, "
                 "passages)."
             )
-    return [hit.passage.text for hit in hits]
+    return [hit.passage.full_text for hit in hits]
 
 
 def _best(hits: Sequence[Found], scores: Scores, k: int | None) -> list[Found]:

@@ -61,6 +61,7 @@ def test_the_answer_of_a_server_as_json(ask, serve, monkeypatch):
                 "number": 1,
                 "passage_id": "fern#0",
                 "document_id": "fern.md",
+                "page": None,
                 "start": None,
                 "end": None,
             }

@@ -62,6 +62,7 @@ async def test_an_answer_that_cites_what_was_found(retriever):
                     "number": 1,
                     "passage_id": "fern",
                     "document_id": "fern.md",
+                    "page": None,
                     "start": 3,
                     "end": 20,
                 }

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 
 from m3rag.documents.decoding import check_length
 from m3rag.documents.formats.content import Budget, Writer
 from m3rag.documents.plain_text import table_text
+from m3rag.documents.tables import is_header
 from m3rag.errors import DocumentError
 from m3rag.limits import shown
 
 _TOP = 20  # rows in which a header may be
 _NAMED = 8  # fields that an error names
-_NUMBER = re.compile(r"[\d\s.,:;%€$£¥+\-−/()]*\d[\d\s.,:;%€$£¥+\-−/()]*")
-_PERIOD = re.compile(r"(?:19|20)\d\d(?:-\d\d-\d\d)?")  # a year or a day, as a header may have
 _SECONDS = 0.1  # that 1,000 records earn; ten fields each take a third of it
 
 Row = Sequence[str]
@@ -105,13 +103,8 @@ def _filled(row: Row) -> list[str]:
 
 
 def _header(row: Row) -> list[str] | None:
-    """Return the names in a row; None if a cell is a number, so that it is no header."""
-    cells = _filled(row)
-    numbers = [cell for cell in cells if _NUMBER.fullmatch(cell)]
-    periods = [cell for cell in numbers if _PERIOD.fullmatch(cell)]
-    if len(set(cells)) < len(cells) or len(periods) < len(numbers) or len(numbers) == 1:
-        return None
-    return [" ".join(cell.split()) for cell in row]
+    """Return the names in a row; None if it is no header."""
+    return [" ".join(cell.split()) for cell in row] if is_header(row) else None
 
 
 def _pairs(header: Sequence[str], row: Row) -> Iterator[tuple[str, str]]:
