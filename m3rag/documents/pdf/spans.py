@@ -24,6 +24,7 @@ class Spans:
     def __init__(self, page: Any) -> None:
         self._marks: dict[int, int] = {}  # text object: marked content
         self._spans: dict[int, Span] = {}  # marked content: what it says
+        silent = set[int]()  # marked contents that say nothing, as most do
         edges = [ctypes.c_float() for _ in range(4)]
         matrix = pdfium.FS_MATRIX()
         for i in range(pdfium.FPDFPage_CountObjects(page.raw)):
@@ -31,8 +32,12 @@ class Spans:
             for k in range(pdfium.FPDFPageObj_CountMarks(item)):
                 mark = pdfium.FPDFPageObj_GetMark(item, k)
                 key = address(mark) or 0
+                if key in silent:
+                    continue
                 known = self._spans.get(key)
                 text = known.text if known else _spelled_out(mark)
+                if text is None:
+                    silent.add(key)
                 if text is None or not pdfium.FPDFPageObj_GetBounds(item, *edges):
                     continue
                 pdfium.FPDFPageObj_GetMatrix(item, matrix)
@@ -58,7 +63,7 @@ class Spans:
 
 def address(handle: Any) -> int | None:
     """Return the address of an object of PDFium, by which it is known again."""
-    return ctypes.cast(handle, ctypes.c_void_p).value
+    return ctypes.addressof(handle.contents) if handle else None
 
 
 def _spelled_out(mark: Any) -> str | None:
