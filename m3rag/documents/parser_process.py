@@ -56,6 +56,11 @@ def interrupt(threads: Iterable[threading.Thread]) -> None:
     _POOL.interrupt({thread.ident for thread in threads})
 
 
+def close() -> None:
+    """End all parser processes; the next document starts one."""
+    _POOL.close()
+
+
 class Interrupted(BaseException):
     """The parser process was ended on purpose. No document is at fault, so nothing handles it."""
 
@@ -197,6 +202,6 @@ def _after_fork() -> None:
 
 _ABANDONED: list[_Pool] = []
 _POOL = _Pool(MOST)
-atexit.register(lambda: _POOL.close())
+atexit.register(close)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)

@@ -45,10 +45,10 @@ def plugin(tmp_path, monkeypatch):
     (site / "garden_torn.py").write_text("1 / 0\n")
     monkeypatch.syspath_prepend(site)
     by_suffix.cache_clear()
-    parser_process._POOL.close()  # the next one finds the package
+    parser_process.close()  # the next one finds the package
     yield
     by_suffix.cache_clear()
-    parser_process._POOL.close()
+    parser_process.close()
 
 
 @pytest.mark.usefixtures("plugin")
