@@ -13,9 +13,9 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from functools import cache
 
-from m3rag.documents.formats.content import Budget
 from m3rag.errors import DocumentError, InputError
 from m3rag.limits import brief, shown
 
@@ -67,24 +67,25 @@ def _installed(program: str) -> tuple[str, ...]:
     return tuple(line for line in done.stdout.decode(errors="replace").split("\n")[1:] if line)
 
 
-def recognized(image: bytes, budget: Budget) -> list[str]:
+def recognized(image: bytes, languages: str, more_time: Callable[[float], None]) -> list[str]:
     """Return the text of an image, page by page.
 
     Args:
         image: A file that starts as an image does: of any other, Tesseract reads the names of more
             files. Only TIFF files have several pages.
-        budget: Has the languages. The time that an image takes, up to a minute, is given back.
+        languages: What `checked_languages` returned.
+        more_time: Called with the seconds that an image may take, and then with those that it did
+            not take, as a negative number.
 
     Raises:
         DocumentError: Tesseract cannot read the image, or takes too long.
     """
-    assert budget.ocr is not None
     started = time.monotonic()
-    budget.more_time(_SECONDS)
+    more_time(_SECONDS)
     try:
-        done = _run("tesseract", "stdin", "stdout", "-l", budget.ocr, image=image)
+        done = _run("tesseract", "stdin", "stdout", "-l", languages, image=image)
     finally:
-        budget.more_time(min(time.monotonic() - started, _SECONDS) - _SECONDS)
+        more_time(min(time.monotonic() - started, _SECONDS) - _SECONDS)
     if done.returncode:
         lines = done.stderr.decode(errors="replace").strip().split("\n")
         raise DocumentError(

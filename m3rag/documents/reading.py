@@ -7,7 +7,6 @@ own words.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 import warnings
@@ -120,37 +119,9 @@ def _warn(documents: Sequence[Document]) -> None:
 
 
 def _unpacked(path: Path, id: str | None, budget: Budget) -> Unpacked:
-    return load(path, _format(path), _id(path, id), budget)[0]
-
-
-def load(
-    path: Path,
-    form: Format,
-    name: str,
-    budget: Budget,
-    *,
-    within: Path | None = None,
-    salt: str = "",
-) -> tuple[Unpacked, str]:
-    """Read a file as documents; also return the SHA-256 of the bytes that were read.
-
-    Args:
-        path: The file.
-        form: The format.
-        name: The document's id.
-        budget: What the parsers may use.
-        within: A folder above the file. No link below it is followed.
-        salt: A text that starts what is hashed.
-
-    Raises:
-        DocumentError: As for `read`; files in the file that cannot be read are returned instead.
-        MissingExtraError: As for `read`.
-    """
-    data = b"".join(chunks(path, budget.limits, within=within))
-    digest = hashlib.sha256(salt.encode())
-    digest.update(data)
-    source = visible(path.as_posix())
-    return unpack(data, form, name, source, budget), digest.hexdigest()
+    form, name = _format(path), _id(path, id)
+    data = b"".join(chunks(path, budget.limits))
+    return unpack(data, form, name, visible(path.as_posix()), budget)
 
 
 def budget_for(

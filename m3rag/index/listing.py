@@ -61,6 +61,7 @@ def list_folder(
     exclude: Sequence[str] = (),
     follow_links: bool = False,
     limits: Limits = DEFAULT_LIMITS,
+    ocr: str | None = None,
 ) -> Listed:
     """List the documents of a folder, or the one that a file is.
 
@@ -82,7 +83,7 @@ def list_folder(
         if exclude:
             raise InputError(f"{name} is a file, and `exclude` is for folders. Leave it out.")
         return Listed(name, root, {name: folder})
-    listing = scan(folder, exclude=exclude, follow_links=follow_links, limits=limits)
+    listing = scan(folder, exclude=exclude, follow_links=follow_links, limits=limits, ocr=ocr)
 
     def by_id(entries: Mapping[str, _Value]) -> dict[str, _Value]:
         return {f"{name}/{entry}": value for entry, value in entries.items()}
@@ -120,6 +121,7 @@ def documents_in(
     exclude: Sequence[str] = (),
     follow_links: bool = False,
     limits: Limits = DEFAULT_LIMITS,
+    ocr: str | None = None,
 ) -> list[Path]:
     """Return the files of all documents in a folder and its subfolders.
 
@@ -127,7 +129,7 @@ def documents_in(
         DocumentError: The folder does not exist, cannot be listed or contains no documents.
         InputError: As for `list_folder`.
     """
-    listed = list_folder(folder, exclude=exclude, follow_links=follow_links, limits=limits)
+    listed = list_folder(folder, exclude=exclude, follow_links=follow_links, limits=limits, ocr=ocr)
     if not listed.files:
         raise listed.nothing()
     return [file for file in listed.files.values() if isinstance(file, Path)]

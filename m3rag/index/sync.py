@@ -44,6 +44,7 @@ def sync(
     limits: Limits = DEFAULT_LIMITS,
     fields: Fields = ALL_FIELDS,
     encoding: str | None = None,
+    ocr: str | None = None,
     data: bytes | None = None,
     progress: Progress | None = None,
 ) -> Changes:
@@ -70,6 +71,8 @@ def sync(
         fields: Which fields of the records of .csv, .json and .jsonl files are read; other ones
             index all documents again.
         encoding: See `m3rag.read`; another one indexes all documents again.
+        ocr: See `m3rag.read`; other languages index all documents again. Only with them are images
+            documents.
         data: The content of one document that is in no file; `folder` is then its name, such as
             "report.pdf".
         progress: Called with (stage, done, total) once passages are durable. The stages are
@@ -84,9 +87,13 @@ def sync(
     max_tokens = index.model.passage_tokens if max_tokens is None else max_tokens
     overlap = usual_overlap(max_tokens) if overlap is None else overlap
     split(Document("", ""), tokenizer, max_tokens=max_tokens, overlap=overlap)  # errors only once
-    budget = budget_for(limits, fields, encoding)
+    budget = budget_for(limits, fields, encoding, ocr)
     if data is None:
-        listed = list_folder(folder, exclude=exclude, follow_links=follow_links, limits=limits)
+        listed = list_folder(
+            folder, exclude=exclude, follow_links=follow_links, limits=limits, ocr=ocr
+        )
+    elif exclude:
+        raise InputError("`exclude` is for folders, not for data. Leave it out.")
     else:
         listed = list_data(folder, data, limits)
     stored = stored_files(index, listed.name, listed.root)
@@ -115,7 +122,8 @@ def _settings(max_tokens: int, overlap: int, budget: Budget) -> str:
     """Return the settings of reading and splitting: with other ones, all is indexed again."""
     settings = f"{max_tokens} {overlap} "
     settings += f"{budget.fields} " if budget.fields != ALL_FIELDS else ""
-    return settings + (f"{budget.encoding} " if budget.encoding is not None else "")
+    settings += f"{budget.encoding} " if budget.encoding is not None else ""
+    return settings + (f"ocr {budget.ocr} " if budget.ocr is not None else "")
 
 
 def _rearrange(

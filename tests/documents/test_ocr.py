@@ -11,12 +11,14 @@ import pypdf
 import pypdfium2
 import pytest
 
+from m3rag import M3Index
 from m3rag.documents import read, read_all
 from m3rag.documents import scan as scan_folder
 from m3rag.documents.formats.content import Budget
 from m3rag.documents.formats.pdf import parse
 from m3rag.documents.ocr import _installed
 from m3rag.errors import DocumentError, InputError
+from m3rag.index.sync import sync
 from m3rag.langchain import M3Loader
 from m3rag.llama_index import M3Reader
 from tests.documents.formats.conftest import refuses
@@ -156,6 +158,20 @@ def test_folders_have_images_only_with_ocr(write):
     for load in (M3Loader(folder, ocr="e-").load, M3Reader(folder, ocr="e-").load_data):
         with pytest.raises(InputError, match="got 'e-'"):
             load()
+
+
+@needs("eng")
+def test_a_folder_is_indexed_again_with_other_languages(write, fresh):
+    folder = write("a.png", png(pdf("The pump runs."))).parent
+    write("b.txt", "Moss.")
+    with M3Index.open(model=fresh) as index:
+        changes = sync(index, folder, fresh.tokenizer, max_tokens=64)
+        assert (len(changes.added), changes.other) == (1, {".png": 1})
+        changes = sync(index, folder, fresh.tokenizer, max_tokens=64, ocr="eng")
+        assert [len(changes.added), len(changes.replaced)] == [1, 1]
+        assert {passage.text for passage in index.passages()} == {"The pump runs.", "Moss."}
+        changes = sync(index, folder, fresh.tokenizer, max_tokens=64, ocr="eng")
+        assert len(changes.unchanged) == 2
 
 
 def test_without_tesseract_the_error_says_how_to_install_it(write, monkeypatch):

@@ -20,7 +20,7 @@ def parse(data: bytes, budget: Budget = UNLIMITED) -> Content:
         )
     if not (data.startswith(_STARTS) or data[:4] + data[8:12] == b"RIFFWEBP"):
         raise DocumentError("it is damaged, or no image. Save it again, as PNG.")
-    pages = recognized(data, budget)
+    pages = recognized(data, budget.ocr, budget.more_time)
     words = words_of(pages)
     writer = Writer()
     for page in pages:

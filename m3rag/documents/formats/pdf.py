@@ -125,17 +125,17 @@ def _read(pdf: pypdfium2.PdfDocument, number: int, fields: set[str], budget: Bud
     try:
         found = _Page(*page_text(page))
         if budget.ocr is not None and is_scan(page, found.text):
-            found = _recognized(page, found, budget)
+            found = _recognized(page, found, budget.ocr, budget)
         extra = "\n".join(annotation_texts(page, pdf.formenv, fields))
         return found._replace(text="\n\n".join(filter(None, (found.text, extra))))
     finally:
         page.close()
 
 
-def _recognized(page: Any, found: _Page, budget: Budget) -> _Page:
+def _recognized(page: Any, found: _Page, languages: str, budget: Budget) -> _Page:
     """Return what OCR reads on a page, if that is more than its own text."""
     try:
-        text = "\n\n".join(recognized(image_of(page), budget))
+        text = "\n\n".join(recognized(image_of(page), languages, budget.more_time))
     except DocumentError as error:
         return found._replace(failure=str(error))
     if sum(map(str.isalnum, text)) <= sum(map(str.isalnum, found.text)):
