@@ -10,7 +10,7 @@ from m3rag.encoder import Model
 from m3rag.errors import FormatError, ModelMismatchError, StorageError
 from m3rag.scoring import BM25
 from m3rag.stores.base import MANIFEST as NAME
-from m3rag.stores.base import Location
+from m3rag.stores.base import Location, Widths
 from m3rag.stores.records import pack, parse, verified
 
 Mode = TypeVar("Mode", bound=str)
@@ -59,6 +59,12 @@ class Manifest:
     bm25: BM25 = field(default_factory=BM25)
     created: str = ""
     format: int = FORMAT
+
+    @property
+    def widths(self) -> Widths:
+        """The widths of the vectors that the store keeps."""
+        colbert = self.colbert_dim if self.colbert == "stored" else None
+        return Widths(dense=self.dim, colbert=colbert, vocabulary=self.vocab_size)
 
     @classmethod
     def of(
@@ -114,9 +120,14 @@ class Manifest:
 
 def write_manifest(location: Location, manifest: Manifest) -> None:
     """Write the manifest atomically."""
+    location.write(NAME, record(manifest, location.engine))
+
+
+def record(manifest: Manifest, engine: str) -> bytes:
+    """Return the content of a manifest, for an index with this storage engine."""
     content = {
         "format": FORMAT,
-        "engine": location.engine,
+        "engine": engine,
         "model": {
             "name": manifest.model,
             "fingerprint": manifest.fingerprint,
@@ -129,7 +140,7 @@ def write_manifest(location: Location, manifest: Manifest) -> None:
         "bm25": {"analyzer": manifest.analyzer, **asdict(manifest.bm25)},
         "created": manifest.created,
     }
-    location.write(NAME, pack(content))
+    return pack(content)
 
 
 def read_manifest(location: Location) -> Manifest:

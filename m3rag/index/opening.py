@@ -21,7 +21,7 @@ from m3rag.index.manifest import (
 )
 from m3rag.index.presets import Preset, read_presets, write_presets
 from m3rag.scoring import BM25
-from m3rag.stores.base import Location, Store, Widths
+from m3rag.stores.base import Location, ServesModel, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +89,22 @@ def open_index(
         manifest = read_manifest(location)
         _check_settings(location, manifest, settings)
         if model is None:
-            from m3rag.model import M3Model  # imports torch
-
-            model = M3Model.load(manifest.model)
+            model = _own_model(location, manifest)
         manifest.check_model(model, str(location))
     else:
         location.check_new(create=create)
         model, manifest = _new(model, settings)
         return _created(location, manifest), model
     return _opened(location, manifest), model
+
+
+def _own_model(location: Location, manifest: Manifest) -> Model:
+    """Return the model of an existing index: that of its server, or loaded by its name."""
+    if isinstance(location, ServesModel):
+        return location.model()
+    from m3rag.model import M3Model  # imports torch
+
+    return M3Model.load(manifest.model)
 
 
 def open_stored(location: Location) -> StoredIndex:
@@ -111,7 +118,7 @@ def open_stored(location: Location) -> StoredIndex:
 
 
 def _opened(location: Location, manifest: Manifest) -> StoredIndex:
-    store = location.open_store(_widths(manifest))
+    store = location.open_store(manifest.widths)
     try:
         presets = read_presets(location)
         if manifest.format < FORMAT and _writable(location):
@@ -132,21 +139,13 @@ def _writable(location: Location) -> bool:
 
 def _created(location: Location, manifest: Manifest) -> StoredIndex:
     """Create the store, then the manifest: where there is a manifest, there must be passages."""
-    store = location.open_store(_widths(manifest))
+    store = location.open_store(manifest.widths)
     try:
         write_manifest(location, manifest)
         return StoredIndex(location, manifest, {}, store)
     except BaseException:
         store.close()
         raise
-
-
-def _widths(manifest: Manifest) -> Widths:
-    return Widths(
-        dense=manifest.dim,
-        colbert=manifest.colbert_dim if manifest.colbert == "stored" else None,
-        vocabulary=manifest.vocab_size,
-    )
 
 
 def _new(model: Model | None, settings: IndexSettings) -> tuple[Model, Manifest]:

@@ -78,7 +78,12 @@ def write_presets(location: Location, presets: Mapping[str, Preset]) -> None:
     Raises:
         StorageError: They cannot be written; the older ones stay.
     """
-    location.write(NAME, pack({_PRESETS: {name: asdict(p) for name, p in presets.items()}}))
+    location.write(NAME, record(presets))
+
+
+def record(presets: Mapping[str, Preset]) -> bytes:
+    """Return the content of the file of presets."""
+    return pack({_PRESETS: {name: asdict(preset) for name, preset in presets.items()}})
 
 
 def read_presets(location: Location) -> dict[str, Preset]:
@@ -94,8 +99,15 @@ def read_presets(location: Location) -> dict[str, Preset]:
         raise StorageError(
             f"{location.label(NAME)} cannot be read: {error.strerror or error}."
         ) from error
-    if content is None:
-        return {}
+    return {} if content is None else parse_presets(content, location)
+
+
+def parse_presets(content: bytes, location: Location) -> dict[str, Preset]:
+    """Return the presets in the content of their file.
+
+    Raises:
+        FormatError: It is damaged.
+    """
     try:
         values, checked = verified(parse(content))
         found = values[_PRESETS] if checked else values  # older versions: without a checksum

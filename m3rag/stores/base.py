@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from m3rag.documents import Passage
+from m3rag.encoder import Model
 from m3rag.encoding import MultiVectors, SparseVectors
 from m3rag.stores.filters import Filter
 
@@ -270,5 +271,18 @@ class Location(Protocol):
         Raises:
             InUseError: The store is already open, in this process or in another.
             StorageError: The engine cannot open the store.
+        """
+        ...
+
+
+@runtime_checkable
+class ServesModel(Protocol):
+    """A location whose server encodes texts with the model of the index."""
+
+    def model(self) -> Model:
+        """Return the model.
+
+        Raises:
+            StorageError: The server cannot be reached.
         """
         ...

@@ -1,12 +1,17 @@
 """Every store, and points to add to it. A new store is one more line in FACTORIES."""
 
+from types import SimpleNamespace
+
 import numpy as np
 
 from m3rag.documents import Passage
-from m3rag.index import Points
+from m3rag.index import M3Index, Points
+from m3rag.index.manifest import Manifest
+from m3rag.index.opening import StoredIndex
 from m3rag.model import MultiVectors, SparseVectors
+from m3rag.scoring import BM25
 from m3rag.stores.edge.store import EdgeStore
-from m3rag.stores.memory import MemoryStore
+from m3rag.stores.memory import MemoryLocation, MemoryStore
 
 DIM, COLBERT_DIM = 48, 32  # different, so that swapping them fails
 
@@ -16,6 +21,16 @@ FACTORIES = {
 }
 
 TOLERANCE = {"dense": 1e-5, "sparse": 1e-5, "bm25": 1e-5, "colbert": 5e-3}  # 8 bits per dimension
+
+
+def in_an_index(store):
+    """Return an index of a store, without a model that could encode."""
+    model = SimpleNamespace(
+        name="none", fingerprint="0", dim=DIM, colbert_dim=COLBERT_DIM, vocab_size=1000, presets={}
+    )
+    model.token_ids = lambda texts: [[] for _ in texts]
+    modes = {"colbert": "stored", "context": "passage", "analyzer": "model", "bm25": BM25()}
+    return M3Index(StoredIndex(MemoryLocation(), Manifest.of(model, **modes), {}, store), model)
 
 
 def unit(rng, *shape):

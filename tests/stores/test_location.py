@@ -9,6 +9,7 @@ from m3rag.errors import FormatError, InputError
 from m3rag.stores.edge.directory import FolderLocation
 from m3rag.stores.location import locate
 from m3rag.stores.memory import MemoryLocation
+from m3rag.stores.remote.location import RemoteLocation
 
 
 def test_none_is_memory():
@@ -30,13 +31,29 @@ def test_a_path_is_a_folder(given):
     assert place.engine == "qdrant-edge"
 
 
-@pytest.mark.parametrize("url", ["qdrant://host:6334/kb", "HTTPS://host", "s3://bucket/kb"])
+@pytest.mark.parametrize("url", ["qdrant://host:6334/kb", "FTP://host", "s3://bucket/kb"])
 def test_a_url_without_a_store_names_the_scheme(url, tiny):
     scheme = url.partition(":")[0]
     with pytest.raises(InputError, match=f"no store for {scheme}:// URLs"):
         locate(url)
     with pytest.raises(InputError, match=f"no store for {scheme}:// URLs"):
         M3Index.open(url, model=tiny)
+
+
+def test_an_http_url_is_an_index_of_a_server():
+    place = locate("HTTPS://host:1/proxied/kb%20one/")
+    assert isinstance(place, RemoteLocation)
+    assert (str(place), place.path) == ("HTTPS://host:1/proxied/kb%20one", None)
+    for wrong, reason in {
+        "http://host": "names no knowledge base",
+        "http://:8080/kb": "is no address",
+        "http://host:x/kb": "is no address",
+        "http://user:secret@host/kb": "is no address",
+        "http://host/kb?key=secret": "is no address",
+    }.items():
+        with pytest.raises(InputError, match=reason) as caught:
+            locate(wrong)
+        assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("empty", ["", "  "])

@@ -1,8 +1,4 @@
-"""Messages between the index and its engine process: JSON and arrays, over a pipe.
-
-    8 bytes   length of the header, little-endian
-    header    UTF-8 JSON: {"body": ..., "arrays": [[dtype, shape], ...]}
-    arrays    their bytes, one array after the other, in C order
+"""Messages between the index and its engine process, over a pipe; see `m3rag.http.messages`.
 
 Array bytes go from the array to the pipe and from the pipe into an array, without a copy.
 """
@@ -17,7 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Message = tuple[dict[str, Any], list[NDArray[Any]]]
+from m3rag.http.messages import PREFIX, Message, bytes_of, parts
+
+__all__ = ["Message", "receive", "send"]
 
 
 def send(pipe: io.FileIO, body: dict[str, Any], arrays: Sequence[NDArray[Any]] = ()) -> None:
@@ -26,12 +24,8 @@ def send(pipe: io.FileIO, body: dict[str, Any], arrays: Sequence[NDArray[Any]] =
     Raises:
         OSError: The other side has closed the pipe.
     """
-    arrays = [np.ascontiguousarray(array) for array in arrays]
-    shapes = [[array.dtype.str, array.shape] for array in arrays]
-    header = json.dumps({"body": body, "arrays": shapes}, ensure_ascii=False).encode()
-    _write(pipe, memoryview(len(header).to_bytes(8, "little") + header))
-    for array in arrays:
-        _write(pipe, _bytes(array))
+    for data in parts(body, arrays):
+        _write(pipe, data)
 
 
 def receive(pipe: io.FileIO) -> Message:
@@ -40,7 +34,7 @@ def receive(pipe: io.FileIO) -> Message:
     Raises:
         EOFError: The other side has closed the pipe.
     """
-    prefix = bytearray(8)
+    prefix = bytearray(PREFIX)
     _read(pipe, memoryview(prefix))
     text = bytearray(int.from_bytes(prefix, "little"))
     _read(pipe, memoryview(text))
@@ -48,7 +42,7 @@ def receive(pipe: io.FileIO) -> Message:
     arrays = []
     for dtype, shape in header["arrays"]:
         array = np.empty(shape, np.dtype(dtype))
-        _read(pipe, _bytes(array))
+        _read(pipe, bytes_of(array))
         arrays.append(array)
     return header["body"], arrays
 
@@ -64,8 +58,3 @@ def _read(pipe: io.FileIO, into: memoryview) -> None:
         if not n:
             raise EOFError("The other side has closed the pipe.")
         into = into[n:]
-
-
-def _bytes(array: NDArray[Any]) -> memoryview:
-    """Return the array's own memory as bytes."""
-    return array.reshape(-1).view(np.uint8).data

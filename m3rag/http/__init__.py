@@ -1,0 +1,1 @@
+"""HTTP between an m3rag server and its clients: messages of arrays, and the client's side."""
