@@ -7,10 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from m3rag.documents.document import Heading
+from m3rag.documents.pdf.direction import RIGHT_TO_LEFT
 
 _DEEPEST = 16
 # "3.1", "IV.", "A)", "§ 5", "Chapter 3:" before a title, in the bookmark or on the page only.
-_NUMBER = r"(?:(?:[^\W\d_]+\s+)?(?:§\s*)?(?:\d+(?:[.\-–]\d+)*|[IVXLC]+|[A-Z](?:\.\d+)*)[.):]?\s+)"
+_NUMBER = (
+    r"(?:(?:[^\W\d_]+\s+)?(?:§\s*)?(?:\d+(?:[.\-–]\d+)*|[IVXLC]+|[A-Z](?:\.\d+)*)"
+    r"(?:[.):]\s*|\s+))"
+)
 _NUMBERED = re.compile(rf"{_NUMBER}(?=\S)")
 _DASH = r"(?:[-–—]\s+)"
 _DASHED = re.compile(rf"\A{_DASH}(?=\S)")
@@ -29,6 +33,14 @@ class Bookmark(NamedTuple):
     level: int
     title: str
     page: int
+
+
+class _Place(NamedTuple):
+    """A title in a text, and where it starts and ends."""
+
+    title: str
+    start: int
+    end: int
 
 
 def bookmarks(pdf: Any) -> Iterator[Bookmark]:
@@ -54,24 +66,31 @@ def headings(marks: Iterable[Bookmark], text: str, pages: Sequence[int]) -> Iter
             continue
         start = pages[mark.page]
         end = pages[mark.page + 1] if mark.page + 1 < len(pages) else len(text)
-        found = _line_of(mark.title, text, max(after, start), end)
-        if found is not None:
-            yield Heading(mark.level, mark.title, found[0])
-            after = found[1]
+        if found := _line_of(mark.title, text, max(after, start), end):
+            yield Heading(mark.level, found.title, found.start)
+            after = found.end
         elif after <= start < end:
             yield Heading(mark.level, mark.title, start)
             after = start + 1
 
 
-def _line_of(title: str, text: str, start: int, end: int) -> tuple[int, int] | None:
-    """Return where the line that a title is, or starts, begins, and where the title ends."""
+def _line_of(title: str, text: str, start: int, end: int) -> _Place | None:
+    """Return the line that a title is, or starts.
+
+    Chromium loses the spaces at which a title is broken, and writes the words of right-to-left
+    titles in the order in which they are drawn; then the title is the one of the page.
+    """
     numbered = _NUMBERED.match(title)
     bare = title[numbered.end() :] if numbered else title
     exact, lenient = _pattern(title), rf"{_NUMBER}?{_DASH}?{_pattern(_DASHED.sub('', bare))}"
-    for words, rest in ((exact, _LAST), (lenient, _LAST), (exact, ""), (lenient, "")):
-        line = re.compile(rf"^[^\S\n]*{words}(?!\w){rest}", re.MULTILINE | re.IGNORECASE)
-        if found := line.search(text, start, end):
-            return found.span()
+    tight = r"\s*".join(map(re.escape, "".join(title.split())))
+    turned = _pattern(" ".join(reversed(title.split())))
+    for rest in (_LAST, ""):
+        for words in (exact, lenient, tight, *((turned,) if RIGHT_TO_LEFT.search(title) else ())):
+            line = re.compile(rf"^[^\S\n]*({words})(?!\w){rest}", re.MULTILINE | re.IGNORECASE)
+            if found := line.search(text, start, end):
+                shown = " ".join(found[1].split()) if words in (tight, turned) else title
+                return _Place(shown, found.start(), found.end())
     return None
 
 

@@ -15,12 +15,22 @@ from typing import Any, NamedTuple
 
 from m3rag.documents.pdf.characters import BULLETS, Characters
 from m3rag.documents.pdf.direction import (
-    GAP,
     RIGHT_TO_LEFT,
     Piece,
     lines_in_order,
     mostly_right_to_left,
     plain_forms,
+)
+from m3rag.documents.pdf.lines import (
+    Letter,
+    Line,
+    extent,
+    height_of,
+    is_raised,
+    left_to_right,
+    lines_of,
+    spaced,
+    text_of,
 )
 from m3rag.documents.pdf.parts import parts_of
 from m3rag.documents.pdf.spans import Span, Spans
@@ -28,10 +38,9 @@ from m3rag.documents.pdf.tables import grids
 from m3rag.documents.plain_text import paired, table_text
 
 _SAME_LINE = 0.4  # of the height of a letter; baselines that differ by less are of one line
-_NEAR = 3.0  # of the height of a letter; pieces of one baseline within this gap are one line
-_SPACELESS = re.compile("[\u2e80-\u9fff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef]{2}")  # Han, kana
-_TOUCHING = 0.5  # of the height of a letter; what is closer was not meant to be another line
+_STEP = 1.0  # points
 _SHORT, _MANY = 2, 6  # letters of a line, and lines, of a page whose letters are scattered
+_BULLET = re.compile("^[\ue000-\uf8ff](?=[ \t])", re.MULTILINE)  # of a symbol font
 _CONTROL = re.compile("[\0-\x01\x03-\x08\x0b-\x1f\x7f\ufeff]")
 
 
@@ -45,22 +54,6 @@ class PageText(NamedTuple):
 
     text: str
     usable: bool = True
-
-
-class _Letter(NamedTuple):
-    """A piece, with its height and the baseline that it stands on.
-
-    Attributes:
-        piece: The piece.
-        base: The y of its baseline.
-        height: The height of its font.
-        guess: Whether it is a space that PDFium put there.
-    """
-
-    piece: Piece
-    base: float
-    height: float
-    guess: bool = False
 
 
 def page_text(page: Any) -> PageText:
@@ -86,9 +79,10 @@ def page_text(page: Any) -> PageText:
 def _text(characters: Characters, spans: Spans, seen: set[int]) -> str:
     """Return the text of a part of a page; the numbers of spelled-out texts go to `seen`."""
     text = "".join(map(chr, characters.codes)).replace("\r\n", "\n")
-    if spans or RIGHT_TO_LEFT.search(text) or _scattered(text):
+    if spans or RIGHT_TO_LEFT.search(text) or _scattered(text) or _disordered(characters):
         text = "\n".join(_put_together(characters, spans, seen))
-    return plain_forms(_CONTROL.sub("", paired(text.translate(BULLETS))))
+    text = _BULLET.sub("•", text.translate(BULLETS))
+    return plain_forms(_CONTROL.sub("", paired(text)))
 
 
 def _scattered(text: str) -> bool:
@@ -96,6 +90,29 @@ def _scattered(text: str) -> bool:
     lines = text.split("\n")
     short = sum(len(line) <= _SHORT for line in lines)
     return short >= _MANY and short > len(lines) / 2
+
+
+def _disordered(characters: Characters) -> bool:
+    """Return whether a line has a step back, or is broken before the number of a note."""
+    codes = characters.codes
+    before: tuple[int, float, float] | None = None  # the last letter and where it is
+    broken = False
+    for i, code in enumerate(codes):
+        if code in (10, 13):
+            broken = True
+        if code <= 32:
+            continue
+        x, y = characters.origin(i)
+        if before:
+            j, last_x, last_y = before
+            if broken:
+                _, right, height = characters.box(j)
+                if is_raised(y - last_y, x - right, height):
+                    return True
+            elif last_x - x > _STEP and abs(y - last_y) < _STEP:
+                return True
+        before, broken = (i, x, y), False
+    return False
 
 
 def _table(rows: list[list[str]]) -> str:
@@ -107,106 +124,39 @@ def _table(rows: list[list[str]]) -> str:
 
 def _put_together(characters: Characters, spans: Spans, seen: set[int]) -> list[str]:
     """Return the lines of a page, with spelled-out text once and right-to-left lines in order."""
-    lines = list(_lines(characters, spans, seen))
+    lines = lines_of(_all_letters(characters, spans, seen))
     for span in spans.others(seen):  # it is drawn as a space, as a joiner of letters may be
         for line in lines:
             if _holds(line, span):
                 piece = Piece(span.text, span.left, span.right, exact=True)
-                line.append(_Letter(piece, span.base, 0.0))
+                line.append(Letter(piece, span.base, 0.0))
                 break
-    turned = [i for i, line in enumerate(lines) if RIGHT_TO_LEFT.search(_letters(line))]
+    turned = [i for i, line in enumerate(lines) if RIGHT_TO_LEFT.search(text_of(line))]
     ordered = lines_in_order(
-        [([x.piece for x in lines[i] if not x.guess], _height(lines[i])) for i in turned]
+        [([x.piece for x in lines[i] if not x.guess], height_of(lines[i])) for i in turned]
     )
-    texts = {i: "".join(_spaced(line)) for i, line in enumerate(lines) if i not in set(turned)}
-    texts |= dict(zip(turned, ordered, strict=True))
-    return [texts[i].rstrip() for i in range(len(lines))]
+    right_to_left = dict(zip(turned, ordered, strict=True))
+    return [
+        (right_to_left[i] if i in right_to_left else "".join(spaced(left_to_right(line)))).rstrip()
+        for i, line in enumerate(lines)
+    ]
 
 
-def _spaced(line: list[_Letter]) -> Iterator[str]:
-    """Yield the text of a left-to-right line, with spaces where there are gaps.
-
-    PDFium also puts a space behind a letter whose width it does not know.
-    """
-    guess, height = False, _height(line)
-    before: list[_Letter] = []
-    for letter in line:
-        if letter.guess:
-            guess = True
-            continue
-        if before and not letter.piece.text.isspace() and not before[-1].piece.text.isspace():
-            gap = letter.piece.left - max(x.piece.right for x in before[-3:])
-            if abs(letter.base - before[-1].base) > _SAME_LINE * height or gap < -height:
-                yield " " if guess else ""  # another line, or text that is not horizontal
-            elif gap > GAP * height and not _SPACELESS.fullmatch(
-                before[-1].piece.text[-1:] + letter.piece.text[:1]
-            ):
-                yield " "
-        yield letter.piece.text
-        before, guess = [*before[-2:], letter], False
-
-
-def _letters(line: list[_Letter]) -> str:
-    return "".join(letter.piece.text for letter in line)
-
-
-def _height(line: list[_Letter]) -> float:
-    return max((letter.height for letter in line), default=0.0)
-
-
-def _holds(line: list[_Letter], span: Span) -> bool:
+def _holds(line: Line, span: Span) -> bool:
     """Return whether spelled-out text stands within a right-to-left line."""
-    if abs(line[0].base - span.base) > _SAME_LINE * _height(line):
+    if abs(line[0].base - span.base) > _SAME_LINE * height_of(line):
         return False
-    left, right = min(x.piece.left for x in line), max(x.piece.right for x in line)
-    return left <= span.left <= right and bool(RIGHT_TO_LEFT.search(_letters(line)))
+    left, right = extent(line)
+    return left <= span.left <= right and bool(RIGHT_TO_LEFT.search(text_of(line)))
 
 
-def _lines(characters: Characters, spans: Spans, seen: set[int]) -> Iterator[list[_Letter]]:
-    """Yield the letters of each line.
-
-    PDFium breaks lines of right-to-left text in places where there is none, and misses others, so
-    the baseline decides.
-    """
-    line: list[_Letter] = []
-    broken = False
-    for letter in _all_letters(characters, spans, seen):
-        if letter is None:
-            broken = True
-            continue
-        if line and not _continues(line, letter, broken=broken):
-            yield line
-            line = []
-        line.append(letter)
-        broken = False
-    if line:
-        yield line
-
-
-def _continues(line: list[_Letter], letter: _Letter, *, broken: bool) -> bool:
-    """Return whether a letter is on the line; `broken`, whether PDFium starts another with it."""
-    last = line[-1]
-    height = max(last.height, letter.height)
-    if not broken and not RIGHT_TO_LEFT.search(last.piece.text + letter.piece.text):
-        return True
-    if abs(letter.base - last.base) > _SAME_LINE * height:
-        return False
-    if not broken:
-        return True
-    left, right = min(x.piece.left for x in line), max(x.piece.right for x in line)
-    gap = max(letter.piece.left - right, left - letter.piece.right)
-    if -height < letter.piece.left - right < _TOUCHING * height:
-        return True
-    return bool(RIGHT_TO_LEFT.search(_letters([*line, letter]))) and gap < _NEAR * height
-
-
-def _all_letters(characters: Characters, spans: Spans, seen: set[int]) -> Iterator[_Letter | None]:
+def _all_letters(characters: Characters, spans: Spans, seen: set[int]) -> Iterator[Letter | None]:
     """Yield the letters of a page in PDFium's order; None is the end of a line.
 
     The numbers of the spelled-out texts among them are added to `seen`.
     """
     before: tuple[int | None, float, float] | None = None
-    letter: _Letter | None = None  # waits, because the next may be a part of the same shape
+    letter: Letter | None = None  # waits, because the next may be a part of the same shape
     for i, code in enumerate(characters.codes):
         if code == 13:
             continue
@@ -220,7 +170,7 @@ def _all_letters(characters: Characters, spans: Spans, seen: set[int]) -> Iterat
         if code == 32 and (same or place[0] is None or left == right):
             if letter:
                 yield letter
-                yield _Letter(Piece(" ", place[1], place[1]), place[2], 0.0, guess=True)
+                yield Letter(Piece(" ", place[1], place[1]), place[2], 0.0, guess=True)
                 letter = None
             continue
         found = spans.of(place[0])
@@ -241,6 +191,6 @@ def _all_letters(characters: Characters, spans: Spans, seen: set[int]) -> Iterat
             piece = Piece(plain_forms(chr(code)), left, right)
         if letter:
             yield letter
-        letter, before = _Letter(piece, place[2], height), place
+        letter, before = Letter(piece, place[2], height), place
     if letter:
         yield letter
