@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from m3rag.cli.index import parse_size
+from m3rag.cli.index_options import parse_size
 from m3rag.errors import InputError
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such entries")
