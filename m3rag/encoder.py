@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,11 @@ from m3rag.progress import Progress
 
 TEXT_NAMES: ContextVar[Sequence[str] | None] = ContextVar("TEXT_NAMES", default=None)
 """What a warning calls the texts that are being encoded; None for their numbers."""
+
+ON_TRUNCATION: ContextVar[Literal["warn", "refuse", "accept"]] = ContextVar(
+    "ON_TRUNCATION", default="warn"
+)
+"""What happens to a text above the limit of tokens: a warning, an `InputError`, or nothing."""
 
 
 class Tokenizer(Protocol):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
-from m3rag.encoder import TEXT_NAMES
+from m3rag.encoder import ON_TRUNCATION, TEXT_NAMES
 from m3rag.encoding import Encoding, GrowingMultiVectors, MultiVectors, SparseVectors
 from m3rag.errors import InputError, TruncationWarning
 from m3rag.model.memo import TextViews, Unit
@@ -27,6 +27,7 @@ class EncodingRequest(Request[Unit, Encoding]):
         views: The views of the units that have them, by row.
         vectors: The ColBERT vectors of the first `collected` units.
         collected: The number of units whose ColBERT vectors are in `vectors`.
+        on_truncation: What happens to a text that has to be cut; see `ON_TRUNCATION`.
     """
 
     stage: ClassVar[str] = "encoding"
@@ -38,6 +39,7 @@ class EncodingRequest(Request[Unit, Encoding]):
     views: dict[int, Sequence[TextViews]] = field(default_factory=dict)
     vectors: GrowingMultiVectors = field(default_factory=GrowingMultiVectors)
     collected: int = 0
+    on_truncation: str = field(default_factory=ON_TRUNCATION.get)
 
     def __post_init__(self) -> None:
         if not (self.dense or self.sparse or self.colbert):
@@ -55,6 +57,16 @@ class EncodingRequest(Request[Unit, Encoding]):
     def text_views(self) -> list[TextViews]:
         """The views of all texts, in order; their ColBERT vectors are in `vectors`."""
         return [views for row in range(len(self.units)) for views in self.views[row]]
+
+    def refuse_cut(self, rows: Iterable[int]) -> None:
+        """Fail before the tokenised units of `rows` are encoded, if one of them may not be cut."""
+        if self.on_truncation != "refuse":
+            return
+        for row in rows:
+            for text, tokens in zip(self.units[row].texts, self.tokenized[row], strict=True):
+                if tokens.truncated:
+                    self.failure = self._refusal(self.texts.index(text), tokens.total)
+                    return
 
     def add_views(self, row: int, views: Sequence[TextViews]) -> None:
         """Add the views of one unit."""
@@ -96,18 +108,32 @@ class EncodingRequest(Request[Unit, Encoding]):
         """Warn about texts that were cut, and return the encoding.
 
         The warning points to the caller of the public method that calls this one.
+
+        Raises:
+            InputError: A text was cut, and `ON_TRUNCATION` says to refuse that.
         """
-        if cut := int(encoding.truncated.sum()):
-            views = self.text_views
-            i = max(encoding.truncated.nonzero()[0].tolist(), key=lambda i: views[i].total_tokens)
-            names = TEXT_NAMES.get()
-            name = f"text {i}" if names is None else names[i]
-            warnings.warn(
-                f"{cut} of {len(encoding)} texts {'was' if cut == 1 else 'were'} cut to "
-                f"{self.units[0].limit:,} tokens; the longest, {name}, has "
-                f"{len(self.texts[i]):,} characters and at least {views[i].total_tokens:,} tokens. "
-                "Its end was not encoded: split long texts with m3rag.split, or raise max_length.",
-                TruncationWarning,
-                stacklevel=3,
-            )
+        cut = int(encoding.truncated.sum())
+        if not cut or self.on_truncation == "accept":
+            return encoding
+        views = self.text_views
+        i = max(encoding.truncated.nonzero()[0].tolist(), key=lambda i: views[i].total_tokens)
+        if self.on_truncation == "refuse":  # encoded before, for a request that may be cut
+            raise self._refusal(i, views[i].total_tokens)
+        names = TEXT_NAMES.get()
+        name = f"text {i}" if names is None else names[i]
+        warnings.warn(
+            f"{cut} of {len(encoding)} texts {'was' if cut == 1 else 'were'} cut to "
+            f"{self.units[0].limit:,} tokens; the longest, {name}, has "
+            f"{len(self.texts[i]):,} characters and at least {views[i].total_tokens:,} tokens. "
+            "Its end was not encoded: split long texts with m3rag.split, or raise max_length.",
+            TruncationWarning,
+            stacklevel=3,
+        )
         return encoding
+
+    def _refusal(self, i: int, tokens: int) -> InputError:
+        """Return the error for a text that has too many tokens."""
+        return InputError(
+            f"Text {i} has {len(self.texts[i]):,} characters and at least {tokens:,} tokens, and "
+            f"the limit is {self.units[0].limit:,} tokens. Split it, or allow to truncate it."
+        )

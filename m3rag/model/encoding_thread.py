@@ -45,6 +45,7 @@ class EncodingThread(NetworkThread[EncodingRequest]):
             request.tokenized.update(
                 zip(unknown, self._cut([request.units[row] for row in unknown]), strict=True)
             )
+            request.refuse_cut(unknown)
 
     def _cut(self, units: list[Unit]) -> Iterator[list[Tokens]]:
         """Yield the tokens of each unit's texts; all units must have the same settings."""

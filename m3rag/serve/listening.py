@@ -38,7 +38,8 @@ def bind(host: str, port: int, *, guarded: bool) -> socket.socket:
         [(family, _, _, _, address), *_] = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-        bound = socket.socket(family, socket.SOCK_STREAM)
+        # With the protocol unnamed, asyncio leaves Nagle's algorithm on: 40 ms for each response.
+        bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             bound.bind(address)

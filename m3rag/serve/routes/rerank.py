@@ -1,0 +1,130 @@
+"""Cohere's and Jina's route, `/v1/rerank`, and Cohere's `/v2/rerank`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+
+from m3rag import service
+from m3rag.encoder import Model
+from m3rag.errors import InputError
+from m3rag.limits import shown
+from m3rag.serve.bodies import Body
+from m3rag.serve.dependencies import State
+from m3rag.serve.encoding import check_number, truncating
+
+router = APIRouter(tags=["Cohere and Jina"])
+
+
+class RerankBody(Body):
+    """A request to sort documents."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "query": "¿Cómo riego la planta?",
+                    "documents": ["The pump waters the plants.", "Ferns like shade."],
+                    "top_n": 1,
+                }
+            ]
+        }
+    )
+
+    model: Annotated[
+        str | None, Field(description="A model of `/v1/models`; the usual one by default.")
+    ] = None
+    query: str
+    documents: list[str | dict[str, Any]]
+    top_n: Annotated[int | None, Field(ge=1, description="How many results; all by default.")] = (
+        None
+    )
+    rank_fields: Annotated[
+        list[str] | None,
+        Field(description='The fields of a document that count, in order; ["text"] by default.'),
+    ] = None
+    return_documents: bool = False
+    max_tokens_per_doc: Annotated[
+        int | None,
+        Field(ge=1, description="Cut documents after so many tokens; by default as the model."),
+    ] = None
+    weights: Annotated[
+        str | dict[str, float],
+        Field(description="The weights of the channels, as for a search: a name, or numbers."),
+    ] = "default"
+
+
+class Result(BaseModel):
+    """A document that was sorted."""
+
+    index: Annotated[int, Field(description="The position of the document in the request.")]
+    relevance_score: float
+    document: dict[str, Any] | None = None
+
+
+class Results(BaseModel):
+    """The documents, best first."""
+
+    id: str = "rerank"
+    model: str
+    results: list[Result]
+    meta: dict[str, Any] = {"api_version": {"version": "2"}}
+
+
+@router.post("/v1/rerank", response_model_exclude_none=True)
+@router.post("/v2/rerank", response_model_exclude_none=True)
+async def rerank(body: RerankBody, backend: State) -> Results:
+    """Sort documents by their score against a query, by all three views.
+
+    A document is cut where the model's limit of tokens is reached.
+    """
+    model = backend.model(body.model)
+    texts = [_text(document, i, body.rank_fields) for i, document in enumerate(body.documents)]
+    check_number(backend, texts)
+    with truncating(allowed=True):
+        ranked = await run_in_threadpool(_ranked, model, body, texts)
+    results = [
+        Result(
+            index=one.position,
+            relevance_score=one.score,
+            document=_returned(body.documents[one.position]) if body.return_documents else None,
+        )
+        for one in ranked[: body.top_n]
+    ]
+    return Results(model=body.model or next(iter(backend.models)), results=results)
+
+
+def _ranked(model: Model, body: RerankBody, texts: list[str]) -> list[service.Ranked]:
+    if body.max_tokens_per_doc is not None:
+        spans = model.tokenizer.spans(texts)
+        most = body.max_tokens_per_doc
+        texts = [
+            text if len(tokens) <= most else text[: tokens[most - 1][1]]
+            for text, tokens in zip(texts, spans, strict=True)
+        ]
+    return service.rerank(model, body.query, texts, weights=body.weights)
+
+
+def _text(document: str | dict[str, Any], position: int, names: list[str] | None) -> str:
+    """Return what counts of a document.
+
+    Raises:
+        InputError: A field is missing, or not a string.
+    """
+    if isinstance(document, str):
+        return document
+    parts = [document.get(name) for name in names or ["text"]]
+    for name, part in zip(names or ["text"], parts, strict=True):
+        if not isinstance(part, str):
+            raise InputError(
+                f"documents[{position}] needs the field {shown(name)} with a text, got "
+                f"{shown(part)}."
+            )
+    return "\n".join(map(str, parts))
+
+
+def _returned(document: str | dict[str, Any]) -> dict[str, Any]:
+    return {"text": document} if isinstance(document, str) else document

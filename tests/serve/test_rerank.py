@@ -1,0 +1,63 @@
+"""Cohere's routes, as its own clients and LangChain's call them."""
+
+import cohere
+import pytest
+from langchain_cohere import CohereRerank
+from langchain_core.documents import Document
+
+from m3rag.service import rerank
+
+QUERY = "What waters the plants?"
+PASSAGES = ["Ferns like shade.", "The pump waters the plants.", "Un relais est un interrupteur."]
+
+
+@pytest.fixture(scope="module")
+def ranked(tiny):
+    return rerank(tiny, QUERY, PASSAGES)
+
+
+def same(results, ranked):
+    assert [one.index for one in results] == [one.position for one in ranked]
+    scores = [one.score for one in ranked]
+    assert [one.relevance_score for one in results] == pytest.approx(scores, abs=1e-5)
+
+
+def test_cohere_1(served, tiny, ranked):
+    client = cohere.Client("none", base_url=served.url, httpx_client=served.client)
+    same(client.rerank(query=QUERY, documents=PASSAGES, model="tiny").results, ranked)
+    documents = [{"title": "t", "text": text} for text in PASSAGES]
+    found = client.rerank(query=QUERY, documents=documents, return_documents=True, top_n=2)
+    same(found.results, ranked[:2])
+    assert found.results[0].document.text == ranked[0].text
+    by_title = client.rerank(query=QUERY, documents=documents, rank_fields=["title", "text"])
+    same(by_title.results, rerank(tiny, QUERY, [f"t\n{text}" for text in PASSAGES]))
+
+
+def test_cohere_2(served, tiny, ranked):
+    client = cohere.ClientV2("none", base_url=served.url, httpx_client=served.client)
+    same(client.rerank(query=QUERY, documents=PASSAGES, model="tiny").results, ranked)
+    cut = client.rerank(query=QUERY, documents=PASSAGES, model="tiny", max_tokens_per_doc=1)
+    first = [
+        text[: spans[0][1]]
+        for text, spans in zip(PASSAGES, tiny.tokenizer.spans(PASSAGES), strict=True)
+    ]
+    same(cut.results, rerank(tiny, QUERY, first))
+    with pytest.raises(cohere.NotFoundError, match=r"There is no model 'rerank-v3\.5'"):
+        client.rerank(query=QUERY, documents=PASSAGES, model="rerank-v3.5")
+    with pytest.raises(cohere.BadRequestError, match="no text"):
+        client.rerank(query=QUERY, documents=[], model="tiny")
+
+
+def test_langchain(served, ranked):
+    client = cohere.ClientV2("none", base_url=served.url, httpx_client=served.client)
+    compressor = CohereRerank(client=client, model="tiny", top_n=2)
+    documents = [Document(text) for text in PASSAGES]
+    found = compressor.compress_documents(documents, QUERY)
+    assert [document.page_content for document in found] == [one.text for one in ranked[:2]]
+
+
+def test_a_document_without_its_field(served):
+    body = {"query": QUERY, "documents": [{"title": "x"}]}
+    response = served.client.post("/v1/rerank", json=body)
+    assert response.status_code == 400
+    assert "documents[0] needs the field 'text'" in response.json()["error"]["message"]
