@@ -97,6 +97,11 @@ def scan(
     return _Scan(folder, rules, follow_links=follow_links, limits=limits, images=images).run()
 
 
+def is_index(folder: Path) -> bool:
+    """Return whether a folder is that of an index."""
+    return all((folder / name).exists() for name in _INDEX)
+
+
 class _Scan:
     """One walk through a folder: first everything that is no link, then the links in order."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from m3rag.documents.formats.content import Budget
@@ -12,6 +13,7 @@ from m3rag.documents.reading import format_of
 from m3rag.documents.regular import chunks, visible
 from m3rag.documents.unpacking import Unpacked, unpack
 from m3rag.errors import DocumentError
+from m3rag.index.stamps import Stamps
 
 _STAMP = 16  # characters of a hash that are stored
 
@@ -25,18 +27,26 @@ class Source:
         within: The folder below which no link is followed; None to follow links.
         budget: What the parsers may use.
         settings: The settings of reading and splitting, as they start the content that is hashed.
+        stamps: The stamps that an earlier sync with the same settings has found.
     """
 
     files: Mapping[str, Path | bytes]
     within: Path | None
     budget: Budget
     settings: str
+    stamps: Stamps = field(default_factory=Stamps)
 
     def stamp(self, document: str) -> tuple[str | None, int]:
         """Return the stamp of a document as it is now, and its size in bytes.
 
         The stamp is None if the file cannot be read or is empty; `read` reports the reason.
         """
+        file = self.files[document]
+        if isinstance(file, bytes):
+            return self._hash(document)
+        return self.stamps.get(file, partial(self._hash, document))
+
+    def _hash(self, document: str) -> tuple[str | None, int]:
         digest, size = hashlib.sha256(self.settings.encode()), 0
         try:
             for chunk in self._chunks(document):

@@ -25,6 +25,7 @@ from m3rag.index.listing import documents_in, list_data, list_folder
 from m3rag.index.plan import Plan, make_plan
 from m3rag.index.run import Run
 from m3rag.index.source import Source
+from m3rag.index.stamps import Stamps
 from m3rag.index.stored_files import StoredFile, move, name_copies, stored_files
 from m3rag.limits import DEFAULT_LIMITS, Limits
 from m3rag.progress import Progress, silent
@@ -46,6 +47,7 @@ def sync(
     encoding: str | None = None,
     ocr: str | None = None,
     data: bytes | None = None,
+    stamps: Stamps | None = None,
     progress: Progress | None = None,
 ) -> Changes:
     """Add new documents to an index, replace changed ones, remove deleted ones, skip the rest.
@@ -75,6 +77,8 @@ def sync(
             documents.
         data: The content of one document that is in no file; `folder` is then its name, such as
             "report.pdf".
+        stamps: What an earlier call with the same options has found, and this one adds to: a file
+            that has not changed since is not read again.
         progress: Called with (stage, done, total) once passages are durable. The stages are
             "indexing", in bytes of the files to index, and "passages", with the total None.
 
@@ -99,20 +103,21 @@ def sync(
     stored = stored_files(index, listed.name, listed.root)
     if not listed.files and not stored:
         raise listed.nothing()
-    source = Source(listed.files, listed.within, budget, _settings(max_tokens, overlap, budget))
-    stamps = {document: source.stamp(document) for document in listed.files}
+    settings = _settings(max_tokens, overlap, budget)
+    source = Source(listed.files, listed.within, budget, settings, stamps or Stamps())
+    found = {document: source.stamp(document) for document in listed.files}
     before = {name for document, file in stored.items() for name in (document, *file.copies)}
-    away = {name for name in before - stamps.keys() if listed.failed(name)}
-    plan = make_plan({document: stamp for document, (stamp, _) in stamps.items()}, stored, away)
+    away = {name for name in before - found.keys() if listed.failed(name)}
+    plan = make_plan({document: stamp for document, (stamp, _) in found.items()}, stored, away)
     changes = listed.changes
-    changes.removed = sorted(before - stamps.keys() - away)
-    _rearrange(index, plan, stored, stamps.keys(), changes)
-    sizes = {document: stamps[document][1] for document in plan.read}
+    changes.removed = sorted(before - found.keys() - away)
+    _rearrange(index, plan, stored, found.keys(), changes)
+    sizes = {document: found[document][1] for document in plan.read}
     run = Run(listed.root, source, sizes, plan.copies, changes, progress or silent)
     with closing(run.passages(tokenizer, max_tokens, overlap)) as passages:
         index.add(passages, progress=run.stored)
     run.finish(index, stored, before)
-    places = {document: place for place, document in enumerate(stamps)}
+    places = {document: place for place, document in enumerate(found)}
     for documents in (changes.added, changes.replaced, changes.unchanged):
         documents.sort(key=places.__getitem__)
     return changes
