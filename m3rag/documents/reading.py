@@ -151,7 +151,9 @@ def checked_encoding(name: str | None) -> str | None:
     return codec
 
 
-def find(folder: str | os.PathLike[str], *, follow_links: bool = False) -> list[Path]:
+def find(
+    folder: str | os.PathLike[str], *, exclude: Sequence[str] = (), follow_links: bool = False
+) -> list[Path]:
     """Return the files under a folder that `read` can read, sorted, without hidden ones.
 
     Everything else is left out: pipes and devices, links that leave the folder, folders that
@@ -159,12 +161,14 @@ def find(folder: str | os.PathLike[str], *, follow_links: bool = False) -> list[
 
     Args:
         folder: The folder.
+        exclude: Patterns of what to leave out, as for `scan`.
         follow_links: Whether to follow links to folders, and links to files outside the folder.
 
     Raises:
-        DocumentError: The folder does not exist or cannot be listed.
+        DocumentError: As for `scan`.
+        InputError: As for `scan`.
     """
-    listing = scan(folder, follow_links=follow_links)
+    listing = scan(folder, exclude=exclude, follow_links=follow_links)
     return [listing.root / name for name in listing.files]
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 from m3rag import documents
+from m3rag.documents.ignoring import Rules
 from m3rag.errors import DocumentError, InputError
 from m3rag.limits import Limits, shown
 
@@ -18,6 +19,7 @@ class ReadsFiles:
     Args:
         path: A file or a folder.
         errors: "raise" stops at a file that cannot be read, "warn" warns and goes on.
+        exclude: Patterns of what to leave out of a folder, as for `m3rag.documents.scan`.
         follow_links: Whether to follow links out of the folder.
         limits: The largest files, and how long reading one may take.
         fields: Which fields of the records of .csv, .json and .jsonl files are read.
@@ -25,7 +27,7 @@ class ReadsFiles:
         ocr: The languages in which Tesseract reads images; None to read none.
 
     Raises:
-        InputError: `path` or `errors` has a value that it cannot have.
+        InputError: `path`, `errors` or `exclude` has a value that it cannot have.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class ReadsFiles:
         path: str | Path,
         *,
         errors: Literal["raise", "warn"],
+        exclude: Sequence[str],
         follow_links: bool,
         limits: Limits,
         fields: documents.Fields,
@@ -43,8 +46,10 @@ class ReadsFiles:
             raise InputError(f"`path` must be a file or a folder, got {shown(path)}.")
         if errors not in ("raise", "warn"):
             raise InputError(f'`errors` must be "raise" or "warn", got {shown(errors)}.')
+        Rules.of(exclude)
         self.path = Path(path)
         self.errors = errors
+        self.exclude = exclude
         self.follow_links = follow_links
         self.limits = limits
         self.fields = fields
@@ -71,10 +76,16 @@ class ReadsFiles:
     def _files(self) -> Iterator[tuple[Path, str]]:
         """Yield each file with the id of its document."""
         if not self.path.is_dir() and self.path.exists():
+            if self.exclude:
+                raise InputError(f"{self.path} is a file, and `exclude` is for folders.")
             yield self.path, self.path.name
             return
         listing = documents.scan(
-            self.path, follow_links=self.follow_links, limits=self.limits, ocr=self.ocr
+            self.path,
+            exclude=self.exclude,
+            follow_links=self.follow_links,
+            limits=self.limits,
+            ocr=self.ocr,
         )
         for name in listing.files:
             yield listing.root / name, str(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -36,6 +36,8 @@ class M3Loader(ReadsFiles, BaseLoader):
             below it.
         splitter: Splits the documents.
         errors: "raise" stops at a file that cannot be read, "warn" warns and goes on.
+        exclude: Patterns of what to leave out of a folder, with the syntax of .gitignore, such as
+            ["drafts/", "*.log"]; files named .m3ragignore have such patterns, too.
         follow_links: Whether to follow links out of the folder.
         limits: The largest files, and how long reading one may take.
         fields: Which fields of the records of .csv, .json and .jsonl files are read.
@@ -56,6 +58,7 @@ class M3Loader(ReadsFiles, BaseLoader):
         *,
         splitter: M3TextSplitter | None = None,
         errors: Literal["raise", "warn"] = "raise",
+        exclude: Sequence[str] = (),
         follow_links: bool = False,
         limits: Limits = DEFAULT_LIMITS,
         fields: Fields = ALL_FIELDS,
@@ -65,6 +68,7 @@ class M3Loader(ReadsFiles, BaseLoader):
         super().__init__(
             path,
             errors=errors,
+            exclude=exclude,
             follow_links=follow_links,
             limits=limits,
             fields=fields,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +35,8 @@ class M3Reader(ReadsFiles, BaseReader):
         path: A file or a folder; of a folder, all files that m3rag can read, with those in folders
             below it.
         errors: "raise" stops at a file that cannot be read, "warn" warns and goes on.
+        exclude: Patterns of what to leave out of a folder, with the syntax of .gitignore, such as
+            ["drafts/", "*.log"]; files named .m3ragignore have such patterns, too.
         follow_links: Whether to follow links out of the folder.
         limits: The largest files, and how long reading one may take.
         fields: Which fields of the records of .csv, .json and .jsonl files are read.
@@ -54,6 +56,7 @@ class M3Reader(ReadsFiles, BaseReader):
         path: str | Path,
         *,
         errors: Literal["raise", "warn"] = "raise",
+        exclude: Sequence[str] = (),
         follow_links: bool = False,
         limits: Limits = DEFAULT_LIMITS,
         fields: core.Fields = ALL_FIELDS,
@@ -63,6 +66,7 @@ class M3Reader(ReadsFiles, BaseReader):
         super().__init__(
             path,
             errors=errors,
+            exclude=exclude,
             follow_links=follow_links,
             limits=limits,
             fields=fields,

@@ -223,9 +223,10 @@ def test_files_that_cannot_be_read(tmp_path):
         M3Loader(tmp_path).load()
     with pytest.warns(UserWarning, match=r"Left out: .*b\.md is empty"):
         assert ids(M3Loader(tmp_path, errors="warn").load()) == ["a.md"]
+    assert ids(M3Loader(tmp_path, exclude=["b*"]).load()) == ["a.md"]
     with pytest.raises(DocumentError, match="does not exist"):
         M3Loader(tmp_path / "c").load()
-    for settings in ({"errors": "skip"}, {"splitter": len}):
+    for settings in ({"errors": "skip"}, {"splitter": len}, {"exclude": "b*"}):
         with pytest.raises(InputError, match="must be"):
             M3Loader(tmp_path, **settings)
 

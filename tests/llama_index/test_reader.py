@@ -41,6 +41,16 @@ async def test_a_folder(folder):
     assert {d.id_ for d in await reader.aload_data()} == {d.id_ for d in documents}
 
 
+def test_patterns_leave_out_files(folder):
+    (folder / ".m3ragignore").write_text("draft*")
+    (folder / "draft.md").write_text("Moss.")
+    assert [d.id_ for d in M3Reader(folder, exclude=["sub/"]).load_data()] == ["ferns.md"]
+    with pytest.raises(InputError, match="is no pattern"):
+        M3Reader(folder, exclude=["!"])
+    with pytest.raises(InputError, match="`exclude` is for folders"):
+        M3Reader(folder / "ferns.md", exclude=["*.md"]).load_data()
+
+
 def test_a_bar(folder, parser, capfd):
     reader = M3Reader(folder)
     assert reader.load_data(show_progress=True) == reader.load_data()
