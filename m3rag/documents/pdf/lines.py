@@ -103,7 +103,8 @@ def _continues(line: Line, letter: Letter, *, broken: bool) -> bool:
     """Return whether a letter is on the line; `broken`, whether PDFium starts another with it."""
     last = line[-1]
     height = max(last.height, letter.height)
-    if not broken and not RIGHT_TO_LEFT.search(last.piece.text + letter.piece.text):
+    beside = last.piece.text + letter.piece.text
+    if not broken and (beside.isascii() or not RIGHT_TO_LEFT.search(beside)):
         back = letter.piece.left < last.piece.left
         return not back or abs(letter.base - last.base) <= height
     if abs(letter.base - last.base) > _SAME_LINE * height:

@@ -41,6 +41,7 @@ _SAME_LINE = 0.4  # of the height of a letter; baselines that differ by less are
 _STEP = 1.0  # points
 _SHORT, _MANY = 2, 6  # letters of a line, and lines, of a page whose letters are scattered
 _BULLET = re.compile("^[\ue000-\uf8ff](?=[ \t])", re.MULTILINE)  # of a symbol font
+_FORMS = 0xFB00  # the first of the characters that stand for the shapes of others
 _CONTROL = re.compile("[\0-\x01\x03-\x08\x0b-\x1f\x7f\ufeff]")
 
 
@@ -188,7 +189,8 @@ def _all_letters(characters: Characters, spans: Spans, seen: set[int]) -> Iterat
             )
             continue
         else:
-            piece = Piece(plain_forms(chr(code)), left, right)
+            text = chr(code)
+            piece = Piece(text if code < _FORMS else plain_forms(text), left, right)
         if letter:
             yield letter
         letter, before = Letter(piece, place[2], height), place
