@@ -21,6 +21,7 @@ from m3rag.cli.export import export
 from m3rag.cli.index import index
 from m3rag.cli.info import delete, info
 from m3rag.cli.maintenance import backup, check, repair, restore
+from m3rag.cli.mcp import mcp
 from m3rag.cli.output import flush, safe_streams
 from m3rag.cli.reporting import INTERRUPTED, RaisedError, report
 from m3rag.cli.serve import serve
@@ -69,7 +70,7 @@ app = typer.Typer(
 )
 for command in (
     *(index, ask, explain, info, delete, check, repair, backup, restore),
-    *(serve, encode, evaluate, tune, export),
+    *(serve, mcp, encode, evaluate, tune, export),
 ):
     app.command()(command)
 app.add_typer(training.app, name="train")
