@@ -14,6 +14,7 @@ from m3rag.cli.index_options import STDIN_NAME, IndexOptions
 from m3rag.cli.index_report import print_changes
 from m3rag.cli.options import DEFAULT_MODEL, Json, settings_options
 from m3rag.cli.output import Terminal
+from m3rag.cli.watch import watch
 from m3rag.errors import InputError
 
 _STANDARD_INPUT = "-"
@@ -53,6 +54,9 @@ def index(
         model = _default_model(source, to, as_json=as_json)
     bars = IndexingBar(Path(name))
     try:
+        if settings.watch:
+            watch(folder, to, settings, model=model, bars=bars, as_json=as_json)
+            return
         with (
             bars,
             opened(
@@ -90,8 +94,9 @@ def _checked_input(folder: str, to: str, settings: IndexOptions) -> bytes | None
     if not folder:
         raise InputError("The folder is empty. Pass the folder with the documents.")
     if folder == _STANDARD_INPUT:
-        if settings.exclude:
-            raise InputError("--exclude is for folders, not for standard input. Leave it out.")
+        for option, given in (("--exclude", settings.exclude), ("--watch", settings.watch)):
+            if given:
+                raise InputError(f"{option} is for folders, not for standard input. Leave it out.")
         limits = settings.limits()
         data = b"" if sys.stdin is None else sys.stdin.buffer.read(limits.file_bytes + 1)
         list_data(settings.name or STDIN_NAME, data, limits)

@@ -107,6 +107,13 @@ class IndexOptions:
         metadata={"help": "Seconds that reading a document may take, without long PDF files."},
     )
 
+    watch: bool = field(
+        default=False,
+        metadata={
+            "option": "--watch",
+            "help": "Go on until Ctrl-C: index each change of the folder as it happens.",
+        },
+    )
     name: str | None = field(
         default=None,
         metadata={

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from dataclasses import asdict, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
@@ -18,7 +19,9 @@ _KINDS = 8  # of files and patterns that a line names
 _ENTRIES = 100  # that have a line of their own, of each sort
 
 
-def print_changes(changes: Changes, to: str, total: int, *, as_json: bool) -> None:
+def print_changes(
+    changes: Changes, to: str, total: int, *, as_json: bool, before: Changes | None = None
+) -> None:
     """Print the result of a sync.
 
     Args:
@@ -26,12 +29,19 @@ def print_changes(changes: Changes, to: str, total: int, *, as_json: bool) -> No
         to: The knowledge base.
         total: The number of its passages.
         as_json: Whether to print JSON, with everything.
+        before: The result of the round before, of a folder that is watched: what it reported is not
+            printed again, and a line begins with the time.
     """
     if as_json:
         print_json({"kb": to, "total": total, **asdict(changes)})
         return
     console = Terminal()
-    console.say(f"{_counts(changes)}; {changes.passages} passages stored, {total} in {to}.")
+    start = ""
+    if before is not None:
+        start = f"{datetime.now():%H:%M:%S}  "
+        changes = _news(changes, before)
+    stored = f"{changes.passages} passages stored, {total} in {to}."
+    console.say(f"{start}{_counts(changes)}; {stored}")
     if changes.removed and not _left(changes):
         name = changes.removed[0].split("/")[0]
         again = "If they are only away, bring them back and run the command again."
@@ -46,6 +56,23 @@ def print_changes(changes: Changes, to: str, total: int, *, as_json: bool) -> No
     _list(console, "skipped", "yellow", changes.skipped)
     _list(console, "incomplete", "yellow", changes.incomplete)
     _list(console, "not indexed", "red", changes.failed)
+
+
+def _news(changes: Changes, before: Changes) -> Changes:
+    """Return what a round did, and what it reports and the one before did not."""
+
+    def new(now: dict[str, Any], last: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in now.items() if last.get(name) != value}
+
+    return replace(
+        changes,
+        duplicates=new(changes.duplicates, before.duplicates),
+        failed=new(changes.failed, before.failed),
+        skipped=new(changes.skipped, before.skipped),
+        excluded=new(changes.excluded, before.excluded),
+        other=new(changes.other, before.other),
+        incomplete=new(changes.incomplete, before.incomplete),
+    )
 
 
 def _counts(changes: Changes) -> str:
