@@ -37,6 +37,29 @@ def test_the_page_decides_about_a_line_that_starts_and_ends_differently():
     assert read("IoT Hub ואר", english)[0] == "IoT Hub ראו"
 
 
+def test_a_line_between_words_of_its_script_is_of_it_however_long_its_latin_part_is():
+    hebrew = "םיחמצה תא םיקשמ יתמ"
+    assert read(".חותפ https://example.org/a?b=c לאודה", hebrew)[0] == (
+        "הדואל https://example.org/a?b=c פתוח."
+    )
+
+
+def test_paragraphs_that_start_on_the_left_end_on_the_right():
+    drawn = (
+        "1. הנכה",
+        "• ןושאר",
+        "• ינש",
+        "רשאכ ESP-32 דדומ",
+        ",םינטקמ תחפ",
+        ".הבאשמה תא 5%-מ",
+        "ףוסה.",
+    )
+    assert read(*drawn) == [
+        "1. הכנה", "• ראשון", "• שני", "כאשר ESP-32 מודד", "פחת מקטנים,", "מ-5% את המשאבה.", "הסוף.",
+    ]  # fmt: skip
+    assert read("English םע.", "םולש")[0] == "English עם."
+
+
 def test_brackets_are_stored_as_they_are_or_as_they_look():
     assert read("(תחא) הז", "םש (םש)") == ["זה (אחת)", "(שם) שם"]
     assert read(")תחא( הז", "םש )םש(") == ["זה (אחת)", "(שם) שם"]

@@ -24,6 +24,8 @@ _FORMS = re.compile("[\ufb00-\ufb06\ufb13-\ufb17\ufb1d-\ufdff\ufe70-\ufefc]")
 _SWAPPED = str.maketrans("()[]{}<>«»‹›", ")(][}{><»«›‹")
 _PAIRS = {")": "(", "]": "[", "}": "{"}
 _SEPARATORS = {"R": ".,:/+-", "AL": ".,:/"}  # between two digits of one number
+_STOPS, _BULLETS = tuple(".,!?؟،؛۔"), tuple("•▪◦")  # what is at the end, and at the start
+_FEW_LEFT = 4  # one in so many lines of right-to-left text may look as if it started on the left
 _UNITS = "%‰°$€£₪#"  # beside a number, a part of it in Hebrew and not in Arabic
 
 
@@ -74,7 +76,10 @@ def lines_in_order(lines: Sequence[tuple[Sequence[Piece], float]]) -> list[str]:
     drawn = [_spaced(_with_marks(pieces), height) for pieces, height in lines]
     letters = "".join(piece.text for line in drawn for piece in line)
     mostly = mostly_right_to_left(letters)
-    ordered = [_ordered(line, right_to_left=_base(line, mostly=mostly)) for line in drawn]
+    turned = _turned(drawn)
+    ordered = [
+        _ordered(line, right_to_left=_base(line, mostly=mostly, turned=turned)) for line in drawn
+    ]
     stored = ["".join(piece.text for piece, _ in line) for line in ordered]
     swapped = ["".join(_swapped(*placed) for placed in line) for line in ordered]
     better = _unmatched("\n".join(swapped)) < _unmatched("\n".join(stored))
@@ -121,12 +126,49 @@ def mostly_right_to_left(text: str) -> bool:
     return sum(kind in ("R", "AL") for kind in kinds) > kinds.count("L")
 
 
-def _base(line: Sequence[Piece], *, mostly: bool) -> bool:
-    """Return whether a line reads from right to left; `mostly`, whether most of the page does."""
+def _turned(lines: Sequence[Sequence[Piece]]) -> bool:
+    """Return whether right-to-left text is in paragraphs that start on the right.
+
+    Some programs leave it in paragraphs that start on the left, as those of English do. That shows
+    where a paragraph ends. Elsewhere a stop at the left end may be within a sentence.
+    """
+    texts = (line for line in lines if mostly_right_to_left("".join(p.text for p in line)))
+    ends = [end for line in texts if (end := _end(line)) is not None]
+    return _FEW_LEFT * ends.count(False) <= len(ends)
+
+
+def _base(line: Sequence[Piece], *, mostly: bool, turned: bool) -> bool:
+    """Return whether a line reads from right to left.
+
+    Args:
+        line: The line, from left to right.
+        mostly: Whether most of the page does.
+        turned: Whether its paragraphs in right-to-left scripts do.
+    """
     strong = [kind for kind in map(_kind, line) if kind in ("R", "L")]
-    if not strong or strong[0] == strong[-1]:
-        return mostly_right_to_left("".join(piece.text for piece in line))
-    return mostly
+    most = mostly_right_to_left("".join(piece.text for piece in line))
+    end = _end(line)
+    if end is False or (end and "L" not in strong):
+        return end
+    if "R" not in strong:
+        return most
+    if strong[0] == strong[-1]:
+        return turned and (most or (mostly and strong[0] == "R"))
+    return mostly and turned
+
+
+def _end(line: Sequence[Piece]) -> bool | None:
+    """Return whether a line with right-to-left text ends on the left, by what is at its ends.
+
+    Returns:
+        None if its ends do not show it.
+    """
+    seen = [piece.text for piece in line if not piece.text.isspace()]
+    if not seen or not any(_kind(piece) == "R" for piece in line):
+        return None
+    left = (seen[0] in _STOPS) - (seen[0] in _BULLETS)
+    right = (seen[-1] in _STOPS) - (seen[-1] in _BULLETS)
+    return None if left == right else left > right
 
 
 def _ordered(line: list[Piece], *, right_to_left: bool) -> list[tuple[Piece, bool]]:

@@ -32,6 +32,7 @@ from m3rag.documents.pdf.lines import (
     spaced,
     text_of,
 )
+from m3rag.documents.pdf.open_tables import open_grids
 from m3rag.documents.pdf.parts import parts_of
 from m3rag.documents.pdf.spans import Span, Spans
 from m3rag.documents.pdf.tables import grids
@@ -58,7 +59,7 @@ class PageText(NamedTuple):
 
 
 def page_text(page: Any) -> PageText:
-    """Return the text of a page of `pypdfium2`; the rows of a ruled table are lines with bars."""
+    """Return the text of a page of `pypdfium2`; the rows of a table are lines with bars."""
     textpage = page.get_textpage()
     try:
         characters = Characters(textpage)
@@ -67,7 +68,8 @@ def page_text(page: Any) -> PageText:
             return PageText("", usable)
         spans, seen = Spans(page), set[int]()
         parts: list[str] = []
-        for part in parts_of(characters, grids(page)):
+        ruled = grids(page)
+        for part in parts_of(characters, [*ruled, *open_grids(characters, ruled)]):
             if isinstance(part, Characters):
                 parts.append(_text(part, spans, seen).strip())
             else:
@@ -138,7 +140,7 @@ def _put_together(characters: Characters, spans: Spans, seen: set[int]) -> list[
     )
     right_to_left = dict(zip(turned, ordered, strict=True))
     return [
-        (right_to_left[i] if i in right_to_left else "".join(spaced(left_to_right(line)))).rstrip()
+        (right_to_left[i] if i in right_to_left else "".join(spaced(left_to_right(line)))).strip()
         for i, line in enumerate(lines)
     ]
 
