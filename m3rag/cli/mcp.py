@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,6 +69,10 @@ def mcp(
         for option, value in (("host", host), ("port", port), ("api-key-file", api_key_file)):
             if value is not None:
                 raise InputError(f"--{option} is for HTTP. Add --http, or leave it out.")
+        # Ctrl-C ends the process at once: the SDK would wait for the next line on stdin. What was
+        # added is on the disk.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         with OpeningBases(kbs) as bases:
             bases.start()
             create_server(bases, allow_add=allow_add).run()
