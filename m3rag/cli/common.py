@@ -13,11 +13,11 @@ from m3rag.cli.output import shown
 from m3rag.errors import CheckpointError
 
 if TYPE_CHECKING:
+    from m3rag.encoder import Model
     from m3rag.explanation import Sentence
     from m3rag.index import M3Index
     from m3rag.index.manifest import ColbertMode, ContextMode
     from m3rag.index.opening import StoredIndex
-    from m3rag.model import M3Model
 
 
 def installed(model: str) -> str:
@@ -46,7 +46,7 @@ def opened(
     colbert: ColbertMode | None = None,
     context: ContextMode | None = None,
     create: bool = False,
-) -> Iterator[tuple[M3Index, M3Model]]:
+) -> Iterator[tuple[M3Index, Model]]:
     """Open a knowledge base with its own model, or create one with the given model or the default.
 
     Raises:
@@ -56,9 +56,14 @@ def opened(
     from m3rag.index import M3Index
     from m3rag.index.manifest import read_manifest
     from m3rag.model import M3Model
+    from m3rag.stores.base import ServesModel
     from m3rag.stores.location import locate
 
     location = locate(kb)
+    if model is None and isinstance(location, ServesModel):
+        with M3Index.open(location, colbert=colbert, context=context, create=create) as index:
+            yield index, index.model
+        return
     if model is None and (not create or location.exists()):
         model = read_manifest(location).model
     with (

@@ -11,7 +11,7 @@ from m3rag.index.index import M3Index
 from m3rag.index.manifest import ColbertMode, ContextMode, read_manifest
 from m3rag.limits import Limits, shown
 from m3rag.scoring import BM25, Analyzer
-from m3rag.stores.base import Location
+from m3rag.stores.base import Location, ServesModel
 from m3rag.stores.location import locate
 
 
@@ -62,9 +62,10 @@ def open_index(
     """Open an index with its own model, or create one; see `M3Index.open`.
 
     Args:
-        path: The folder; None for an index in memory.
+        path: The folder, or the address of an index of a server; None for an index in memory.
         model: A model, or the name of the process's shared model. Without one, an existing index
-            gets the process's shared model of its own name, and a new one BAAI/bge-m3.
+            gets the process's shared model of its own name, or that of its server, and a new one
+            BAAI/bge-m3.
         new_colbert: The ColBERT mode of a new index; an existing one keeps its own. `colbert`
             requires a mode of both.
         opening: Arguments of `M3Index.open`.
@@ -79,6 +80,8 @@ def open_index(
     if not (path is None or isinstance(path, str | Path) or _is_location(path)):
         raise InputError(f"`path` must be the folder of an index, got {shown(path)}.")
     location = locate(path)
+    if model is None and isinstance(location, ServesModel):
+        return M3Index.open(location, **opening)
     exists = location.exists()
     if new_colbert is not None and not exists and opening.get("colbert") is None:
         opening["colbert"] = new_colbert

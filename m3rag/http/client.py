@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import ssl
 import threading
 import time
 import weakref
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -132,7 +134,8 @@ class Server(Closing):
         with self._lock:
             found = self._clients.get(os.getpid())
             if found is None:
-                found = self._clients[os.getpid()] = httpx.Client(headers=self._headers)
+                found = httpx.Client(headers=self._headers, verify=_tls())
+                self._clients[os.getpid()] = found
             return found
 
     def _send(self, method: str, content: bytes, end: float) -> tuple[int, httpx.Headers, bytes]:
@@ -199,6 +202,12 @@ class Server(Closing):
         return StorageError(
             f"The connection to {self.url} was lost during {method!r} ({reason}).{unknown}"
         )
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """Return what checks certificates; reading them takes longer than many a request."""
+    return httpx.create_ssl_context()
 
 
 def _close(clients: dict[int, httpx.Client]) -> None:

@@ -33,7 +33,8 @@ class M3Index(SearchableCollection):
 
     An index in a folder is pickled by reference: the folder, the model's name and the settings. In
     the same process, the pickle is the open index itself; in another, it is opened again, once this
-    process has closed it. A copy of an index is the index itself.
+    process has closed it. An index of a server is pickled as its address, without the key. A copy
+    of an index is the index itself.
 
     Example:
         >>> index = M3Index.open("kb", model=M3Model.load("small"))
@@ -81,9 +82,11 @@ class M3Index(SearchableCollection):
         """Open an index, or create one.
 
         Args:
-            path: A folder, or a `Location` of your own; None for an index in memory.
+            path: A folder; the address of an index of an `m3rag serve`, such as
+                "http://127.0.0.1:8080/kb"; a `Location` of your own; or None for an index in
+                memory.
             model: The model that built the index, or the model for a new one. Without it, an
-                existing index loads its own model by name.
+                existing index loads its own model by name, or uses that of its server.
             colbert: "stored" (the default for a new index; about 1 KB per token with 1024
                 dimensions), "on-demand" (encodes the candidates at query time) or "off".
             context: "passage" (the default for a new index) encodes each passage alone.
@@ -101,7 +104,9 @@ class M3Index(SearchableCollection):
             FormatError: The folder is not an index, is damaged, or has a newer format.
             ModelMismatchError: Another model built the index.
             InUseError: Another process has the index open.
-            InputError: The index was built with other settings, or a new index has no model.
+            StorageError: The server cannot be reached.
+            InputError: The index was built with other settings, a new index has no model, or the
+                server refuses the key.
         """
         kind: AnalyzerKind = "model" if analyzer is None else "custom"
         settings = IndexSettings(colbert, context, kind, bm25)

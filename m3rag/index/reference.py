@@ -1,4 +1,4 @@
-"""What stands for an index in another process: its folder, its model's name, and its settings."""
+"""What stands for an index in another process: its place, its model's name, and its settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from m3rag.errors import InputError
 from m3rag.limits import Limits
 from m3rag.model.lookup import ModelSpec
 from m3rag.scoring import Analyzer
-from m3rag.stores.base import Location
+from m3rag.stores.base import Location, ServesModel
 
 if TYPE_CHECKING:
     from m3rag.index.searching import SearchableCollection
@@ -24,10 +24,10 @@ _OPEN: weakref.WeakValueDictionary[tuple[int, str], SearchableCollection] = (
 
 @dataclass(frozen=True, slots=True)
 class IndexReference:
-    """An index in a folder, without its passages.
+    """An index in a folder or behind a server, without its passages.
 
     Attributes:
-        place: The absolute path of the folder.
+        place: The absolute path of the folder, or the address on the server.
         model: A description of the model, or a model of another class.
         analyzer: The analyzer that the index was opened with, if any.
         limits: The limits that the index was opened with.
@@ -43,18 +43,11 @@ def reference(index: SearchableCollection) -> IndexReference:
     """Return what stands for an index, and can be pickled.
 
     Raises:
-        InputError: The index is not in a folder, or its model has no name.
+        InputError: The index is in memory, or its model has no name.
     """
-    path = index.stored.location.path
-    if path is None:
-        raise InputError(
-            "An index in memory cannot be pickled: its passages exist in this process only. Open "
-            "it in a folder, M3Index.open(path, model=model), or add the passages again in the "
-            "other process."
-        )
     spec = getattr(index.model, "spec", None)
     model = spec if isinstance(spec, ModelSpec) else index.model
-    return IndexReference(os.path.abspath(path), model, index.analyzer, index.limits)
+    return IndexReference(_place(index.stored.location), model, index.analyzer, index.limits)
 
 
 def note_open(index: SearchableCollection, location: Location) -> None:
@@ -80,6 +73,18 @@ def model_for(found: IndexReference) -> Model:
     from m3rag.model.shared import model_of  # imports torch
 
     return model_of(found.model)
+
+
+def _place(location: Location) -> str:
+    if isinstance(location, ServesModel):
+        return str(location)
+    if location.path is None:
+        raise InputError(
+            "An index in memory cannot be pickled: its passages exist in this process only. Open "
+            "it in a folder, M3Index.open(path, model=model), or add the passages again in the "
+            "other process."
+        )
+    return os.path.abspath(location.path)
 
 
 def _key(place: str) -> tuple[int, str]:
