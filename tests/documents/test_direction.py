@@ -55,7 +55,8 @@ def test_paragraphs_that_start_on_the_left_end_on_the_right():
         "ףוסה.",
     )
     assert read(*drawn) == [
-        "1. הכנה", "• ראשון", "• שני", "כאשר ESP-32 מודד", "פחת מקטנים,", "מ-5% את המשאבה.", "הסוף.",
+        "1. הכנה", "• ראשון", "• שני", "כאשר ESP-32 מודד", "פחת מקטנים,", "מ-5% את המשאבה.",
+        "הסוף.",
     ]  # fmt: skip
     assert read("English םע.", "םולש")[0] == "English עם."
 

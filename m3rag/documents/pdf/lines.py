@@ -22,6 +22,10 @@ _TOUCHING = 0.5  # of the height of a letter; what is closer was not meant to be
 _RAISED = (0.1, 0.8)  # of the height of a letter; how far the number of a note is above its line
 _BESIDE = 0.3  # of the height of a letter; how far such a number may be from its line
 _FEW = 4  # letters of such a number
+_LINE = 1.6  # of the height of a letter; what is further below is no vertical text
+_MANY = 8  # letters that show whether they are spread out
+_WIDEST = 0.6  # of the height of a letter; the widest gap between letters that are spread out
+_SPREAD = 1.6  # of such a gap; what is wider is a space
 _BACK = 0.3  # of the height of a letter; a step back of more is out of order
 _ASIDE = 0.03  # of the height of a letter; how far the middle of a mark may be off its letter
 _SPACELESS = re.compile("[\u2e80-\u9fff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef]{2}")  # Han, kana
@@ -137,8 +141,19 @@ def _belongs(first: Line, second: Line) -> bool:
     gap = max(start - right, left - end)
     if min(len(text_of(first)), len(text_of(second))) <= _FEW and is_raised(rise, gap, height):
         return True
+    if len(second) == 1 and _is_below(second[0], first[-1]):
+        return True
     right_to_left = RIGHT_TO_LEFT.search(text_of([*first, *second]))
     return bool(right_to_left) and abs(rise) <= _SAME_LINE * height and gap < _NEAR * height
+
+
+def _is_below(letter: Letter, above: Letter) -> bool:
+    """Return whether a letter of Chinese or Japanese follows another in vertical text."""
+    if not _SPACELESS.fullmatch(above.piece.text[-1:] + letter.piece.text[:1]):
+        return False
+    height = max(letter.height, above.height)
+    aside = abs(letter.piece.left + letter.piece.right - above.piece.left - above.piece.right) / 2
+    return aside < _BESIDE * height and 0 < above.base - letter.base < _LINE * height
 
 
 def left_to_right(line: Line) -> Line:
@@ -193,12 +208,22 @@ def _above(mark: Letter, group: Line, height: float) -> bool:
     return left - _ASIDE * height <= middle <= right + _ASIDE * height
 
 
+def _space_of(line: Line, height: float) -> float:
+    """Return the width of a gap that is a space; the letters of a heading may be spread out."""
+    seen = [x for x in line if not x.guess]
+    gaps = [b.piece.left - a.piece.right for a, b in pairwise(seen)]
+    usual = median(gaps) if len(text_of(seen)) >= _MANY else 0.0
+    spread = GAP * height < usual < _WIDEST * height
+    return _SPREAD * usual if spread else GAP * height
+
+
 def spaced(line: Line) -> Iterator[str]:
     """Yield the text of a left-to-right line, with spaces where there are gaps.
 
     PDFium also puts a space behind a letter whose width it does not know.
     """
     guess, height = False, height_of(line)
+    wide = _space_of(line, height)
     before: Line = []
     for letter in line:
         if letter.guess:
@@ -208,7 +233,7 @@ def spaced(line: Line) -> Iterator[str]:
             gap = letter.piece.left - max(x.piece.right for x in before[-3:])
             if abs(letter.base - before[-1].base) > _SAME_LINE * height or gap < -height:
                 yield " " if guess else ""  # another line, or text that is not horizontal
-            elif gap > GAP * height and not _SPACELESS.fullmatch(
+            elif gap > wide and not _SPACELESS.fullmatch(
                 before[-1].piece.text[-1:] + letter.piece.text[:1]
             ):
                 yield " "

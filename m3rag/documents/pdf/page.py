@@ -42,6 +42,7 @@ _SAME_LINE = 0.4  # of the height of a letter; baselines that differ by less are
 _STEP = 1.0  # points
 _SHORT, _MANY = 2, 6  # letters of a line, and lines, of a page whose letters are scattered
 _BULLET = re.compile("^[\ue000-\uf8ff](?=[ \t])", re.MULTILINE)  # of a symbol font
+_SPREAD = re.compile(r"^(?:\S ){6,}\S? *$|^(?:[\u3000-\u9fff]\n){3}", re.MULTILINE)
 _FORMS = 0xFB00  # the first of the characters that stand for the shapes of others
 _CONTROL = re.compile("[\0-\x01\x03-\x08\x0b-\x1f\x7f\ufeff]")
 
@@ -67,30 +68,39 @@ def page_text(page: Any) -> PageText:
         if not usable:
             return PageText("", usable)
         spans, seen = Spans(page), set[int]()
+        together = bool(spans) or _scattered(characters)
         parts: list[str] = []
         ruled = grids(page)
         for part in parts_of(characters, [*ruled, *open_grids(characters, ruled)]):
             if isinstance(part, Characters):
-                parts.append(_text(part, spans, seen).strip())
+                parts.append(_text(part, spans, seen, together=together).strip())
             else:
-                parts.append(_table([[_text(cell, spans, seen) for cell in row] for row in part]))
+                cells = [[_text(x, spans, seen, together=together) for x in row] for row in part]
+                parts.append(_table(cells))
         return PageText("\n".join(filter(str.strip, parts)), usable)
     finally:
         textpage.close()
 
 
-def _text(characters: Characters, spans: Spans, seen: set[int]) -> str:
-    """Return the text of a part of a page; the numbers of spelled-out texts go to `seen`."""
+def _text(characters: Characters, spans: Spans, seen: set[int], *, together: bool) -> str:
+    """Return the text of a part of a page.
+
+    Args:
+        characters: The part.
+        spans: The spelled-out texts of the page.
+        seen: The numbers of those that were read; more are added.
+        together: Whether PDFium's lines cannot be used as they are.
+    """
     text = "".join(map(chr, characters.codes)).replace("\r\n", "\n")
-    if spans or RIGHT_TO_LEFT.search(text) or _scattered(text) or _disordered(characters):
+    if together or RIGHT_TO_LEFT.search(text) or _disordered(characters):
         text = "\n".join(_put_together(characters, spans, seen))
     text = _BULLET.sub("•", text.translate(BULLETS))
     return plain_forms(_CONTROL.sub("", paired(text)))
 
 
-def _scattered(text: str) -> bool:
+def _scattered(characters: Characters) -> bool:
     """Return whether each letter is a line: PDFium takes a page of one line for vertical text."""
-    lines = text.split("\n")
+    lines = "".join(map(chr, characters.codes)).replace("\r\n", "\n").split("\n")
     short = sum(len(line) <= _SHORT for line in lines)
     return short >= _MANY and short > len(lines) / 2
 
