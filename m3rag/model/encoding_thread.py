@@ -41,6 +41,7 @@ class EncodingThread(NetworkThread[EncodingRequest]):
                 if known is None:
                     unknown.append(row)
                 else:
+                    self.memo_hits += 1
                     request.add_views(row, known)
             request.tokenized.update(
                 zip(unknown, self._cut([request.units[row] for row in unknown]), strict=True)
@@ -66,6 +67,7 @@ class EncodingThread(NetworkThread[EncodingRequest]):
                 request, row = requesters[0]
                 groups.append((request.tokenized[row], unit))
             else:  # encoded for another request in the meantime
+                self.memo_hits += 1
                 _add_views(requesters, known)
         if not groups:
             return
@@ -87,6 +89,7 @@ class EncodingThread(NetworkThread[EncodingRequest]):
         cuts = [cut for unit in units for cut in unit]
         self.passes += 1
         self.encoded += len(cuts)
+        self.tokens += count(cuts)
         start = specials = 0
         for i, cut in enumerate(cuts):
             end = start + len(cut.ids)

@@ -131,6 +131,16 @@ class LoadedModel(ByReference, Closing):
         """The number of texts, or pairs of texts, that went through the network so far."""
         return self._worker.encoded
 
+    @property
+    def tokens_encoded(self) -> int:
+        """The number of tokens that went through the network so far."""
+        return self._worker.tokens
+
+    @property
+    def waiting(self) -> int:
+        """The number of calls that wait for the network, or for their result."""
+        return self._worker.waiting
+
     def save(self, folder: str | Path, *, packed: bool = False) -> None:
         """Write the model to a new folder in float16, for FlagEmbedding and sentence-transformers.
 

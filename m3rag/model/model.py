@@ -212,6 +212,11 @@ class M3Model(LoadedModel):
         return self.tokenizer.tokens(ids)
 
     @property
+    def memo_hits(self) -> int:
+        """The number of texts whose views came from the memo so far."""
+        return self._worker.memo_hits
+
+    @property
     def vocab_size(self) -> int:
         """The number of token ids."""
         return self.tokenizer.vocab_size

@@ -9,7 +9,7 @@ from m3rag.model.backbone import Interrupt
 from m3rag.model.scoring_network import ScoringNetwork
 from m3rag.model.scoring_request import Pair, PairScore, ScoringRequest
 from m3rag.model.tokenizer import Tokenizer
-from m3rag.model.worker import SLICE, NetworkThread
+from m3rag.model.worker import SLICE, NetworkThread, count
 
 
 class ScoringThread(NetworkThread[ScoringRequest]):
@@ -44,6 +44,7 @@ class ScoringThread(NetworkThread[ScoringRequest]):
         scores = self._network([cut for cut, _ in groups], interrupt=interrupt).tolist()
         self.passes += 1
         self.encoded += len(groups)
+        self.tokens += sum(count(cut) for cut, _ in groups)
         for ([tokens], requesters), score in zip(groups, scores, strict=True):
             for request, row in requesters:
                 del request.tokenized[row]

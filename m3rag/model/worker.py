@@ -37,6 +37,8 @@ class NetworkThread(Generic[R]):
     Attributes:
         passes: The number of forward passes so far.
         encoded: The number of texts or pairs that went through the network so far.
+        tokens: Their tokens.
+        memo_hits: The number of units that were not computed because a memo had them.
     """
 
     load: ClassVar[str]
@@ -53,9 +55,16 @@ class NetworkThread(Generic[R]):
         self._pid = os.getpid()
         self.passes = 0
         self.encoded = 0
+        self.tokens = 0
+        self.memo_hits = 0
         # The thread references the worker, not the model, so an unused model can be collected.
         self._thread = threading.Thread(target=self._run, name="m3rag-worker", daemon=True)
         self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """The number of requests that are not answered yet."""
+        return self._inbox.qsize() + len(self._pending)
 
     def submit(self, request: R) -> Future[Any]:
         """Queue a request.

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from m3rag.serve.backend import Backend
 from m3rag.serve.config import ServeConfig
 from m3rag.serve.errors import ServeError, respond
 
@@ -23,24 +24,20 @@ _RETRY_AFTER = "1"
 
 
 class Admission:
-    """ASGI middleware that bounds the requests that the server works on.
+    """ASGI middleware that bounds the requests that the server works on."""
 
-    Attributes:
-        running: The number of requests that are worked on.
-    """
-
-    def __init__(self, app: ASGIApp, config: ServeConfig) -> None:
+    def __init__(self, app: ASGIApp, backend: Backend) -> None:
         self._app = app
-        self._config = config
-        self.running = 0
+        self._backend = backend
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a connection."""
         if scope["type"] != "http" or scope["path"] in UNLIMITED:
             await self._app(scope, receive, send)
             return
-        most = self._config.max_concurrent_requests
-        if self.running >= most:
+        config = self._backend.config
+        most = config.max_concurrent_requests
+        if self._backend.running >= most:
             error = ServeError(
                 429,
                 f"The server works on {most:,} requests, which is its limit. Try again in a "
@@ -50,11 +47,11 @@ class Admission:
             )
             await respond(error, scope["path"])(scope, receive, send)
             return
-        self.running += 1
+        self._backend.running += 1
         try:
-            await _Exchange(scope, receive, send, self._config).run(self._app)
+            await _Exchange(scope, receive, send, config).run(self._app)
         finally:
-            self.running -= 1
+            self._backend.running -= 1
 
 
 class _Exchange:

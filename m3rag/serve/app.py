@@ -19,6 +19,9 @@ from m3rag.serve.backend import Backend
 from m3rag.serve.config import ServeConfig
 from m3rag.serve.errors import add_handlers
 from m3rag.serve.guard import Guard
+from m3rag.serve.metrics import Metrics
+from m3rag.serve.observing import Observer
+from m3rag.serve.tracing import Tracing
 
 
 def create_app(bases: KnowledgeBases, config: ServeConfig | None = None) -> FastAPI:
@@ -30,6 +33,8 @@ def create_app(bases: KnowledgeBases, config: ServeConfig | None = None) -> Fast
     """
     config = config or ServeConfig()
     backend = Backend(bases, config)
+    endpoint, service = config.otlp_endpoint, config.otlp_service_name
+    tracing = None if endpoint is None else Tracing(endpoint, service)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -39,31 +44,34 @@ def create_app(bases: KnowledgeBases, config: ServeConfig | None = None) -> Fast
         finally:
             backend.ready = False
             bases.close()
+            if tracing is not None:
+                tracing.close()
 
+    metrics = Metrics(backend)
     app = FastAPI(
         title="m3rag",
         version=__version__,
         lifespan=lifespan,
-        middleware=_middleware(config),
+        middleware=_layers(backend, metrics, tracing),
         redoc_url=None,
     )
     app.state.backend = backend
+    app.state.metrics = metrics
     add_handlers(app)
     for module in iter_modules(routes.__path__):
         app.include_router(import_module(f"{routes.__name__}.{module.name}").router)
     return app
 
 
-def _middleware(config: ServeConfig) -> list[Middleware]:
-    """Return what a request passes, from the outside to the routes."""
+def _layers(backend: Backend, metrics: Metrics, tracing: Tracing | None) -> list[Middleware]:
+    """Return what a request passes on its way to the routes, from the outside."""
+    origins = backend.config.cors_allow_origin
     cors = Middleware(
-        CORSMiddleware,
-        allow_origins=config.cors_allow_origin,
-        allow_methods=["*"],
-        allow_headers=["*"],
+        CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"]
     )
     return [
-        *([cors] if config.cors_allow_origin else []),
-        Middleware(Guard, config=config),
-        Middleware(Admission, config=config),
+        Middleware(Observer, metrics=metrics, tracing=tracing),
+        *([cors] if origins else []),
+        Middleware(Guard, config=backend.config),
+        Middleware(Admission, backend=backend),
     ]

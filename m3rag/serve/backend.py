@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from m3rag.bases import KnowledgeBases
 from m3rag.encoder import Model
@@ -18,11 +18,13 @@ class Backend:
         bases: The open knowledge bases.
         config: The settings.
         ready: Whether new requests are welcome; false before the start and while draining.
+        running: The number of requests that are worked on.
     """
 
     bases: KnowledgeBases
     config: ServeConfig
-    ready: bool = field(default=False)
+    ready: bool = False
+    running: int = 0
 
     @property
     def models(self) -> dict[str, Model]:

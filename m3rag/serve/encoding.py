@@ -18,6 +18,7 @@ from m3rag.encoding import Encoding
 from m3rag.errors import InputError
 from m3rag.serve.backend import Backend
 from m3rag.serve.errors import ServeError
+from m3rag.serve.observing import note
 
 _INLINE = 1 << 16  # numbers of a response; more are written in a thread
 
@@ -40,11 +41,13 @@ async def encode(
     """
     check_number(backend, texts)
     with truncating(truncate):
-        return await model.aencode(texts, dense=dense, sparse=sparse, colbert=colbert)
+        encoding = await model.aencode(texts, dense=dense, sparse=sparse, colbert=colbert)
+    note(tokens=int(encoding.n_tokens.sum()))
+    return encoding
 
 
 def check_number(backend: Backend, texts: Sequence[str]) -> None:
-    """Check the number of texts in a request.
+    """Check the number of texts in a request, and note it.
 
     Raises:
         InputError: There is none.
@@ -60,6 +63,7 @@ def check_number(backend: Backend, texts: Sequence[str]) -> None:
             "requests, or start the server with a larger --max-client-batch-size.",
             code="batch_too_large",
         )
+    note(texts=len(texts))
 
 
 def check_dimensions(model: Model, dimensions: int | None) -> None:

@@ -10,7 +10,6 @@ text-embeddings-inference answer in its form, `{"error": "…", "error_type": "V
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,7 +34,6 @@ from m3rag.limits import brief
 
 TEI_PATHS = frozenset({"/", "/embed", "/embed_all", "/embed_sparse", "/rerank", "/info"})
 
-_log = logging.getLogger("m3rag.serve")
 _STATUSES: tuple[tuple[type[M3Error], int], ...] = (  # the first class that fits
     (NoSuchBaseError, 404),
     (ClosedError, 503),
@@ -80,12 +78,12 @@ class ServeError(HTTPException):
 
 
 def add_handlers(app: FastAPI) -> None:
-    """Let an app answer every error in the form of its route."""
+    """Let an app answer errors in the form of the route; bugs are left to the observer."""
 
     def answer(request: Request, error: Exception) -> Response:
         return respond(error, request.scope["path"])
 
-    for kind in (M3Error, HTTPException, RequestValidationError, Exception):
+    for kind in (M3Error, HTTPException, RequestValidationError, TimeoutError):
         app.add_exception_handler(kind, answer)
 
 
@@ -137,8 +135,10 @@ def _message(error: Exception, status: int) -> tuple[str, str | None]:
         return str(error), None
     if status == 504:
         return "The request took too long. Send fewer or shorter texts.", None
-    _log.error("A request failed with a bug in m3rag.", exc_info=error)
-    return "The server failed on this request. Its log has the reason.", None
+    return (
+        "The server failed on this request. Its log has the reason, with this X-Request-ID.",
+        None,
+    )
 
 
 def _invalid(error: RequestValidationError) -> tuple[str, str | None]:

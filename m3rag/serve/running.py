@@ -9,6 +9,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from m3rag.serve.access_log import log_to_stderr
 from m3rag.serve.backend import Backend
 from m3rag.serve.config import ServeConfig
 
@@ -65,4 +66,5 @@ class Server(uvicorn.Server):
 
 def run(app: FastAPI, config: ServeConfig, bound: socket.socket) -> None:
     """Serve on a bound socket until a signal, then drain."""
+    log_to_stderr(log_texts=config.log_texts)
     Server(app, config).run(sockets=[bound])

@@ -1,12 +1,14 @@
-"""`/health` and `/ready`: whether the server runs, and whether it wants requests."""
+"""`/health`, `/ready` and `/metrics`: the state of the server, for those who operate it."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
 from pydantic import BaseModel
 
 from m3rag.serve.dependencies import State
 from m3rag.serve.errors import ServeError
+from m3rag.serve.metrics import CONTENT_TYPE, Metrics
 
 router = APIRouter(tags=["service"])
 
@@ -29,3 +31,10 @@ async def ready(backend: State) -> Status:
     if not backend.ready:
         raise ServeError(503, "The server is about to stop.", code="draining")
     return Status(status="ready")
+
+
+@router.get("/metrics")
+def metrics(request: Request) -> Response:
+    """Return figures in Prometheus's text form: requests, the model, the knowledge bases."""
+    figures: Metrics = request.app.state.metrics
+    return Response(figures.text(), media_type=CONTENT_TYPE)
