@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
 from m3rag import documents
+from m3rag.documents.ahead import read_ahead
 from m3rag.documents.ignoring import Rules
 from m3rag.errors import DocumentError, InputError
 from m3rag.limits import Limits, shown
@@ -57,21 +60,29 @@ class ReadsFiles:
         self.ocr = ocr
 
     def _read(self) -> Iterator[documents.Document]:
-        """Yield the documents, and those in them, such as attachments, each when it is needed."""
-        for path, name in self._files():
-            try:
-                yield from documents.read_all(
-                    path,
-                    id=name,
-                    limits=self.limits,
-                    fields=self.fields,
-                    encoding=self.encoding,
-                    ocr=self.ocr,
-                )
-            except DocumentError as error:
-                if self.errors == "raise":
-                    raise
-                warnings.warn(f"Left out: {error}", stacklevel=3)
+        """Yield the documents, and those in them, such as attachments; some are read ahead."""
+        names = dict(self._files())
+
+        def read(path: Path) -> list[documents.Document]:
+            return documents.read_all(
+                path,
+                id=names[path],
+                limits=self.limits,
+                fields=self.fields,
+                encoding=self.encoding,
+                ocr=self.ocr,
+            )
+
+        with closing(read_ahead(read, {path: _size(path) for path in names}, _weight)) as files:
+            for _, reading in files:
+                try:
+                    found = reading.result()
+                except DocumentError as error:
+                    if self.errors == "raise":
+                        raise
+                    warnings.warn(f"Left out: {error}", stacklevel=3)
+                else:
+                    yield from found
 
     def _files(self) -> Iterator[tuple[Path, str]]:
         """Yield each file with the id of its document."""
@@ -89,3 +100,15 @@ class ReadsFiles:
         )
         for name in listing.files:
             yield listing.root / name, str(name)
+
+
+def _size(path: Path) -> int:
+    """Return the size of a file; reading one that is gone reports that."""
+    try:
+        return path.stat().st_size
+    except (OSError, ValueError):
+        return 0
+
+
+def _weight(found: list[documents.Document]) -> int:
+    return sum(sys.getsizeof(document.text) for document in found)

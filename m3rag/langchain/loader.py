@@ -83,7 +83,7 @@ class M3Loader(ReadsFiles, BaseLoader):
         self.splitter = splitter
 
     def lazy_load(self) -> Iterator[Document]:
-        """Yield the documents or passages; each file is read when its first one is needed.
+        """Yield the documents or passages; the next files are read ahead.
 
         Raises:
             DocumentError: The path does not exist, or a file cannot be read.

@@ -75,7 +75,7 @@ class M3Reader(ReadsFiles, BaseReader):
         )
 
     def lazy_load_data(self, show_progress: bool = False, **load_kwargs: Any) -> Iterable[Document]:
-        """Yield the documents; each file is read when it is needed.
+        """Yield the documents; the next files are read ahead.
 
         Args:
             show_progress: Whether to show a bar.
