@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from m3rag.answers.generation import Answer, falls_short, needed_score, write
+from m3rag.answers.streaming import write_streamed
 from m3rag.encoder import Model
 from m3rag.encoding import Encoding
 from m3rag.errors import InputError
@@ -75,6 +76,14 @@ class Found:
             AnswerError: The language model failed or returned no text.
         """
         return write(self.question, self.hits, llm, min_score=self.min_score)
+
+    def stream(self, llm: object) -> Iterator[str | Answer]:
+        """Yield the pieces of an answer, then the whole; see `m3rag.answers.streaming`.
+
+        Raises:
+            InputError, AnswerError: As for `write`.
+        """
+        return write_streamed(self.question, self.hits, llm, min_score=self.min_score)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON values; "min_score" and "refused" only if there is a limit."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
@@ -58,10 +59,11 @@ class Deadline:
         return left
 
 
-def post(
+@contextmanager
+def opened(
     url: str, body: bytes, headers: Mapping[str, str], *, seconds: float, most: int
-) -> Response:
-    """Send a body to a server and return its response, whatever the status.
+) -> Iterator[HTTPResponse]:
+    """Send a body to a server, and yield its response, whatever the status, while it arrives.
 
     Redirects are not followed. The proxies of the environment are used. A body may not be
     compressed: nothing is decompressed.
@@ -74,7 +76,7 @@ def post(
         most: The most bytes to receive, headers included.
 
     Raises:
-        TimeoutError: The time is over.
+        TimeoutError: The time is over, also while the response is read.
         TooLargeError: The server sends more bytes.
         OSError, HTTPException, ValueError: The server cannot be reached, or does not speak HTTP.
     """
@@ -83,13 +85,18 @@ def post(
     for handler in (ProxyHandler(), _Http(deadline, most), _Https(deadline, most)):
         opener.add_handler(handler)
     with opener.open(Request(url, body, dict(headers)), timeout=deadline.left()) as response:
-        encoding = (response.headers.get("Content-Encoding") or "").strip()
-        encoding = "" if encoding.lower() == "identity" else encoding
-        if not 200 <= response.status < 300:
-            content = _beginning(response)
-        else:
-            content = b"" if encoding else _content(response)
-        return Response(response.status, response.reason, encoding, content)
+        yield response
+
+
+def whole(response: HTTPResponse) -> Response:
+    """Return all of a response, whatever the status."""
+    encoding = (response.headers.get("Content-Encoding") or "").strip()
+    encoding = "" if encoding.lower() == "identity" else encoding
+    if not 200 <= response.status < 300:
+        content = _beginning(response)
+    else:
+        content = b"" if encoding else _content(response)
+    return Response(response.status, response.reason, encoding, content)
 
 
 def _content(response: HTTPResponse) -> bytes:

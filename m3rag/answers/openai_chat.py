@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from urllib.error import URLError
 from urllib.parse import quote, urlsplit
 
 from m3rag.answers.citations import too_long
-from m3rag.answers.exchange import BEGINNING, Response, TooLargeError, post
+from m3rag.answers.exchange import BEGINNING, Response, TooLargeError, opened, whole
 from m3rag.answers.keys import check_key, keys_of_url
 from m3rag.answers.redaction import Redactor, excerpt, valid
+from m3rag.answers.server_events import HeldBack, is_stream, pieces
 from m3rag.errors import AnswerError, InputError
 from m3rag.limits import DEFAULT_LIMITS, Limits
 
@@ -92,37 +95,87 @@ class OpenAIChat:
 
     def _asked(self, instructions: str, request: str, show: partial[str]) -> str | AnswerError:
         """Return the answer, or the error to raise."""
-        target = f"{show(_printable(self.url)).rstrip('/')}/chat/completions"
+        target = self._shown_target(show)
         try:
-            response = self._post(instructions, request)
-        except TooLargeError:
+            with self._opened(instructions, request) as response:
+                found = whole(response)
+        except (TooLargeError, OSError, HTTPException, ValueError) as error:
+            return self._failure(error, target, show)
+        return _content(target, found, show, self.limits)
+
+    def stream(self, instructions: str, request: str) -> Iterator[str]:
+        """Yield the answer of the model in pieces, as they arrive, as valid Unicode.
+
+        A server that does not stream gives one piece. Keys are hidden, so the last characters are
+        held back until it is clear that no key begins in them.
+
+        Raises:
+            AnswerError: As for a call.
+        """
+        hide = self._redactor()
+        show = partial(excerpt, redact=hide)
+        for found in self._streamed(valid(instructions), valid(request), show, hide):
+            if isinstance(found, AnswerError):  # raised here, it drags no other exception along
+                raise found
+            if found:
+                yield found
+
+    def _streamed(
+        self, instructions: str, request: str, show: partial[str], hide: Redactor
+    ) -> Iterator[str | AnswerError]:
+        """Yield the pieces of the answer, or at last the error to raise."""
+        target = self._shown_target(show)
+        held = HeldBack(hide)
+        try:
+            with self._opened(instructions, request, stream=True) as response:
+                if not is_stream(response):
+                    found = _content(target, whole(response), show, self.limits)
+                    yield found if isinstance(found, AnswerError) else hide.answer(valid(found))
+                    return
+                for piece in pieces(response, self.limits):
+                    yield held.add(valid(piece))
+        except AnswerError as error:  # of what the server sent
+            yield AnswerError(f"{target} {show(str(error))}")
+        except (TooLargeError, OSError, HTTPException, ValueError) as error:
+            yield self._failure(error, target, show)
+        else:
+            yield held.rest()
+
+    def _shown_target(self, show: partial[str]) -> str:
+        return f"{show(_printable(self.url)).rstrip('/')}/chat/completions"
+
+    def _failure(self, error: Exception, target: str, show: partial[str]) -> AnswerError:
+        """Return the error to raise for a server that cannot be used."""
+        if isinstance(error, TooLargeError):
             return AnswerError(
                 f"{target} sent more than {self.limits.answer_bytes:,} bytes. Raise the limit "
                 "`answer_bytes` if that is right."
             )
-        except (OSError, HTTPException, ValueError) as error:  # ValueError: a damaged URL
-            behind = error.reason if isinstance(error, URLError) else None
-            reason = behind if isinstance(behind, OSError) else error
-            if isinstance(reason, TimeoutError):
-                return AnswerError(
-                    f"{target} did not answer within {self.timeout:g} seconds. Raise the timeout "
-                    "(`timeout`, --llm-timeout) or use a smaller model."
-                )
-            return AnswerError(_unreachable(target, type(reason).__name__, show(str(reason))))
-        return _content(target, response, show, self.limits)
+        behind = error.reason if isinstance(error, URLError) else None
+        reason = behind if isinstance(behind, OSError) else error
+        if isinstance(reason, TimeoutError):
+            return AnswerError(
+                f"{target} did not answer within {self.timeout:g} seconds. Raise the timeout "
+                "(`timeout`, --llm-timeout) or use a smaller model."
+            )
+        return AnswerError(_unreachable(target, type(reason).__name__, show(str(reason))))
 
-    def _post(self, instructions: str, request: str) -> Response:
+    def _opened(
+        self, instructions: str, request: str, *, stream: bool = False
+    ) -> AbstractContextManager[HTTPResponse]:
         messages = [
             {"role": "system", "content": instructions},
             {"role": "user", "content": request},
         ]
-        body = {"model": self.model, "messages": messages, "temperature": 0}
+        body: dict[str, object] = {"model": self.model, "messages": messages, "temperature": 0}
+        if stream:
+            body["stream"] = True
         headers = {"Content-Type": "application/json"}
         if self.api_key:
             headers["Authorization"] = f"Bearer {self.api_key}"
         most = int(self.limits.answer_bytes)
         content = json.dumps(body).encode()
-        return post(_target(self.url), content, headers, seconds=self.timeout or 0.0, most=most)
+        return opened(_target(self.url), content, headers, seconds=self.timeout or 0.0, most=most)
 
     def _redactor(self) -> Redactor:
         return Redactor([self.api_key or "", *keys_of_url(self.url)])

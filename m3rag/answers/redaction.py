@@ -53,6 +53,11 @@ class Redactor:
             part[at : at + _SAMPLE] for part in self._parts for at in range(_STEP)
         )
 
+    @property
+    def longest(self) -> int:
+        """The most characters of a form of a key; 0 without keys."""
+        return max((2 * len(key.encode(errors="surrogatepass")) for key in self._keys), default=0)
+
     def __call__(self, text: str) -> str:
         """Return a text of a server or a library without the keys, and without what looks so."""
         return _without_lookalikes(self._redacted(text, self._spans))

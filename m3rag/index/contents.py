@@ -173,6 +173,7 @@ def add_text(
     id: str,
     title: str | None = None,
     metadata: Metadata | None = None,
+    durable: bool = False,
     progress: Progress | None = None,
 ) -> Upserted:
     """Add a document, as text or Markdown, or replace the one with the same id.
@@ -183,6 +184,7 @@ def add_text(
         id: The id of the document.
         title: The title; by default the first heading, if there is one.
         metadata: JSON values to store with each passage; they replace those that m3rag finds.
+        durable: Whether a power cut must not lose it.
         progress: Called with (stage, done, total), in passages, as they become durable.
 
     Raises:
@@ -204,7 +206,7 @@ def add_text(
     own = {**read.metadata, **({} if title is None else {"title": title}), **(metadata or {})}
     tokens = index.model.passage_tokens
     passages = split(replace(read, metadata=own), index.model.tokenizer, max_tokens=tokens)
-    return index.upsert_documents(passages, documents=[id], progress=progress)
+    return index.upsert_documents(passages, documents=[id], durable=durable, progress=progress)
 
 
 def joined(passages: Iterable[Passage]) -> str:
