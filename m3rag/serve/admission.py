@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from m3rag.serve.backend import Backend
@@ -49,7 +49,7 @@ class Admission:
             return
         self._backend.running += 1
         try:
-            await _Exchange(scope, receive, send, config).run(self._app)
+            await _Exchange(scope, receive, send, self._backend).run(self._app)
         finally:
             self._backend.running -= 1
 
@@ -57,10 +57,12 @@ class Admission:
 class _Exchange:
     """One request and its response, within the limits."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, config: ServeConfig) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, backend: Backend) -> None:
         self._scope = scope
         self._receive_more = receive
         self._send_more = send
+        self._backend = backend
+        config = backend.config
         self._seconds = config.request_timeout
         self._limit, self._option = _limit_of(scope["path"], config)
         self._size = 0  # of the body so far
@@ -114,6 +116,8 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self._started = True
             self._move_deadline(None)
+            if not self._backend.ready:  # the client's next request goes to another server
+                MutableHeaders(scope=message)["Connection"] = "close"
         await self._send_more(message)
 
     async def _wait_until_gone(self, handler: asyncio.Task[None] | None) -> None:
@@ -141,7 +145,8 @@ class _Exchange:
 
     async def _respond(self, error: ServeError) -> None:
         if not self._started:
-            await respond(error, self._scope["path"])(self._scope, self._receive, self._send)
+            response = respond(error, self._scope["path"])
+            await response(self._scope, self._receive_more, self._send_more)
 
     def _too_large(self) -> ServeError:
         return ServeError(
