@@ -38,6 +38,12 @@ class Grid:
         self._y = sorted(line.at for line in across)
         self.columns, self.rows = len(self._x) - 1, len(self._y) - 1
 
+    @classmethod
+    def of(cls, x: list[float], y: list[float]) -> Grid:
+        """Return a grid in which each line crosses all others."""
+        across = [_Line(at, x[0], x[-1]) for at in y]
+        return cls(across, [_Line(at, y[0], y[-1]) for at in x])
+
     def cell(self, x: float, y: float) -> tuple[int, int] | None:
         """Return the row, from the top, and the column of a place; None if it is outside.
 
