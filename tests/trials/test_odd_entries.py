@@ -34,7 +34,7 @@ def odd_folder(folder):
     folder.mkdir()
     for name in READ - {"seen.md"}:
         (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_bytes(GOOD)
+        (folder / name).write_bytes(GOOD + name.encode())  # equal files are stored once
     raw = os.fsencode(folder)
     with open(raw + b"/bad\xff.md", "wb") as file:
         file.write(GOOD)
@@ -83,9 +83,10 @@ def test_every_odd_entry_at_once(tmp_path):
     assert set(found["added"]) == {f"handbook/{name}" for name in READ}
     assert set(found["failed"]) == {f"handbook/{name}" for name in FAILED}
     assert set(found["skipped"]) == {f"handbook/{name}" for name in SKIPPED}
+    assert set(found["excluded"]) == {"handbook/.hidden", "handbook/.ring2"}
     shown = run(folder)
     assert "\x1b" not in shown.stdout
-    assert len(shown.stdout.splitlines()) == 1 + len(FAILED) + len(SKIPPED)
+    assert len(shown.stdout.splitlines()) == 2 + len(FAILED) + len(SKIPPED)
     assert shown.stdout.startswith(f"{len(READ)} unchanged; 0 passages stored")
 
 
