@@ -13,7 +13,6 @@ the pool in this module.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import contextvars
 import ctypes
@@ -113,6 +112,8 @@ async def in_thread(call: Callable[P, Y], /, *args: P.args, **kwargs: P.kwargs) 
     Raises:
         ClosedError: No thread can be started any more, or the system has none left.
     """
+    import asyncio  # takes long, and the callers of it have imported it already
+
     bound = partial(contextvars.copy_context().run, call, *args, **kwargs)
     loop = asyncio.get_running_loop()
     try:

@@ -15,10 +15,10 @@ from m3rag.errors import InputError
 
 def info(kb: In, as_json: Json = False) -> None:
     """Show what a knowledge base contains and which model built it."""
-    from m3rag import service
+    from m3rag.index import info as index  # not m3rag.service, which imports all that searches
 
     with opened_stored(kb) as stored:
-        found = service.info(stored)
+        found = index.info(stored)
     if as_json:
         print_json({"kb": str(kb), **found.to_dict()})
         return
@@ -53,7 +53,7 @@ def delete(
 
     With both, only passages that match both are deleted.
     """
-    from m3rag import service
+    from m3rag.index import info as index
 
     where = parse_filters(filter_ or [])
     if not document and where is None:
@@ -61,7 +61,7 @@ def delete(
     for name in document or ():
         check_unicode("--document", name)
     with opened_stored(kb) as stored:
-        result = service.delete(stored, documents=document or [], filter=where)
+        result = index.delete(stored, documents=document or [], filter=where)
     if as_json:
         print_json({"kb": str(kb), **result.to_dict()})
     else:

@@ -1,4 +1,9 @@
-"""Reading files as documents, and splitting documents into passages along their structure."""
+"""Reading files as documents, and splitting documents into passages along their structure.
+
+What reads files is imported on first use: an index is opened without it.
+"""
+
+from typing import TYPE_CHECKING
 
 from m3rag.documents.document import (
     Document,
@@ -10,12 +15,15 @@ from m3rag.documents.document import (
     passage_from_dict,
     passage_to_dict,
 )
-from m3rag.documents.formats.content import Fields
-from m3rag.documents.reading import find, read, read_all
-from m3rag.documents.scanning import Listing, scan
 from m3rag.documents.sentences import sentences
 from m3rag.documents.splitting import split
 from m3rag.documents.statements import statements
+from m3rag.extras import lazy
+
+if TYPE_CHECKING:
+    from m3rag.documents.formats.content import Fields
+    from m3rag.documents.reading import find, read, read_all
+    from m3rag.documents.scanning import Listing, scan
 
 __all__ = [
     "Document",
@@ -36,3 +44,15 @@ __all__ = [
     "split",
     "statements",
 ]
+
+__getattr__ = lazy(
+    __name__,
+    {
+        "Fields": "m3rag.documents.formats.content",
+        "Listing": "m3rag.documents.scanning",
+        "find": "m3rag.documents.reading",
+        "read": "m3rag.documents.reading",
+        "read_all": "m3rag.documents.reading",
+        "scan": "m3rag.documents.scanning",
+    },
+)

@@ -91,11 +91,12 @@ def open_index(
         if model is None:
             model = _own_model(location, manifest)
         manifest.check_model(model, str(location))
-    else:
-        location.check_new(create=create)
-        model, manifest = _new(model, settings)
-        return _created(location, manifest), model
-    return _opened(location, manifest), model
+        stored = _opened(location, manifest)
+        stored.store.search([])  # starts the engine now, and not with the first query
+        return stored, model
+    location.check_new(create=create)
+    model, manifest = _new(model, settings)
+    return _created(location, manifest), model
 
 
 def _own_model(location: Location, manifest: Manifest) -> Model:

@@ -172,7 +172,7 @@ class Store(Protocol):
         ...
 
     def search(self, plans: Sequence[QueryPlan]) -> list[Candidates]:
-        """Return the candidates of each plan."""
+        """Return the candidates of each plan; without plans, only get ready for those to come."""
         ...
 
     def optimize(self) -> None:

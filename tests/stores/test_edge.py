@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import closing
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -44,10 +45,33 @@ def test_a_large_index_is_quantized_and_scores_stay_exact(tmp_path, rng):
     store.close()
     store = EdgeStore(tmp_path, dim=DIM, colbert_dim=COLBERT_DIM, quantize_from=1500)
     assert store.count() == 2050
+    store.search([])  # starts the engine
     os.kill(store.process.pid, signal.SIGKILL)
     store.search([plan])
     assert list(tmp_path.rglob("quantized.data"))  # made again as it was
     store.close()
+
+
+def test_the_engine_starts_when_it_is_needed(tmp_path, rng):
+    def opened():
+        return closing(EdgeStore(tmp_path, dim=DIM, colbert_dim=COLBERT_DIM))
+
+    every = QueryPlan(("dense",), ("dense",), 99, dense=unit(rng, DIM))
+    with opened() as store:
+        store.add(make(rng, named(30)))
+    made = {path.name for path in tmp_path.glob("engine-*")}
+    with opened() as store:
+        assert (store.count(), len(store.scan(None, None, 9)[0])) == (30, 9)
+        store.remember("note", b"x")
+        store.delete(["unknown"])
+        assert store.process is None
+    with opened() as store:
+        assert store.delete(["p0"]) == 1  # the engine must follow
+        assert store.process is not None
+        assert {path.name for path in tmp_path.glob("engine-*")} == made  # it was not made again
+    with opened() as store:
+        [found] = store.search([every])
+        assert {*found.ids} == {*named(30)} - {"p0"}
 
 
 def test_points_are_split_into_messages_by_their_bytes(rng, monkeypatch):

@@ -44,6 +44,7 @@ class Engine:
 
     Attributes:
         process: The running engine; None while there is none.
+        unopened: The seal of files that are kept and were not needed yet.
     """
 
     def __init__(self, home: Path, database: Database, dim: int, quantize_from: int) -> None:
@@ -54,19 +55,19 @@ class Engine:
         self._folder: str | None = None
         self._retry_at = 0.0
         self.process: EngineProcess | None = None
+        self.unopened: seal.Seal | None = None
 
     def open(self, found: seal.Seal | None) -> None:
-        """Start the engine with its files if they are exactly those of the seal, else make them."""
-        kept = None
-        if found is not None and found.holds(self._home, self._database.state().change):
-            kept = found.folder
-        self._sweep(kept)
-        if kept is not None:
-            try:
-                self._start(kept)
-            except (M3Error, OSError) as error:
-                self._drop(error, retry=True)  # it is made again below, not after a pause
-        self.ready()
+        """Keep the engine's files if they are sealed, else make them again.
+
+        An engine whose files are kept starts, after they are checked, when it is first needed: to
+        list, count or fetch passages, it is not.
+        """
+        if found is not None and found.change == self._database.state().change:
+            self.unopened = found
+        self._sweep(None if self.unopened is None else self.unopened.folder)
+        if self.unopened is None:
+            self.ready()
 
     @property
     def running(self) -> bool:
@@ -74,9 +75,17 @@ class Engine:
         return self.process is not None and self.process.pid is not None
 
     def ready(self) -> bool:
-        """Make the engine if there is none; return whether it can search."""
+        """Start the engine, or make it if there is none; return whether it can search."""
         if self.running:
             return True
+        sealed, self.unopened = self.unopened, None
+        if sealed is not None and sealed.holds(self._home):
+            try:
+                self._start(sealed.folder)
+            except (M3Error, OSError) as error:
+                self._drop(error, retry=True)  # it is made again below, not after a pause
+            else:
+                return True
         if time.monotonic() < self._retry_at:
             return False
         try:
@@ -89,14 +98,14 @@ class Engine:
 
     def add(self, rows: Sequence[Row]) -> None:
         """Add the vectors of new rows; without an engine, it gets them when it is made."""
-        if self.running:
+        if self._follows():
             with self._changing():
                 self._check_space(sum(len(row.dense) + len(row.sparse) for row in rows))
                 self._send(rows)
 
     def delete(self, keys: Sequence[int]) -> None:
         """Remove rows."""
-        if self.running:
+        if self._follows():
             with self._changing():
                 self._call({"op": "delete", "keys": list(keys)})
 
@@ -137,6 +146,10 @@ class Engine:
         if process is None or process.pid is None:
             return None
         return self._folder if process.close() else None
+
+    def _follows(self) -> bool:
+        """Return whether there is an engine that must follow a change, after starting it."""
+        return self.running or (self.unopened is not None and self.ready())
 
     def _build(self) -> None:
         """Make the engine's files from the database."""

@@ -12,7 +12,7 @@ import os
 import stat
 import zlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from m3rag.errors import StorageError
@@ -86,13 +86,20 @@ class Seal:
         checked = {"checksum": zlib.crc32(body.encode()), "body": body}
         write_bytes(home / NAME, json.dumps(checked).encode())
 
-    def holds(self, home: Path, change: int) -> bool:
-        """Return whether the files are those of the seal, for this change of the database.
+    def after(self, change: int, database: Path) -> Seal:
+        """Return the seal of the same files, whose engine was not opened, after later changes.
+
+        Raises:
+            OSError: The database cannot be read.
+        """
+        status = database.stat()
+        return replace(self, change=change, database=(status.st_size, status.st_mtime_ns))
+
+    def holds(self, home: Path) -> bool:
+        """Return whether the files are those of the seal.
 
         All files are read if they are small together; else those whose size or time changed.
         """
-        if self.change != change:
-            return False
         read_all = sum(size for size, _, _ in self.files.values()) <= _ALWAYS_READ
         try:
             found = dict(_files(home / self.folder))

@@ -160,8 +160,11 @@ class EdgeStore:
         return passages, found[limit - 1][0] if len(found) > limit else None
 
     def search(self, plans: Sequence[QueryPlan]) -> list[Candidates]:
-        """Return the candidates of each plan."""
+        """Return the candidates of each plan; without a plan, only start the engine."""
         self._check_open()
+        if not plans and self._engine is not None:
+            with self._changing:
+                self._engine.ready()
         return [self._searcher.search(plan) for plan in plans]
 
     def optimize(self) -> None:
@@ -271,6 +274,7 @@ def _close(owner: int, folder: Path, opened: startup.Opened, engine: Engine | No
     if os.getpid() != owner:
         return
     try:
+        unopened = None if engine is None else engine.unopened
         kept = None if engine is None else engine.close()
         if opened.lock is None:
             opened.database.close()
@@ -280,8 +284,10 @@ def _close(owner: int, folder: Path, opened: startup.Opened, engine: Engine | No
             change = opened.database.state().change
             opened.database.close()
             Reserve(folder).keep()
-            if kept is not None:
-                path, identity = opened.database.path, opened.database.identity
+            path, identity = opened.database.path, opened.database.identity
+            if unopened is not None:
+                unopened.after(change, path).write(folder)
+            elif kept is not None:
                 made = Seal.of(folder, kept, change, path, opened.seal, identity=identity)
                 made.write(folder)
         opened.database.close()
