@@ -66,9 +66,10 @@ class _Exchange:
         self._seconds = config.request_timeout
         self._limit, self._option = _limit_of(scope["path"], config)
         self._size = 0  # of the body so far
-        self._started = False  # the response
+        self._started = self._ended = False  # the response
         self._gone: asyncio.Task[None] | None = None  # waits for the client to go away
         self._has_gone = False
+        self._task = asyncio.current_task()  # in which the app answers
         self._move_deadline: Callable[[float | None], None] = lambda when: None
 
     async def run(self, app: ASGIApp) -> None:
@@ -86,10 +87,9 @@ class _Exchange:
                 raise
             await self._respond(self._too_slow())
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if not self._has_gone or task is None:
+            if not self._has_gone or self._task is None:
                 raise
-            task.uncancel()
+            self._task.uncancel()
         finally:
             if self._gone is not None:
                 self._gone.cancel()
@@ -107,7 +107,7 @@ class _Exchange:
             await self._discard()
             raise self._too_large()
         if not message.get("more_body", False):
-            self._gone = asyncio.create_task(self._wait_until_gone(asyncio.current_task()))
+            self._gone = asyncio.create_task(self._wait_until_gone())
             if not self._started:
                 self._move_deadline(asyncio.get_running_loop().time() + self._seconds)
         return message
@@ -118,14 +118,16 @@ class _Exchange:
             self._move_deadline(None)
             if not self._backend.ready:  # the client's next request goes to another server
                 MutableHeaders(scope=message)["Connection"] = "close"
+        elif not message.get("more_body", False):
+            self._ended = True
         await self._send_more(message)
 
-    async def _wait_until_gone(self, handler: asyncio.Task[None] | None) -> None:
+    async def _wait_until_gone(self) -> None:
         while (await self._receive_more())["type"] != "http.disconnect":
             pass
-        self._has_gone = True
-        if handler is not None:
-            handler.cancel()
+        if self._task is not None and not self._ended:
+            self._has_gone = True
+            self._task.cancel()
 
     async def _refuse_length(self) -> None:
         """Refuse a body that says that it is too large."""
