@@ -220,7 +220,7 @@ def _is_news(changes: Changes, before: Changes) -> bool:
     """Return whether a round changed the index, or reports something that the last one did not."""
     now, last = asdict(changes), asdict(before)
     done = ("added", "replaced", "removed", "renamed", "passages")
-    reports = now.keys() - {*done, "unchanged"}
+    reports = ("duplicates", "failed", "skipped", "incomplete")
     return any(now[name] for name in done) or any(now[name] != last[name] for name in reports)
 
 

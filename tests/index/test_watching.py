@@ -29,6 +29,13 @@ def folder(tmp_path):
     return folder
 
 
+def put(path, text):
+    """Write a file at once: a round may begin between its creation and its first byte."""
+    new = path.parents[1] / "new"
+    new.write_text(text)
+    new.replace(path)
+
+
 @contextmanager
 def watched(index, folder, **options):
     """Yield a function that returns the next changes of a folder that a thread watches."""
@@ -59,25 +66,25 @@ def test_every_change_of_a_folder_reaches_the_index(tiny, folder):
     """Also that of an index within the folder, whose own files change nothing."""
     with M3Index.open(folder / "kb", model=tiny) as index, watched(index, folder) as changes:
         assert changes().added == ["handbook/ferns.md"]
-        (folder / "moss.txt").write_text("Moss needs water.")
+        put(folder / "moss.txt", "Moss needs water.")
         assert changes().added == ["handbook/moss.txt"]
-        (folder / "moss.txt").write_text("Moss needs much water.")
+        put(folder / "moss.txt", "Moss needs much water.")
         assert changes().replaced == ["handbook/moss.txt"]
         (folder / "notes").mkdir()
         (folder / "moss.txt").rename(folder / "notes" / "mosses.txt")
         assert changes().renamed == {"handbook/moss.txt": "handbook/notes/mosses.txt"}
-        (folder / "broken.pdf").write_bytes(b"%PDF-1.4 nothing")
+        put(folder / "broken.pdf", "%PDF-1.4 nothing")
         found = changes()
         assert found.failed.keys() == {"handbook/broken.pdf"}
         assert found.unchanged == ["handbook/ferns.md", "handbook/notes/mosses.txt"]
-        (folder / ".m3ragignore").write_text("notes/\nbroken.pdf\n")
+        put(folder / ".m3ragignore", "notes/\nbroken.pdf\n")
         found = changes()
         assert (found.removed, found.failed) == (["handbook/notes/mosses.txt"], {})
         (folder / "notes" / "new.txt").write_text("It is left out.")
-        (folder / "photo.jpg").write_bytes(b"not read")
-        (folder / ".hidden.md").write_text("Not read.")
+        put(folder / "photo.jpg", "not read")
+        put(folder / ".hidden.md", "Not read.")
         shutil.rmtree(folder / "notes")
-        (folder / "last.md").write_text("# Last\n\nThe last one.\n")
+        put(folder / "last.md", "# Last\n\nThe last one.\n")
         while "handbook/last.md" not in changes().added:
             pass
         assert {p.document_id for p in index.passages()} == {
@@ -97,7 +104,7 @@ def test_a_folder_that_disappears_keeps_its_passages(tiny, folder, tmp_path):
         assert index.count() == 1
         folder.rmdir()
         away.rename(folder)
-        (folder / "moss.txt").write_text("Moss needs water.")
+        put(folder / "moss.txt", "Moss needs water.")
         added: list[str] = []
         while not added:
             added = changes().added
@@ -109,8 +116,8 @@ def test_a_file_that_is_replaced_by_another_is_watched(tiny, folder):
     file = folder / "ferns.md"
     with M3Index.open(model=tiny) as index, watched(index, file) as changes:
         assert changes().added == ["ferns.md"]
-        (folder / "moss.txt").write_text("Moss is no part of it.")
-        (folder / "ferns.md~").write_text("Ferns like moist soil.")
+        put(folder / "moss.txt", "Moss is no part of it.")
+        put(folder / "ferns.md~", "Ferns like moist soil.")
         os.replace(folder / "ferns.md~", file)  # as editors save
         assert changes().replaced == ["ferns.md"]
 
