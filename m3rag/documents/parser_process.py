@@ -72,30 +72,35 @@ class _Pool:
         self._places = threading.BoundedSemaphore(most)
         self._free: list[_Parser] = []  # the one that was used last is the last
         self._busy: dict[int, _Parser] = {}  # by thread
+        self._lock = threading.Lock()  # held to change them: a parser that is ended has one user
 
     @contextmanager
     def parser(self) -> Iterator[_Parser]:
         """Wait for a parser that no other thread uses."""
         with self._places:
-            parser = self._free.pop() if self._free else _Parser()
-            self._busy[threading.get_ident()] = parser
+            with self._lock:
+                parser = self._free.pop() if self._free else _Parser()
+                self._busy[threading.get_ident()] = parser
             try:
                 yield parser
             finally:
-                del self._busy[threading.get_ident()]
-                self._free.append(parser)
+                with self._lock:
+                    del self._busy[threading.get_ident()]
+                    self._free.append(parser)
 
     def interrupt(self, threads: Collection[int | None]) -> None:
         """End what threads are parsing."""
-        for thread, parser in list(self._busy.items()):
-            if thread in threads:
-                parser.interrupt()
+        with self._lock:
+            for thread, parser in self._busy.items():
+                if thread in threads:
+                    parser.interrupt()
 
     def close(self) -> None:
         """End all processes, and with them what other threads are parsing."""
         self.interrupt(list(self._busy))
-        for parser in list(self._free):
-            parser.stop()
+        with self._lock:
+            for parser in self._free:
+                parser.stop()
 
 
 class _Parser:
@@ -158,6 +163,7 @@ class _Parser:
         if (child := self._child) is not None:
             self._interrupted = True
             child.kill()
+            child.wait()  # so that the next user of the parser does not take it for alive
 
     def _started(self) -> subprocess.Popen[bytes]:
         idle = time.monotonic() - self._used > _FRESH_SECONDS
