@@ -14,7 +14,7 @@ import typer
 from rich.padding import Padding
 from rich.text import Text
 
-from m3rag.cli.common import best_line, opened
+from m3rag.cli.common import best_line, opened, why_nothing
 from m3rag.cli.options import In, Json, Question, check_unicode, search_options
 from m3rag.cli.output import Terminal, passage, print_json, shown
 from m3rag.cli.visible import block
@@ -101,6 +101,9 @@ def ask(
             rerank_candidates=rerank_candidates,
             settings=settings,
         )
+        nothing = "" if found.hits else why_nothing(index.stored, settings.filter)
+    if nothing:
+        Terminal(stderr=as_json).say(nothing)
     needed_llm = make_llm if found.answerable else None
     if as_json:
         _print_json(found, kb, needed_llm, with_llm=make_llm is not None)
@@ -173,7 +176,6 @@ def _load(spec: str) -> object:
 
 def _print_found(console: Terminal, found: Found) -> None:
     if not found.hits:
-        console.say("Nothing found: the knowledge base is empty, or no passage matches the filter.")
         return
     if found.sentence:
         _print_answer(console, found.hits[0].passage, found.sentence)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from m3rag.index import M3Index
     from m3rag.index.manifest import ColbertMode, ContextMode
     from m3rag.index.opening import StoredIndex
+    from m3rag.stores.filters import Where
 
 
 def installed(model: str) -> str:
@@ -85,6 +86,16 @@ def opened_stored(kb: str) -> Iterator[StoredIndex]:
 
     with closing(open_stored(locate(kb))) as stored:
         yield stored
+
+
+def why_nothing(stored: StoredIndex, where: Where) -> str:
+    """Return why a search found nothing, as sentences; names fields that no passage has."""
+    from m3rag.index.unknown_names import unknown_fields
+
+    if not stored.store.count():
+        return "Nothing found: the knowledge base is empty."
+    reasons = unknown_fields(stored.store, where)
+    return " ".join(["Nothing found.", *(reasons or ["No passage matches the filter."])])
 
 
 def best_line(sentence: Sentence) -> Text:

@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from m3rag.cli.common import best_line, opened
+from m3rag.cli.common import best_line, opened, why_nothing
 from m3rag.cli.options import In, Json, Question, check_unicode, search_options
 from m3rag.cli.output import Terminal, print_json, shown
 from m3rag.cli.output import passage as passage_text
@@ -66,6 +66,9 @@ def explain(
         else:
             hits = [_hit(index, question, passage, settings)]
         explanations = [hit.explain() for hit in hits]
+        nothing = "" if hits else why_nothing(index.stored, settings.filter)
+    if nothing:
+        Terminal(stderr=as_json or html is not None).say(nothing)
     if html is not None:
         write_page(html, page(explanations))
     if as_json:
@@ -75,10 +78,6 @@ def explain(
     elif html is not None:
         count = len(explanations)
         Terminal().say(f"{count} passage{'' if count == 1 else 's'} explained in {html}.")
-    elif not explanations:
-        Terminal().say(
-            "Nothing found: the knowledge base is empty, or no passage matches the filter."
-        )
     else:
         _print(explanations)
 

@@ -54,6 +54,7 @@ def delete(
     With both, only passages that match both are deleted.
     """
     from m3rag.index import info as index
+    from m3rag.index.unknown_names import unknown_documents, unknown_fields
 
     where = parse_filters(filter_ or [])
     if not document and where is None:
@@ -61,6 +62,10 @@ def delete(
     for name in document or ():
         check_unicode("--document", name)
     with opened_stored(kb) as stored:
+        # Before anything is deleted: an unknown field under "$not" would match every passage.
+        unknown = unknown_documents(stored.store, document or ())
+        if unknown := unknown + unknown_fields(stored.store, where):
+            raise InputError(f"{' '.join(unknown)} Nothing was deleted.")
         result = index.delete(stored, documents=document or [], filter=where)
     if as_json:
         print_json({"kb": str(kb), **result.to_dict()})

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from m3rag.evaluation import Scores
     from m3rag.index import M3Index
     from m3rag.index.presets import Preset
-    from m3rag.tuning import Threshold, Tuning
+    from m3rag.tuning import Labelled, Threshold, Tuning
 
 
 def tune(
@@ -57,8 +57,9 @@ def tune(
         raise InputError(f"--precision must be between 0 and 1, got {precision}.")
     if (source is None) == (pseudo is None):
         raise InputError("Specify either labelled questions or --pseudo headings.")
+    labelled = None if source is None else _labelled(source)  # before the model is loaded
     with opened(kb) as (index, _):
-        scores = _scores(index, source, pseudo)
+        scores = _scores(index, labelled, pseudo)
         learned = tuning.tune(scores)
         # Headings score differently from questions, so they give no threshold.
         threshold = None
@@ -99,17 +100,42 @@ def _print(console: Terminal, tuning: Tuning, threshold: Threshold | None) -> No
         )
 
 
-def _scores(index: M3Index, source: str | None, pseudo: str | None) -> Scores:
+def _labelled(source: str) -> Labelled:
+    from m3rag.tuning import read_labelled
+
+    with reading(source):
+        labelled = read_labelled(source)
+    _check_number(labelled, source)
+    return labelled
+
+
+def _scores(index: M3Index, labelled: Labelled | None, pseudo: str | None) -> Scores:
     from m3rag.cli.bars import stage_bars
-    from m3rag.tuning import index_scores, pseudo_questions, read_labelled
+    from m3rag.tuning import index_scores, pseudo_questions
 
     with stage_bars() as progress:
-        if source is not None:
-            with reading(source):
-                labelled = read_labelled(source)
+        if labelled is not None:
             return index_scores(index, labelled, progress=progress)
-        without, labelled = pseudo_questions(index, pseudo or "headings", progress=progress)
-        return index_scores(without, labelled, progress=progress)
+        kind = pseudo or "headings"
+        without, found = pseudo_questions(index, kind, progress=progress)
+        _check_number(found, f"--pseudo {kind}")
+        return index_scores(without, found, progress=progress)
+
+
+def _check_number(labelled: Labelled, source: str) -> None:
+    """Check that there are enough questions, before any of them is asked.
+
+    Raises:
+        InputError: There are too few.
+    """
+    from m3rag.tuning.tuner import FEWEST
+
+    number = len({query.question for query in labelled.queries})
+    if number < FEWEST:
+        raise InputError(
+            f"{source} has {number} different question{'' if number == 1 else 's'}, and {FEWEST} "
+            "are needed to learn from. Nothing was asked and nothing saved: add more questions."
+        )
 
 
 def _table(tuning: Tuning) -> Table:

@@ -180,9 +180,29 @@ def test_ask_with_a_filter(m3rag, kb):
 
 
 def test_ask_with_a_filter_that_nothing_matches(m3rag, kb):
-    code, out, _ = m3rag("ask", "soil", "--in", kb, "--filter", "format=pdf")
-    assert code == 0
-    assert "Nothing found: the knowledge base is empty, or no passage" in out
+    for where, reason in (
+        ("format=pdf", "No passage matches the filter."),
+        ("fromat=pdf", "No passage has the field 'fromat'. Did you mean 'format'?"),
+        ('{"$or": [{"x": 1}, {"id": "y"}]}', "No passage has the field 'x'. The fields are "),
+    ):
+        code, out, _ = m3rag("ask", "soil", "--in", kb, "--filter", where)
+        assert code == 0
+        assert f"Nothing found. {reason}" in out
+    code, out, err = m3rag("ask", "soil", "--in", kb, "--filter", "fromat=pdf", "--json")
+    assert (code, json.loads(out)["hits"]) == (0, [])
+    assert "Did you mean 'format'?" in err
+
+
+def test_delete_refuses_names_that_do_not_exist(m3rag, kb):
+    for option, reason in (
+        (("--document", "handbook/pump.md"), "no document 'handbook/pump.md'. Did you mean"),
+        (("--filter", '{"$not": {"fromat": "pdf"}}'), "field 'fromat'. Did you mean 'format'?"),
+    ):
+        code, _, err = m3rag("delete", "--in", kb, *option)
+        assert code == 1
+        assert reason in err
+        assert "Nothing was deleted." in err
+    assert json.loads(m3rag("info", "--in", kb, "--json")[1])["passages"] > 0
 
 
 def test_info(m3rag, kb):

@@ -97,11 +97,10 @@ def test_learned_weights_are_saved_and_used(m3rag, kb, questions):
 def test_few_questions_are_refused(m3rag, kb, questions, tmp_path):
     few = tmp_path / "few.jsonl"
     few.write_text("".join(questions.read_text().splitlines(keepends=True)[:10]))
-    code, out, _ = m3rag("tune", few, "--in", kb, "--name", "few")
-    assert code == 0
-    text = " ".join(out.split())
-    assert "10 questions are too few to learn from: 20 distinct ones are needed" in text
-    assert "Nothing was saved." in text
+    for arguments in ([few, "--in", "missing"], [few, "--in", kb]):  # before anything is opened
+        code, out, err = m3rag("tune", *arguments, "--name", "few")
+        assert (code, out) == (1, "")
+        assert "few.jsonl has 10 different questions, and 20 are needed to learn from" in err
     assert m3rag("ask", "Where?", "--in", kb, "--weights", "few")[0] == 1
 
 
