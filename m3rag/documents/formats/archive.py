@@ -108,7 +108,7 @@ def _damage() -> Iterator[None]:
     """Turn what zipfile raises for a damaged archive into one error."""
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, ValueError, EOFError) as error:
         raise DocumentError(
             f"it is a damaged archive: {brief(error)}. Open it in the program that created it and "
             "save it again."

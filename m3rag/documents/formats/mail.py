@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from email import message_from_bytes
+from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from email.message import Message
 from email.utils import parsedate_to_datetime
@@ -16,6 +17,7 @@ from m3rag.documents.formats import html
 from m3rag.documents.formats.content import UNLIMITED, Budget, Content, Part, Writer
 
 _HEADERS = ("from", "to", "cc")
+_LONGEST = 10_000  # characters of a header that are decoded, which takes quadratic time
 _DEEPEST = 32  # levels of parts in parts
 
 
@@ -46,7 +48,7 @@ def letter(
 def header(message: Message, name: str) -> str:
     """Return a header as readable text; "" if there is none."""
     raw = (str(value) for key, value in message.raw_items() if key.lower() == name)
-    return " ".join(_decoded(next(raw, "")).split())
+    return " ".join(_decoded(next(raw, "")[:_LONGEST]).split())
 
 
 def _decoded(text: str) -> str:
@@ -57,7 +59,7 @@ def _decoded(text: str) -> str:
         text = text.encode(errors="replace").decode()
     try:
         return str(make_header(decode_header(text)))
-    except (LookupError, ValueError):  # an unknown or a wrong encoding
+    except (LookupError, ValueError, HeaderParseError):  # an unknown or a wrong encoding
         return text
 
 

@@ -29,7 +29,7 @@ _WORD = re.compile(
 )
 _STYLE = re.compile(r"\{\\s(\d+)(?!\d)[^{}]*?(?:heading (\d)|title);\}", re.IGNORECASE)
 _APART = re.compile(r"\{(?:\s*\\[*a-z]+-?\d* ?)*?\\(?:footnote|shptxt)(?![a-z])")
-_MOST_APART = 10_000
+_MOST_APART, _MOST_FONTS = 10_000, 5_000
 _AUTOMATIC = re.compile(r" *\\chftn(?![a-z]) ?")  # the number of a note, which a reader counts
 _BULLET = re.compile(r"(?:[•·▪◦§\ue000-\uf8ff-]|(\d{1,3}[.)]))\t")  # or one of a symbol font
 _NOTE = re.compile(r"\A(\[\d+\])\s+")  # many programs put a tab between the number and the note
@@ -41,6 +41,10 @@ def parse(data: bytes, budget: Budget = UNLIMITED) -> Content:
     if not data.lstrip().startswith(b"{\\rtf"):
         raise DocumentError("it is no rich text. Give it the suffix of what it is.")
     source = _notes_last(data.decode("latin-1"))
+    start = source.find("{\\fonttbl")
+    fonts = source.count("{\\f", start, _group_end(source, start + 1)) if start >= 0 else 0
+    if fonts > _MOST_FONTS:  # striprtf takes quadratic time
+        raise DocumentError(f"it has {fonts:,} fonts, so it is damaged. Save it again.")
     styles = {number: int(level or 0) for number, level in _STYLE.findall(source)}
     text = _plain(_WORD.sub(lambda word: _marked(word, styles), source))
     paragraphs = _Paragraphs(titled=chr(_HEADING) in text)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import io
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import python_calamine as calamine
 
@@ -24,6 +25,23 @@ def parse(data: bytes, budget: Budget = UNLIMITED) -> Content:
     """Return the values of all sheets, hidden ones included; formulas have their last result."""
     if not data.startswith(OLE):
         data = xml_parts(data, budget.limits, also=(".bin", "mimetype"))
+    with _panics():
+        return _content(data, budget)
+
+
+@contextmanager
+def _panics() -> Iterator[None]:
+    """Turn a panic of the library, which is written in Rust, into an error as of any library."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise ValueError(str(error)) from error
+
+
+def _content(data: bytes, budget: Budget) -> Content:
+    """Return the content of a file that is unpacked."""
     try:
         book = calamine.CalamineWorkbook.from_filelike(io.BytesIO(data))
     except calamine.PasswordError as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from statistics import median
 from typing import NamedTuple
 
@@ -184,19 +184,19 @@ def _groups(letters: Sequence[Letter]) -> list[Line]:
 
 def _marks_moved(groups: list[Line], height: float) -> bool:
     """Move the marks that stand above another letter to that one, and return whether there are."""
-    strays: list[Letter] = []
+    moves: list[tuple[Letter, Line, Line]] = []
     for group in groups:
         for mark in group[1:]:
             if _MARKED.match(mark.piece.text) and unicodedata.category(mark.piece.text[0]) == "Mn":
                 own = [letter for letter in group if letter is not mark]
-                if not _above(mark, own, height) and any(_above(mark, g, 0) for g in groups):
-                    group.remove(mark)
-                    strays.append(mark)
-    for mark in strays:
-        home = next(group for group in groups if _above(mark, group, 0))
+                if not _above(mark, own, height):
+                    others = (g for g in groups if g is not group and _above(mark, g, 0))
+                    moves += [(mark, group, home) for home in islice(others, 1)]
+    for mark, group, home in moves:
+        group.remove(mark)
         home.append(mark)
         home[1:] = sorted(home[1:], key=lambda x: bool(_TONES.match(x.piece.text)))
-    return bool(strays)
+    return bool(moves)
 
 
 def _above(mark: Letter, group: Line, height: float) -> bool:

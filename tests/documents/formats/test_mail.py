@@ -109,6 +109,11 @@ def test_headers_and_texts_in_wrong_encodings_are_read(write):
     assert read(write("b.eml", cjk)).text == "a\n\n植物"
 
 
+def test_damaged_and_endless_headers_stop_nothing(write):
+    raw = b"Subject: =?utf-8?b?A?=\nTo: " + b"=?utf-8?q?a?= " * 100_000 + b"\n\nMoss"
+    assert read(write("a.eml", raw)).text == "=?utf-8?b?A?=\n\nMoss"
+
+
 def test_flowed_paragraphs_are_one_line(write):
     raw = b"Subject: a\nContent-Type: text/plain; format=flowed\n\nThe pump \nruns for \n"
     raw += b"long.\nYes.\n"

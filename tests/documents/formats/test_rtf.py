@@ -114,3 +114,4 @@ def test_damaged_rich_text_is_read_or_refused(write, garden):
     refuses(write("a.rtf", "{\\rtf1}"), "has no text")
     refuses(write("b.rtf", b"%PDF-1.4"), "is a PDF file")
     refuses(write("c.rtf", "just text"), "no rich text")
+    refuses(write("d.rtf", "{\\rtf1{\\fonttbl" + "{\\f0" * 100_000), "100,001 fonts")
