@@ -21,10 +21,12 @@ from m3rag.limits import brief, shown
 
 _SECONDS = 60  # that an image may take
 _WAIT = 3  # times as long on the clock, beside other processes
+_TURNS = "osd"  # the model that tells which side of a page is up; many installations have it
 _LANGUAGES = re.compile(r"\w+(?:[/+-]\w+)*", re.ASCII)
 # Tesseract puts these around words of the other direction; the text itself is in logical order.
 _DIRECTIONS = dict.fromkeys([0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
 _GAPS = re.compile(r"[^\S\n]*\n(?:[^\S\n]*\n)+")
+_BROKEN = re.compile(r"(?<=[^\W\d_])-\n\n(?=[^\W\d_])")  # a word, by a paragraph that is none
 _INSTALL = (
     "Install it, for example with `apt install tesseract-ocr`, `brew install tesseract` or "
     "`winget install UB-Mannheim.TesseractOCR`, and put its folder on PATH."
@@ -49,7 +51,7 @@ def checked_languages(ocr: str | None) -> str | None:
         )
     if (program := shutil.which("tesseract")) is None:
         raise InputError(f"OCR needs the program Tesseract, which is not on PATH. {_INSTALL}")
-    known = _installed(program)
+    known = [language for language in _installed(program) if language != _TURNS]
     for language in ocr.split("+"):
         if language not in known:
             raise InputError(
@@ -62,7 +64,7 @@ def checked_languages(ocr: str | None) -> str | None:
 
 @cache
 def _installed(program: str) -> tuple[str, ...]:
-    """Return the codes of the languages that Tesseract has."""
+    """Return the codes of the languages and other models that Tesseract has."""
     done = _run(program, "--list-langs")
     return tuple(line for line in done.stdout.decode(errors="replace").split("\n")[1:] if line)
 
@@ -83,7 +85,8 @@ def recognized(image: bytes, languages: str, more_time: Callable[[float], None])
     started = time.monotonic()
     more_time(_SECONDS)
     try:
-        done = _run("tesseract", "stdin", "stdout", "-l", languages, image=image)
+        turned = ("--psm", "1") if _TURNS in _installed("tesseract") else ()
+        done = _run("tesseract", "stdin", "stdout", "-l", languages, *turned, image=image)
     finally:
         more_time(min(time.monotonic() - started, _SECONDS) - _SECONDS)
     if done.returncode:
@@ -92,7 +95,8 @@ def recognized(image: bytes, languages: str, more_time: Callable[[float], None])
             f"Tesseract cannot read it: {brief(lines[-1]).rstrip('.')}. Save it again, as PNG."
         )
     pages = done.stdout.decode(errors="replace").removesuffix("\f").split("\f")
-    return [_GAPS.sub("\n\n", page.translate(_DIRECTIONS)).strip() for page in pages]
+    pages = [_GAPS.sub("\n\n", page.translate(_DIRECTIONS)).strip() for page in pages]
+    return [_BROKEN.sub("-\n", page) for page in pages]
 
 
 def _run(*command: str, image: bytes = b"") -> subprocess.CompletedProcess[bytes]:
