@@ -101,6 +101,9 @@ class Watch:
     ) -> None:
         require("watchfiles", "watch")
         self.folder = Path(folder).expanduser().resolve()
+        # The name of a single file may get another file, so its folder is watched.
+        self._single = self.folder.is_file()
+        self._root = self.folder.parent if self._single else self.folder
         self._pause = pause
         self._stop = threading.Event() if stop is None else stop
         self._options = options
@@ -120,10 +123,8 @@ class Watch:
                 f"{visible(self.folder)} does not exist. Pass the folder with the documents."
             )
         while not self._stop.is_set():
-            # The name of a single file may get another file, so its folder is watched.
-            root = self.folder if self.folder.is_dir() else self.folder.parent
-            if (place := _place(root)) is not None:
-                yield from self._rounds(root, place)
+            if (place := _place(self._root)) is not None:
+                yield from self._rounds(place)
             else:
                 self._stop.wait(self._pause)
 
@@ -141,30 +142,31 @@ class Watch:
         except DocumentError as error:
             if self._last is None:
                 raise
-            changes = Changes(failed={f"{self.folder.name}/": str(error)})
+            name = self.folder.name if self._single else f"{self.folder.name}/"
+            changes = Changes(failed={name: str(error)})
         before, self._last = self._last, changes
         return changes if before is None or _is_news(changes, before) else None
 
-    def _rounds(self, root: Path, place: tuple[int, int]) -> Iterator[None]:
+    def _rounds(self, place: tuple[int, int]) -> Iterator[None]:
         """Yield for the changes in a folder, until it is no longer the same one."""
         from watchfiles import watch as events
 
         step = max(round(self._pause * 1000), 1)
         found = events(
-            root,
-            watch_filter=partial(_matters, root),
+            self._root,
+            watch_filter=partial(_matters, self._root),
             debounce=_LONGEST * step,
             step=step,
             rust_timeout=step,
             yield_on_timeout=True,
             stop_event=self._stop,
-            recursive=root == self.folder,
+            recursive=not self._single,
             ignore_permission_denied=True,
         )
         begun = False
         try:
             for changes in found:
-                same = _place(root) == place
+                same = _place(self._root) == place
                 if not begun or not same or (changes and self._differs()):
                     yield
                 begun = True
@@ -174,8 +176,8 @@ class Watch:
             return
         except OSError as error:
             raise DocumentError(
-                f"{visible(root)} cannot be watched: {error}. If it has too many folders, raise "
-                "the limit (on Linux: sysctl fs.inotify.max_user_watches), or set "
+                f"{visible(self._root)} cannot be watched: {error}. If it has too many folders, "
+                "raise the limit (on Linux: sysctl fs.inotify.max_user_watches), or set "
                 "WATCHFILES_FORCE_POLLING=1."
             ) from error
 
@@ -206,8 +208,7 @@ class Watch:
         Raises:
             DocumentError: Another folder has its place, and is empty.
         """
-        root = self.folder if self.folder.is_dir() else self.folder.parent
-        place = _place(root)
+        root, place = self._root, _place(self._root)
         if self._place not in (None, place) and place is not None and not os.listdir(root):
             raise DocumentError(
                 f"{visible(root)} is another folder now, and empty. Is its drive mounted? Its "

@@ -109,7 +109,9 @@ def test_a_folder_that_disappears_keeps_its_passages(tiny, folder, tmp_path):
         while not added:
             added = changes().added
         assert added == ["handbook/moss.txt"]
-        assert index.count() == 2
+        put(folder / "lichen.txt", "Lichen grows slowly.")
+        assert changes().added == ["handbook/lichen.txt"]
+        assert index.count() == 3
 
 
 def test_a_file_that_is_replaced_by_another_is_watched(tiny, folder):
@@ -120,6 +122,9 @@ def test_a_file_that_is_replaced_by_another_is_watched(tiny, folder):
         put(folder / "ferns.md~", "Ferns like moist soil.")
         os.replace(folder / "ferns.md~", file)  # as editors save
         assert changes().replaced == ["ferns.md"]
+        file.unlink()
+        assert "does not exist" in changes().failed["ferns.md"]
+        assert index.count() == 1
 
 
 def test_what_the_first_round_cannot_read_is_an_error(tiny, folder, tmp_path, monkeypatch):
