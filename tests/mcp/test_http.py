@@ -11,12 +11,15 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from m3rag.mcp import create_server
+from m3rag import M3Index
+from m3rag.index.contents import add_text
+from m3rag.mcp import OpeningBases, create_server
 from m3rag.mcp.access import anyone
 from m3rag.mcp.http import KeyCheck, Server, http_app
 from m3rag.serve.keys import Keys
 from m3rag.serve.listening import bind
-from tests.mcp.conftest import call, refusal
+from tests.mcp.conftest import call, connected, refusal
+from tests.serve.conftest import KEY, serving
 
 pytestmark = pytest.mark.enable_socket
 
@@ -34,7 +37,7 @@ filter = {{ lang = "es" }}
 
 
 @contextmanager
-def served(bases, keys=None):
+def served_mcp(bases, keys=None):
     """Serve knowledge bases on loopback, in a thread; yields the URL."""
     check = KeyCheck(keys.find) if keys else None
     caller = check.caller if check else anyone
@@ -73,7 +76,7 @@ def post(url, **headers):
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_tools_and_resources_over_http(bases, mode):
-    with served(bases) as url:
+    with served_mcp(bases) as url:
         async with Client(url, mode=mode) as client:
             found = await call(client, "search", query="What waters the ferns?")
             assert found["results"][0]["id"] == "garden/pump.md#0"
@@ -87,7 +90,7 @@ async def test_tools_and_resources_over_http(bases, mode):
 async def test_keys(bases, tmp_path):
     file = Path(tmp_path / "keys.toml")
     file.write_text(KEYS)
-    with served(bases, Keys.read(file)) as url:
+    with served_mcp(bases, Keys.read(file)) as url:
         status, body = post(url)
         assert (status, json.loads(body)) == (
             401,
@@ -110,3 +113,19 @@ async def test_keys(bases, tmp_path):
             )
         async with client_of(url, ALL) as client:
             assert len((await call(client, "list_documents"))["documents"]) == 5
+
+
+async def test_a_knowledge_base_that_a_server_has_open(tiny, monkeypatch):
+    monkeypatch.setenv("M3RAG_API_KEY", KEY)
+    index = M3Index.open(model=tiny)
+    add_text(index, "# Pump\n\nThe pump waters the ferns.", id="pump.md")
+    with (
+        serving({"garden": index}, key=KEY) as server,
+        OpeningBases([f"{server.url}/garden"]) as bases,
+    ):
+        async with connected(bases, allow_add=True) as client:
+            found = await call(client, "search", query="What waters the ferns?")
+            assert [one["id"] for one in found["results"]] == ["garden/pump.md#0"]
+            await call(client, "add_document", title="Noon", text="Relays click at noon.")
+            assert (await call(client, "fetch", id="garden/Noon"))["text"].startswith("Relays")
+        assert index.count() == 2
