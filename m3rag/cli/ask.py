@@ -207,10 +207,12 @@ def _print_hit(console: Terminal, rank: int, hit: Hit, spans: list[Span], focus:
             scores.append(f"  {channel} {score:.3f}", style="not bold dim")
     body = passage(hit.passage.text, focus, ((*span, "bold yellow") for span in spans))
     console.say(Text(f"{rank}. ", "bold"), shown(hit.passage.place, "bold cyan"))
-    console.print(Padding(scores, (0, 0, 0, 3)))
+    console.print(Padding(scores, (0, 0, 0, 3), expand=False))
     if hit.passage.table_header:
-        console.print(Padding(passage(hit.passage.table_header, 0), (0, 0, 0, 3)), style="dim")
-    console.print(Padding(body, (0, 0, 1, 3)))
+        console.print(
+            Padding(passage(hit.passage.table_header, 0), (0, 0, 0, 3), expand=False), style="dim"
+        )
+    console.print(Padding(body, (0, 0, 1, 3), expand=False))
 
 
 def _print_written(console: Terminal, answer: Answer) -> None:

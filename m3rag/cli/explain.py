@@ -107,7 +107,7 @@ def _print(explanations: list[Explanation]) -> None:
             _matched(why) if why.matched else "No token in common.\n",
             _aligned(why),
         )
-        console.print(Padding(body, (0, 0, 1, 3)))
+        console.print(Padding(body, (0, 0, 1, 3), expand=False))
 
 
 def _channels(why: Explanation) -> Table:

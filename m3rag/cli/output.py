@@ -26,6 +26,7 @@ from m3rag.cli.visible import line as one_line
 from m3rag.errors import InputError
 
 _SHOWN = 700  # characters of a passage that are printed
+_ENDLESS = 100_000  # columns; no line of ours is as long
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _MOVES = re.compile(r"(?:\x1b\[A|\n|\r)*")  # what progress bars of other libraries write
 
@@ -35,7 +36,10 @@ class OutputClosedError(Exception):
 
 
 class Terminal(Console):
-    """A rich console that shows texts as they are: without markup, emoji codes and highlights."""
+    """A rich console that shows texts as they are: without markup, emoji codes and highlights.
+
+    What goes to a file or a pipe is neither wrapped, unless COLUMNS says so, nor padded.
+    """
 
     def __init__(self, *, stderr: bool = False, quiet: bool = False) -> None:
         stream = _inner(sys.stderr if stderr else sys.stdout) or StringIO()  # closed by the caller
@@ -43,6 +47,9 @@ class Terminal(Console):
         super().__init__(
             file=cast(IO[str], file), quiet=quiet, markup=False, emoji=False, highlight=False
         )
+        self._plain = not stderr and not self.is_terminal
+        if self._plain and not os.environ.get("COLUMNS", "").isdecimal():
+            self.width = _ENDLESS
 
     def say(self, *parts: str | Text) -> None:
         """Print one line, which only the terminal itself may wrap; a str may be any text."""
@@ -57,7 +64,13 @@ class Terminal(Console):
             InputError: The output cannot be written.
         """
         with _writing():
-            super().print(*objects, **options)
+            if not self._plain or options.get("soft_wrap"):  # a line of `say` is not padded
+                super().print(*objects, **options)
+                return
+            with self.capture() as captured:
+                super().print(*objects, **options)
+            lines = captured.get().split("\n")
+            self.file.write("\n".join(line.rstrip(" ") for line in lines))
 
     def on_broken_pipe(self) -> None:
         """Let `print` report it; rich would end the process."""

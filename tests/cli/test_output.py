@@ -11,7 +11,9 @@ import time
 import warnings
 
 import pytest
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from m3rag.cli.bars import IndexingBar, counter, stage_bars
 from m3rag.cli.output import OutputClosedError, Terminal, print_json, safe_streams, shown
@@ -246,3 +248,18 @@ def test_no_arguments_are_help(m3rag):
     assert code in (0, 2)
     assert "Usage:" in out
     assert "Error" not in err
+
+
+def test_a_pipe_is_neither_wrapped_nor_padded(capsys, monkeypatch):
+    text = "long " * 60
+
+    def printed():
+        Terminal().print(Padding(Text(f"{text}\nshort"), (0, 0, 1, 3), expand=False))
+        return capsys.readouterr().out
+
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert printed() == f"   {text.rstrip()}\n   short\n\n"
+    monkeypatch.setenv("COLUMNS", "40")
+    wrapped = printed().splitlines()
+    assert max(map(len, wrapped)) <= 40
+    assert all(line == line.rstrip() for line in wrapped)
