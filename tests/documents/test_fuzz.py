@@ -1,6 +1,9 @@
-"""Any bytes and any text: spans are exact, and every error is m3rag's own."""
+"""Any bytes, any text and any broken file: spans are exact, and every error is m3rag's own."""
 
+import random
+from collections import Counter, defaultdict
 from contextlib import suppress
+from functools import cache
 from itertools import pairwise
 
 import pytest
@@ -10,12 +13,15 @@ from hypothesis import strategies as st
 from m3rag.documents import Document, sentences, split
 from m3rag.documents.decoding import decode
 from m3rag.documents.formats.content import Budget
-from m3rag.documents.formats.registry import by_suffix
+from m3rag.documents.formats.registry import CODE, FORMATS, by_suffix
+from m3rag.documents.parser_process import parse_apart
 from m3rag.documents.parsing import parse
 from m3rag.errors import DocumentError, InputError
 from m3rag.limits import Limits
 from tests.documents.conftest import assert_whole
-from tests.trials.record import SEED
+from tests.documents.corpus.make import FILES
+from tests.trials.document_mutations import mutated
+from tests.trials.record import SEED, record
 
 LIMITS = Limits(text_characters=5_000)
 PIECES = st.sampled_from(
@@ -26,6 +32,7 @@ PIECES = st.sampled_from(
      "a" * 40, "title: x\n"]
 )  # fmt: skip
 TEXT = st.one_of(st.text(max_size=300), st.lists(PIECES, max_size=120).map("".join))
+READERS = [form for form in (*FORMATS, *CODE) if not form.image]  # another program reads images
 FEW = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -91,3 +98,63 @@ def test_many_texts_are_split_into_exact_spans(tokenizer):
         check_split(text, tokenizer, limit, overlap)
 
     many()
+
+
+# Broken files of every format
+
+
+@cache
+def seeds():
+    """Return the files of the corpus, by format."""
+    found = defaultdict(list)
+    for path in sorted(FILES.rglob("*.*")):
+        found[by_suffix()[path.suffix].name].append((path.suffix, path.read_bytes()))
+    program = found["javascript"]
+    return {**dict.fromkeys((form.name for form in CODE), program), **found}
+
+
+def broken(rng, form):
+    """Return a broken copy of a file of a format; some are two files in one."""
+    suffix, data = rng.choice(seeds()[form.name])
+    if rng.random() < 0.2:
+        _, other = rng.choice(seeds()[form.name])
+        return data[: rng.randrange(len(data) + 1)] + other[rng.randrange(len(other) + 1) :]
+    return mutated(rng, data, suffix)
+
+
+def outcome(data, form):
+    """Read a file in a parser process, and return what became of it."""
+    try:
+        content = parse_apart(data, form, Budget())
+    except DocumentError as error:
+        text = str(error)
+        return (
+            "limit" if "its parser needs" in text else "crash" if "ended with" in text else "error"
+        )
+    content.text.encode()
+    starts = [heading.start for heading in content.headings]
+    assert starts == sorted(starts)
+    assert list(content.pages) == sorted(content.pages)
+    assert all(0 <= start <= len(content.text) for start in (*starts, *content.pages))
+    return "document"
+
+
+@pytest.mark.parametrize("form", READERS, ids=lambda form: form.name)
+def test_broken_files_are_read_or_refused(form):
+    rng = random.Random(form.name)
+    for _ in range(2):
+        assert outcome(broken(rng, form), form) in ("document", "error")
+
+
+@pytest.mark.trial
+@pytest.mark.timeout(1800)
+def test_many_broken_files_are_read_or_refused():
+    rng = random.Random(SEED)
+    counts = Counter(outcome(broken(rng, form), form) for _ in range(150) for form in READERS)
+    record(
+        "broken files of each format",
+        tried=counts.total(),
+        hung=counts["limit"],
+        raw=counts["crash"],
+        note=f"{counts['document']} documents, {counts['error']} own errors",
+    )

@@ -227,6 +227,12 @@ def _styled_book(source: Source) -> Expected:
 _NUMBERS = ("1. ", "1.1. ", "1.2. ", "1.3. ")
 _TIGHT = tuple(number.strip() for number in _NUMBERS)
 
+
+def _program(source: Source) -> Expected:
+    titles = ((1, "class Pump"), (2, "run()"))
+    return written(plain.program(source), *titles)
+
+
 EXPECTED: dict[str, Callable[[Source], Expected]] = {
     "page.html": _page,
     "old-page.htm": _page,
@@ -237,6 +243,7 @@ EXPECTED: dict[str, Callable[[Source], Expected]] = {
     "text.tex": _tex,
     "text.xml": _xml,
     "text.ipynb": _notebook,
+    "program.js": _program,
     "rows.csv": _rows,
     "rows.tsv": _rows,
     "records.json": _json,

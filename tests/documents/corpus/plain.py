@@ -21,6 +21,7 @@ def plain_files(source: Source) -> Iterator[tuple[str, bytes]]:
     yield "text.tex", tex(source).encode()
     yield "text.xml", xml(source).encode()
     yield "text.ipynb", notebook(source).encode()
+    yield "program.js", program(source).encode()
     yield "rows.csv", rows(source, ",").encode()
     yield "rows.tsv", rows(source, "\t").encode()
     yield "records.json", json.dumps(records(source), ensure_ascii=False).encode()
@@ -159,6 +160,20 @@ def notebook(source: Source) -> str:
         {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5},
         ensure_ascii=False,
     )
+
+
+def program(source: Source) -> str:
+    """Return source code with comments and a text."""
+    return f"""// {source.title}
+
+/** {source.intro} */
+class Pump {{
+  // {source.note}
+  run() {{
+    return "{source.closing}";
+  }}
+}}
+"""
 
 
 def rows(source: Source, delimiter: str) -> str:
