@@ -11,6 +11,7 @@ from mcp import Client, StdioServerParameters
 
 from tests.conftest import hear_ctrl_c
 from tests.mcp.conftest import call
+from tests.test_extras import run
 
 COMMAND = (sys.executable, "-m", "m3rag", "mcp")
 HELLO = {
@@ -81,6 +82,12 @@ async def test_http_until_sigterm(folders):
             assert process.wait(30) == 0
         finally:
             process.kill()
+
+
+def test_the_extra_is_named():
+    done = run("from m3rag.cli import main; main()", ["mcp"], "mcp", "--in", "kb")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert 'mcp is not installed. Install it: pip install "m3rag[mcp]"' in done.stderr
 
 
 def test_what_cannot_start_says_why(m3rag, folders, tmp_path):
