@@ -8,6 +8,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
@@ -43,6 +44,7 @@ def create_app(bases: KnowledgeBases, config: ServeConfig | None = None) -> Fast
             yield
         finally:
             backend.ready = False
+            await run_in_threadpool(backend.jobs.close, config.drain_timeout)
             bases.close()
             if tracing is not None:
                 tracing.close()

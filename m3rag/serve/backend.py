@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from m3rag.bases import KnowledgeBases
 from m3rag.encoder import Model
 from m3rag.serve.config import ServeConfig
 from m3rag.serve.errors import ServeError
+from m3rag.serve.jobs import Jobs
 
 
 @dataclass(slots=True)
@@ -19,12 +20,14 @@ class Backend:
         config: The settings.
         ready: Whether new requests are welcome; false before the start and while draining.
         running: The number of requests that are worked on.
+        jobs: The documents that wait to be added.
     """
 
     bases: KnowledgeBases
     config: ServeConfig
     ready: bool = False
     running: int = 0
+    jobs: Jobs = field(default_factory=Jobs)
 
     @property
     def models(self) -> dict[str, Model]:

@@ -1,0 +1,155 @@
+"""`/v1/kbs/{kb}/ask`: the passages that answer a question, and an answer written from them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from fastapi.responses import Response, StreamingResponse
+from pydantic import ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+
+from m3rag import service
+from m3rag.answers import Answer
+from m3rag.errors import InputError, M3Error
+from m3rag.index import M3Index
+from m3rag.serve.config import ServeConfig
+from m3rag.serve.dependencies import Config, Read
+from m3rag.serve.encoding import json_response, truncating
+from m3rag.serve.errors import ServeError, content, status_of
+from m3rag.serve.searching import SettingsBody
+from m3rag.serve.writing import pieces
+from m3rag.service import Found
+
+router = APIRouter(prefix="/v1/kbs", tags=["knowledge bases"])
+
+_NUMBERS = 4_000  # about as many as an explanation has
+_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would collect events
+_EVENTS = {
+    "text/event-stream": {
+        "example": 'data: {"type": "hits", "question": "…", "hits": [], "answer": null}\n\n'
+        'data: {"type": "token", "text": "Twice a week [1]."}\n\n'
+        'data: {"type": "answer", "text": "Twice a week [1].", "citations": []}\n\n'
+    }
+}
+
+
+class AskBody(SettingsBody):
+    """A question."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"question": "¿Qué riega las plantas?", "k": 3, "weights": "cross-lingual"},
+                {"question": "How often do ferns need water?", "stream": True},
+            ]
+        }
+    )
+
+    question: Annotated[str, Field(description="The question, in any language.")]
+    llm: Annotated[
+        bool | None,
+        Field(
+            description="Whether the server's language model writes an answer; by default if it "
+            "has one."
+        ),
+    ] = None
+    stream: Annotated[
+        bool, Field(description="Send server-sent events: the hits, the answer as it is written.")
+    ] = False
+    min_score: Annotated[
+        float | None,
+        Field(
+            description="The score that the best passage needs; by default the one that `m3rag "
+            "tune` calibrated for the weights."
+        ),
+    ] = None
+
+
+@router.post("/{kb}/ask", responses={200: {"content": _EVENTS}})
+async def ask(base: Read, body: AskBody, config: Config) -> Response:
+    """Find the passages that answer a question, and let the language model answer from them.
+
+    The response has `hits`, with `highlights` (spans of words of the question); `answer`, the best
+    sentence with its place; with a limit, `min_score` and `refused`. With a language model, also
+    `text`, in which "[1]" cites the first hit; `citations`; `removed`, the numbers that cited no
+    passage; `quotes`, and whether the passages have them; and `supported`.
+
+    With `stream`, the events are `hits` (all but the written answer), `token` with a `text` for
+    each piece, then `answer` with everything, or `error`. The text of `answer` replaces the pieces:
+    its citations are checked.
+    """
+    llm = _llm(config, body.llm)
+    with truncating(allowed=True):
+        found, values = await run_in_threadpool(_found, base.index, body)
+    if body.stream:
+        events = _events(found, values, llm if found.answerable else None)
+        return StreamingResponse(events, media_type="text/event-stream", headers=_HEADERS)
+    if llm is not None and found.answerable:
+        async with aclosing(pieces(partial(found.stream, llm))) as written:
+            values |= [one async for one in written if isinstance(one, Answer)][-1].to_dict()
+    return await json_response(lambda: values, len(found.hits) * (_NUMBERS if body.explain else 1))
+
+
+def _llm(config: ServeConfig, wanted: bool | None) -> object | None:
+    """Return the language model that writes the answer, if one shall.
+
+    Raises:
+        InputError: One is wanted, and the server has none.
+    """
+    if wanted and config.llm is None:
+        raise InputError(
+            "This server has no language model. Leave `llm` out for the best sentence, or start "
+            "it with --llm-url and --llm-model."
+        )
+    return None if wanted is False else config.llm
+
+
+def _found(index: M3Index, body: AskBody) -> tuple[Found, dict[str, Any]]:
+    """Return what answers the question, and the same as JSON values."""
+    ask = partial(
+        service.ask,
+        index,
+        body.question,
+        body.k,
+        min_score=body.min_score,
+        settings=body.settings().changed(min_score=None),
+    )
+    found = ask(neighbours=body.neighbours)
+    values = found.to_dict()
+    if body.explain:  # each by its own passage, without its neighbours
+        alone = ask().hits if body.neighbours else found.hits
+        reasons = {hit.passage.id: hit.explain().to_dict() for hit in alone}
+        for one in values["hits"]:
+            one["explanation"] = reasons[one["passage"]["id"]]
+    return found, values
+
+
+async def _events(found: Found, values: dict[str, Any], llm: object | None) -> AsyncIterator[bytes]:
+    """Yield the events of an answer."""
+    yield _event("hits", values)
+    written: dict[str, Any] = {}
+    try:
+        if llm is not None:
+            async with aclosing(pieces(partial(found.stream, llm))) as parts:
+                async for one in parts:
+                    if isinstance(one, Answer):
+                        written = one.to_dict()
+                    else:
+                        yield _event("token", {"text": one})
+    except (M3Error, ServeError) as error:
+        status = status_of(error)
+        message = error.detail if isinstance(error, ServeError) else str(error)
+        code = error.code if isinstance(error, ServeError) else type(error).__name__
+        yield _event("error", content(message, status, "", code))
+        return
+    yield _event("answer", {**values, **written})
+
+
+def _event(kind: str, values: dict[str, Any]) -> bytes:
+    text = json.dumps({"type": kind, **values}, ensure_ascii=False, allow_nan=False)
+    return f"data: {text}\n\n".encode()
