@@ -36,7 +36,6 @@ def flow(
     header: str = "",
     pages: Sequence[int] = (),
     every_page: bool = False,
-    bars: bool = True,
 ) -> Expected:
     """Return what a document with the whole text of a source is.
 
@@ -50,13 +49,9 @@ def flow(
         header: The header of its pages.
         pages: As in `Expected`.
         every_page: Whether the header is on every page, not only at the start.
-        bars: Whether the table keeps its columns.
     """
     items = "\n".join(map(str.__add__, marks, source.items))
-    if bars:
-        table = "\n".join(f"| {' | '.join(row)} |" for row in source.table)
-    else:
-        table = "\n".join(" ".join(filter(None, row)) for row in source.table)
+    table = "\n".join(f"| {' | '.join(row)} |" for row in source.table)
     blocks = [
         numbers[0] + source.title, source.intro, numbers[1] + source.list_title, items,
         source.noted + noted, numbers[2] + source.table_title, table,
@@ -276,7 +271,6 @@ PRINTED: dict[str, Callable[[Source], Expected]] = {
     "page-chromium.pdf": lambda s: flow(s, marks=("", "", ""), noted="1", note="", pages=(0, 8)),
     "text-writer.pdf": lambda s: flow(
         s, marks=("• ",) * 3, numbers=_TIGHT, noted="1", note="1 ", note_at=7, pages=(0, 8),
-        bars=False,
     ),
     "word-writer.pdf": lambda s: flow(
         s, marks=("1. ", "2. ", "3. "), noted="1", note="1", note_at=7, pages=(0, 9),
