@@ -60,7 +60,7 @@ class KnowledgeBases(Closing):
         models: dict[str, Model] = {} if given is None else {given.name: given}
         opened = cls({}, models)
         with closed_on_errors(opened):
-            for name, place in _named(specs).items():
+            for name, place in named(specs).items():
                 index = _open(place, given, create=create)
                 opened._indexes[name] = index
                 models.setdefault(index.model.name, index.model)
@@ -110,8 +110,12 @@ def within(index: M3Index, where: Where) -> M3Index:
     return M3Index(stored, index.model, analyzer=index.analyzer, limits=index.limits)
 
 
-def _named(specs: Sequence[str]) -> dict[str, str]:
-    """Return the places by name."""
+def named(specs: Sequence[str]) -> dict[str, str]:
+    """Return the places of knowledge bases by name, from "NAME=PLACE" or a folder or URL.
+
+    Raises:
+        InputError: Two have the same name, or a name cannot be part of a URL.
+    """
     places: dict[str, str] = {}
     for spec in specs:
         name, sign, place = spec.partition("=")
@@ -136,12 +140,22 @@ def _folder_name(place: str) -> str:
     return Path(place).resolve().name
 
 
-def _open(place: str, model: Model | None, *, create: bool) -> M3Index:
-    location = locate(place)
-    if location.exists():
-        return open_index(location, create=False)
-    if not create:
+def check_exists(place: str) -> None:
+    """Check that there is a knowledge base in a place, without opening it.
+
+    Raises:
+        FormatError: There is none.
+        StorageError: The server of a URL cannot be reached.
+    """
+    if not locate(place).exists():
         raise FormatError(
             f"{place} holds no knowledge base. Make one: m3rag index DOCUMENTS --to {place}"
         )
-    return open_index(location, model=model)
+
+
+def _open(place: str, model: Model | None, *, create: bool) -> M3Index:
+    location = locate(place)
+    if create and not location.exists():
+        return open_index(location, model=model)
+    check_exists(place)
+    return open_index(location, create=False)

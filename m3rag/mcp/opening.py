@@ -6,11 +6,9 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 
-from m3rag.bases import KnowledgeBases
-from m3rag.bases import _named as named
+from m3rag.bases import KnowledgeBases, check_exists, named
 from m3rag.closing import Closing
-from m3rag.errors import ClosedError, FormatError
-from m3rag.stores.location import locate
+from m3rag.errors import ClosedError
 
 
 class OpeningBases(Closing):
@@ -26,15 +24,13 @@ class OpeningBases(Closing):
     Raises:
         InputError: Two have the same name, or a name is not possible.
         FormatError: There is no knowledge base in a place.
+        StorageError: The server of a URL cannot be reached.
     """
 
     def __init__(self, specs: Sequence[str]) -> None:
         places = named(specs)
         for place in places.values():
-            if not locate(place).exists():
-                raise FormatError(
-                    f"{place} holds no knowledge base. Make one: m3rag index DOCUMENTS --to {place}"
-                )
+            check_exists(place)
         self.names = tuple(places)
         self._specs = tuple(specs)
         self._lock = threading.Lock()
