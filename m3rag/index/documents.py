@@ -166,7 +166,7 @@ class DocumentCollection(Collection):
         if number > 1:
             raise InputError(f"{number} passages would get the id {shown(most)}. Choose others.")
         for i, passage, old in zip(ids, new, self._store.get(ids), strict=True):
-            if old is not None and old.text != passage.text:
+            if old is not None and old.full_text != passage.full_text:
                 raise InputError(
                     f"The new text of passage {shown(i)} is another one, so it must be encoded: "
                     "use add()."
