@@ -79,3 +79,12 @@ def test_a_folder_is_indexed_without_formats_that_lack_their_extra(tmp_path):
     assert done.returncode == 1, done.stderr
     assert '"added": ["docs/a.md"]' in done.stdout
     assert 'pip install \\"m3rag[documents]\\"' in done.stdout
+
+
+def test_the_server_names_its_extra():
+    done = run("from m3rag.cli import main; main()", ["fastapi"], "serve", "--model", "tiny")
+    assert done.returncode == 1
+    assert done.stderr == (
+        'Error: MissingExtraError: fastapi is not installed. Install it: pip install "m3rag[serve]"'
+        "\n"
+    )

@@ -70,7 +70,7 @@ def serve(
     described at /docs.
     """
     from m3rag.bases import KnowledgeBases
-    from m3rag.serve.app import create_app
+    from m3rag.serve import create_app
     from m3rag.serve.keys import load_keys
     from m3rag.serve.listening import bind
     from m3rag.serve.running import run

@@ -6,7 +6,7 @@ imported when they are first used: `Keys` needs no extra, `create_app` needs `se
 
 from typing import TYPE_CHECKING
 
-from m3rag.extras import lazy
+from m3rag.extras import lazy, require
 
 if TYPE_CHECKING:
     from m3rag.serve.app import create_app
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Key", "Keys", "ServeConfig", "create_app"]
 
-__getattr__ = lazy(
+_EXTRA = ("fastapi", "uvicorn", "prometheus_client", "python_multipart")
+_get = lazy(
     __name__,
     {
         "Key": "m3rag.serve.keys",
@@ -24,3 +25,10 @@ __getattr__ = lazy(
         "create_app": "m3rag.serve.app",
     },
 )
+
+
+def __getattr__(name: str) -> object:
+    if name == "create_app":
+        for module in _EXTRA:
+            require(module, "serve")
+    return _get(name)

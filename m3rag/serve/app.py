@@ -24,6 +24,12 @@ from m3rag.serve.metrics import Metrics
 from m3rag.serve.observing import Observer
 from m3rag.serve.tracing import Tracing
 
+_ABOUT = (
+    "One BGE-M3 model, three views of a text, and knowledge bases that are searched by all of "
+    "them. Send a key as `Authorization: Bearer KEY`, if the server needs one. Errors have "
+    "OpenAI's form, on the routes of text-embeddings-inference its own."
+)
+
 
 def create_app(bases: KnowledgeBases, config: ServeConfig | None = None) -> FastAPI:
     """Return the application that serves open knowledge bases and their models.
@@ -52,9 +58,11 @@ def create_app(bases: KnowledgeBases, config: ServeConfig | None = None) -> Fast
     metrics = Metrics(backend)
     app = FastAPI(
         title="m3rag",
+        description=_ABOUT,
         version=__version__,
         lifespan=lifespan,
         middleware=_layers(backend, metrics, tracing),
+        docs_url=None,  # routes/reference.py: FastAPI's page loads scripts from elsewhere
         redoc_url=None,
     )
     app.state.backend = backend
