@@ -31,7 +31,7 @@ _NO_TYPE = (
     r"yield|delete|typeof|sizeof|with|synchronized|goto|assert|super|this|function)\b)"
 )
 _TYPE = r"(?:[\w:<>,.\[\]?~@$]++[ \t*&]++)"
-_BODY = r"[ \t]*+\((?:[^;{}()]|\([^;{}()]*+\))*+\)[^;{}()]*+(?::[^;{}]*+)?\{"
+_BODY = r"[ \t]*+\((?:[^;{}()]|\([^;{}()]*+\))*+\)[^;{}():]*+(?::[^;{}]*+)?\{"
 _TYPED = rf"^[ \t]*+{_NO_TYPE}{_TYPE}+(?P<name>[\w~]+(?:::[\w~]+)*){_BODY}"
 _METHOD = rf"^[ \t]++{_NO_TYPE}{_TYPE}*(?P<name>[\w$#]+){_BODY}"
 _ASSIGNED = (

@@ -52,9 +52,9 @@ DEFINITIONS = {
         "plant f find",
     ),
     "CPP": (
-        "class A : public B {\npublic:\n  int f() const { return g(); }\n};\n"
-        "int A::h(int a) { i(); }",
-        "A .f A::h",
+        "class A : public B {\npublic:\n  explicit A(int x = 1) : x_(x) {}\n"
+        "  int f() const { return g(); }\n};\nint A::h(int a) { i(); }",
+        "A .A .f A::h",
     ),
     "CSHARP": (
         "namespace N {\n  public class A : B {\n    public int F(int x) { return G(x); }\n"

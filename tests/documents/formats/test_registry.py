@@ -3,7 +3,7 @@
 import pytest
 
 from m3rag.documents import find, parser_process, read
-from m3rag.documents.formats.registry import FORMATS, by_suffix
+from m3rag.documents.formats.registry import CODE, FORMATS, by_suffix
 from m3rag.errors import DocumentError
 from tests.documents.formats.conftest import refuses
 from tests.trials.hostile_documents import CORPUS
@@ -87,9 +87,10 @@ def test_a_package_does_not_take_the_suffixes_of_m3rag(tmp_path):
 
 
 def test_names_and_suffixes_are_unique():
-    suffixes = [suffix for form in FORMATS for suffix in form.suffixes]
+    forms = (*FORMATS, *CODE)
+    suffixes = [suffix for form in forms for suffix in form.suffixes]
     assert len(set(suffixes)) == len(suffixes)
-    assert len({form.name for form in FORMATS}) == len(FORMATS)
+    assert len({form.name for form in forms}) == len(forms)
 
 
 @pytest.mark.parametrize(
