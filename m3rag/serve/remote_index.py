@@ -18,6 +18,7 @@ from m3rag.http.messages import DamagedMessageError, Message, decode, encode
 from m3rag.index import M3Index, manifest, presets
 from m3rag.limits import shown
 from m3rag.model.view_messages import encoding_message, ragged_message
+from m3rag.serve.encoding import truncating
 from m3rag.stores.base import MANIFEST
 from m3rag.stores.remote.answering import WRITES as STORE_WRITES
 from m3rag.stores.remote.answering import answer as answer_store
@@ -55,10 +56,13 @@ async def answer(index: M3Index, method: str, content: bytes, *, restricted: boo
         case "tokenizer":
             message = {}, [np.frombuffer(await in_thread(_tokenizer, index.model), np.uint8)]
         case "encode":
-            encoding = await index.model.aencode(_texts(body), **_options(body))
+            with truncating(allowed=True):  # the client warns
+                encoding = await index.model.aencode(_texts(body), **_options(body))
             return await in_thread(lambda: encode(*encoding_message(encoding)))
         case "token_weights":
-            message = ragged_message(await in_thread(index.model.token_weights, _texts(body)))
+            with truncating(allowed=True):
+                weights = await in_thread(index.model.token_weights, _texts(body))
+            message = ragged_message(weights)
         case _:
             return await in_thread(_stored, index, method, body, arrays)
     return encode(*message)
