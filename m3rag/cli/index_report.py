@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -109,6 +110,13 @@ def _list(console: Terminal, what: str, colour: str, entries: Mapping[str, str])
     """Print a line for each entry, and for the rest of very many."""
     label = Text(f"{what}:", f"bold {colour}")
     for entry, reason in list(entries.items())[:_ENTRIES]:
-        console.say(label, f" {entry}: {reason}")
+        console.say(label, f" {entry}: {_without_path(reason, entry)}")
     if (more := len(entries) - _ENTRIES) > 0:
         console.say(label, f" {more} more; --json lists all.")
+
+
+def _without_path(reason: str, entry: str) -> str:
+    """Return a reason that does not repeat the path of the entry, which stands before it."""
+    name = entry.partition("/")[2] or entry
+    path, found, rest = reason.partition(f"{name} ")
+    return f"It {rest}" if found and (not path or os.path.isabs(path)) else reason

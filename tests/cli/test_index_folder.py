@@ -78,7 +78,7 @@ def test_standard_input_is_a_document(index, folder):
     _, out, _ = index("-", "--name", "report.pdf", "--json", data=pdf("Moss drinks dew."))
     assert json.loads(out)["added"] == ["report.pdf"]
     code, out, _ = index("-", data=pdf("Moss drinks dew."))
-    assert (code, "not indexed: stdin.txt: stdin.txt is a PDF file" in out) == (1, True)
+    assert (code, "not indexed: stdin.txt: It is a PDF file" in out) == (1, True)
     cases = {
         ("-", "--name", "a.bin"): "unknown suffix '.bin'",
         ("-", "--name", "a/b.md"): "is no name for a document",
@@ -91,10 +91,10 @@ def test_standard_input_is_a_document(index, folder):
         assert (code, message in err) == (1, True), err
 
 
-def test_long_lists_are_shortened(capsys):
+def test_long_lists_are_shortened(capsys, tmp_path):
     changes = Changes(
         other={f".{i:02}": i for i in range(1, 30)},
-        failed={f"handbook/{i}.md": "It is damaged." for i in range(250)},
+        failed={f"handbook/{i}.md": f"{tmp_path}/{i}.md is empty." for i in range(250)},
     )
     print_changes(changes, "kb", 0, as_json=False)
     first, kinds, *failed = capsys.readouterr().out.splitlines()
@@ -104,4 +104,5 @@ def test_long_lists_are_shortened(capsys):
         "231 of 21 other kinds."
     )
     assert len(failed) == 101
+    assert failed[0] == "not indexed: handbook/0.md: It is empty."
     assert failed[-1] == "not indexed: 150 more; --json lists all."

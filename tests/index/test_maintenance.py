@@ -288,6 +288,10 @@ def test_a_backup_while_passages_are_added_is_one_moment(stored, tiny, tmp_path)
 def test_backups_refuse_what_they_cannot_do(kb, tiny, tmp_path):
     with pytest.raises(StorageError, match="not empty"):
         backup(kb, kb)
+    below_a_file = kb / "m3rag.json" / "copy"
+    with pytest.raises(StorageError) as refused:
+        backup(kb, below_a_file)
+    assert str(refused.value).count(str(below_a_file)) == 1
     with pytest.raises(FormatError, match="no m3rag"):
         backup(tmp_path / "none", tmp_path / "copy")
     with pytest.raises(FormatError, match="not an m3rag index"):

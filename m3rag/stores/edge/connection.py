@@ -115,7 +115,10 @@ def errors(path: Path, doing: str) -> Iterator[None]:
     except sqlite3.DatabaseError as error:
         raise _own(path, doing, error) from error
     except (OSError, OverflowError, UnicodeError, MemoryError) as error:
-        raise StorageError(f"{path.parent}: cannot {doing}: {error}.") from error
+        name = getattr(error, "filename", None)
+        elsewhere = f" ({name})" if name and str(name) != str(path.parent) else ""
+        reason = f"{getattr(error, 'strerror', None) or error}{elsewhere}"
+        raise StorageError(f"{path.parent}: cannot {doing}: {reason}.") from error
 
 
 def _own(path: Path, doing: str, error: sqlite3.DatabaseError) -> M3Error:
