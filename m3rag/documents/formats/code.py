@@ -18,6 +18,7 @@ from m3rag.documents.document import Heading
 from m3rag.documents.formats.content import Content
 
 _LONGEST = 1 << 18  # characters of a file whose definitions are looked for, in a second or two
+_WIDEST = 2_000  # characters of a line; lexers take the square of the time, and people write less
 _LEVELS = 6
 _STRING = "\x1a"  # stands for each character of a string
 _SKIPPED = re.compile(r"[ \t]*+(?:[{)\x1a#]|(?:public|private|protected)\b[^(\n]*:[ \t]*$)")
@@ -101,9 +102,9 @@ class Language(Enum):
         self._patterns = tuple(re.compile(pattern, re.MULTILINE) for pattern in patterns)
 
     def parse(self, text: str) -> Content:
-        """Return source code as it is; a file of more than 262,144 characters has no headings."""
-        headings = self._headings(text) if len(text) <= _LONGEST else ()
-        return Content(text, tuple(headings))
+        """Return source code as it is; one that is very long, or in long lines, has no headings."""
+        written = len(text) <= _LONGEST and max(map(len, text.split("\n"))) <= _WIDEST
+        return Content(text, tuple(self._headings(text)) if written else ())
 
     def _headings(self, text: str) -> Iterator[Heading]:
         code = self._code(text)

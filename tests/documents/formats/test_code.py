@@ -127,4 +127,5 @@ def test_long_and_odd_code_takes_little_time():
         Language.CPP.parse(piece * (20_000 // len(piece)))
         Language.JAVASCRIPT.parse(piece * (20_000 // len(piece)))
     assert not Language.PYTHON.parse("def f(): ...\n" * 100_000).headings
+    assert not Language.JAVA.parse("class A {}\n" + "t lengtn" * 20_000).headings
     assert time.process_time() - started < 5
