@@ -22,6 +22,7 @@ from typing import Any
 
 from m3rag import M3Index, M3Model
 from m3rag.encoder import Model
+from tests.conftest import hear_ctrl_c
 from tests.trials.mixed_folder import Expected, MixedFolder
 
 Sync = Callable[[], Mapping[str, Any]]
@@ -122,7 +123,8 @@ class Trial:
         kb = self._scratch / "interrupted"
         for number, share in ((signal.SIGINT, 0.3), (signal.SIGKILL, 0.6)):
             start = time.perf_counter()
-            with subprocess.Popen(self._command(kb), stdout=-3, stderr=-3) as child:
+            command = self._command(kb)
+            with subprocess.Popen(command, stdout=-3, stderr=-3, preexec_fn=hear_ctrl_c) as child:
                 while _stored(kb) < share * len(passages):
                     assert child.poll() is None, "it ended before its time"
                     assert time.perf_counter() - start < 10 * seconds + 60

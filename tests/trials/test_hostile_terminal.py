@@ -39,7 +39,8 @@ def home(tmp_path_factory):
     one, two = HOSTILE["markup"], HOSTILE["emoji code"]
     for number, name in enumerate(names()):
         with open(os.path.join(os.fsencode(docs), name + b".md"), "wb") as file:
-            file.write(TEXT.format(one, two).encode() if number % 3 else b"# Ferns\0\n")
+            text = f"{TEXT.format(one, two)}\nNumber {number}.\n"  # equal files are stored once
+            file.write(text.encode() if number % 3 else b"# Ferns\0\n")
     (docs / "good.md").write_text("# Ferns\n\nFerns like shade.\n")
     ended = real("index", docs, "--to", home / "k[/b]\n\x1b[2J", "--model", "tiny", timeout=100)
     assert ended[2] == 1  # some are no text
