@@ -17,8 +17,10 @@ from m3rag.index.index import M3Index
 from m3rag.index.upsert import Upserted
 from m3rag.limits import DEFAULT_LIMITS, check_count, check_text, shown
 from m3rag.progress import Progress
+from m3rag.stores.filters import parse_filter
 
 _GAP = 100  # the longest white space, in characters, between two passages that touch
+_PAGE = frozenset({"page", "last_page", "page_label"})  # of a passage
 _OMITTED = "\n\n…\n\n"  # stands for text between two passages that the index does not have
 
 
@@ -30,7 +32,7 @@ class ListedDocument:
         id: The document's id; that of the passage if it belongs to no document.
         title: The "title" of its metadata, or its id.
         passages: The number of its passages.
-        metadata: What the metadata of all its passages have in common.
+        metadata: The metadata of its first passage, without its page.
     """
 
     id: str
@@ -53,7 +55,7 @@ class DocumentPage:
     """A page of a list of documents.
 
     Attributes:
-        documents: The documents, by id.
+        documents: The documents.
         next: What to pass as `after` for the next page; None if this is the last one.
     """
 
@@ -70,9 +72,9 @@ class WholeDocument:
     """A document as its passages show it.
 
     Attributes:
-        id: As in `ListedDocument`, like the next two.
-        title: The title.
-        metadata: The metadata.
+        id: As in `ListedDocument`.
+        title: As in `ListedDocument`.
+        metadata: What the metadata of all its passages have in common.
         passages: The passages, at least one, in the order of the text.
     """
 
@@ -125,32 +127,41 @@ class WholeDocument:
 def documents(
     index: DocumentCollection, *, after: str | None = None, limit: int = 100
 ) -> DocumentPage:
-    """Return documents in the order of their ids; reads all passages.
+    """Return a page of the documents; all pages together have each document once.
 
-    A passage that belongs to no document is one of its own.
+    A passage that belongs to no document is one of its own. A page reads only the passages of its
+    own documents, in the order of the store, which is that of the ids in m3rag's own stores.
 
     Args:
         index: The index.
-        after: Starts after this id; None starts with the first.
-        limit: The most documents on a page.
+        after: None for the first page, then `next` of the page before.
+        limit: The most documents on a page; there may be fewer.
 
     Raises:
         InputError: An argument is of a wrong kind or out of range.
     """
     check_count("limit", limit)
     if after is not None and not isinstance(after, str):
-        raise InputError(f"`after` must be the id of a document, got {shown(after)}.")
-    found: dict[str, tuple[int, Metadata]] = {}
-    for passage in index.passages():
-        name = passage.document_id or passage.id
-        if after is None or name > after:
-            number, metadata = found.get(name, (0, passage.metadata))
-            found[name] = number + 1, _common(metadata, passage.metadata)
-    names = sorted(found)
-    page = [
-        ListedDocument(name, _title(found[name][1], name), *found[name]) for name in names[:limit]
-    ]
-    return DocumentPage(page, names[limit - 1] if len(names) > limit else None)
+        raise InputError(f"`after` must be `next` of another page, got {shown(after)}.")
+    store = index.stored.store
+    seen: set[str] = set()
+    listed: list[ListedDocument] = []
+    while len(listed) < limit:
+        # Each passage begins one document at most, so there cannot be too many.
+        page, after = store.scan(None, after, limit - len(listed))
+        for passage in page:
+            name = passage.document_id
+            if name is None:
+                listed.append(_listed(passage.id, passage, 1))
+            elif name not in seen:
+                seen.add(name)
+                where = parse_filter({"$document_id": name})
+                first, _ = store.scan(where, None, 1)
+                if first and first[0].id == passage.id:  # else it is on an earlier page
+                    listed.append(_listed(name, passage, store.count(where)))
+        if after is None:
+            break
+    return DocumentPage(listed, after)
 
 
 def document(index: DocumentCollection, id: str) -> WholeDocument | None:
@@ -231,6 +242,11 @@ def pieces(passages: Iterable[Passage]) -> Iterator[str]:
             white = " " * (gap - 2) + "\n" * min(gap, 2)
             yield white + passage.text[max(0, end - passage.start) :]
         end = passage.end if end is None or passage.end is None else max(end, passage.end)
+
+
+def _listed(name: str, first: Passage, passages: int) -> ListedDocument:
+    metadata = {key: value for key, value in first.metadata.items() if key not in _PAGE}
+    return ListedDocument(name, _title(metadata, name), passages, metadata)
 
 
 def _order(passage: Passage) -> tuple[bool, int, int, str]:

@@ -68,7 +68,7 @@ def read_passage(holdings: Holdings, id: str, neighbours: int) -> PassageText:
 def list_documents(
     holdings: Holdings, base: str | None, after: str | None, limit: int
 ) -> DocumentList:
-    """Return documents by id, those of one knowledge base or of all, one after the other.
+    """Return documents, those of one knowledge base or of all, one after the other.
 
     Raises:
         InputError: There is no such knowledge base.
@@ -79,8 +79,8 @@ def list_documents(
         if name < start:
             continue
         if len(listed) == limit:
-            return DocumentList(documents=listed, next=listed[-1].id)
-        begin = since if name == start else None
+            return DocumentList(documents=listed, next=f"{name}/")
+        begin = since if name == start and since else None
         page = documents(holdings.index(name), after=begin, limit=limit - len(listed))
         listed += [
             ListedDocument(
@@ -92,7 +92,7 @@ def list_documents(
             for one in page.documents
         ]
         if page.next is not None:
-            return DocumentList(documents=listed, next=listed[-1].id)
+            return DocumentList(documents=listed, next=f"{name}/{page.next}")
     return DocumentList(documents=listed, next=None)
 
 

@@ -37,14 +37,25 @@ def test_documents_are_listed_and_put_together(tiny):
             ]
         )
         [anonymous] = [one.id for one in index.passages() if one.text == "A string."]
-        page = documents(index, limit=2)
-        rest = documents(index, after=page.next, limit=2)
-        assert [one.id for one in (*page.documents, *rest.documents)] == sorted(
-            ["alone", "b", anonymous]
-        )
-        assert rest.to_dict()["next"] is None
-        [b] = [one for one in documents(index).documents if one.id == "b"]
-        assert b.to_dict() == {"id": "b", "title": "B", "passages": 2, "metadata": {"title": "B"}}
+        for limit in (1, 2, 3, 100):
+            listed, after = [], None
+            while True:
+                page = documents(index, after=after, limit=limit)
+                assert len(page.documents) <= limit
+                listed += page.documents
+                after = page.to_dict()["next"]
+                if after is None:
+                    break
+            assert {one.id for one in listed} == {"alone", "b", anonymous}
+            assert len(listed) == 3
+        by_id = {one.id: one.to_dict() for one in listed}
+        assert by_id["b"] == {
+            "id": "b",
+            "title": "B",
+            "passages": 2,
+            "metadata": {"title": "B", "n": 1},
+        }
+        assert by_id["alone"]["metadata"] == {}
         whole = document(index, "b")
         assert whole.to_dict() | {"passages": []} == {
             "id": "b",

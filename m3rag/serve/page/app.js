@@ -37,7 +37,7 @@ async function loadBases() {
 function showBase() {
   const chosen = bases.find(({ name }) => name === base());
   byId("about").textContent = chosen
-    ? `${chosen.documents} documents · ${chosen.passages} passages · ${chosen.model}`
+    ? `${chosen.passages} passages · ${chosen.model}`
     : "";
   byId("add").hidden = !chosen?.writable;
   clear();

@@ -14,50 +14,54 @@ from m3rag.serve.dependencies import Bases, Caller, OpenBase, Read
 router = APIRouter(prefix="/v1/kbs", tags=["knowledge bases"])
 
 
-class BaseInfo(BaseModel):
-    """A knowledge base."""
+class BaseEntry(BaseModel):
+    """A knowledge base in a list."""
 
     name: str
     passages: int
-    documents: Annotated[int, Field(description="Passages of no document are one each.")]
     model: Annotated[str, Field(description="The model that built it.")]
     writable: Annotated[bool, Field(description="Whether your key may add and delete documents.")]
     default: Annotated[bool, Field(description="Whether it is the only one.")]
 
 
+class BaseInfo(BaseEntry):
+    """A knowledge base."""
+
+    documents: Annotated[int, Field(description="Passages of no document are one each.")]
+
+
 class BaseList(BaseModel):
     """The knowledge bases that a key allows."""
 
-    knowledge_bases: list[BaseInfo]
+    knowledge_bases: list[BaseEntry]
 
 
 @router.get("")
 async def list_bases(bases: Bases, key: Caller) -> BaseList:
-    """List the knowledge bases that your key allows; counts their passages."""
+    """List the knowledge bases that your key allows."""
     opened = [
         OpenBase(name, within(bases.get(name), key.filter), key.filter is not None)
         for name in bases.names
         if key.allows(name)
     ]
-    infos = [await run_in_threadpool(_info, one, key.write, len(opened) == 1) for one in opened]
-    return BaseList(knowledge_bases=infos)
+    entries = [await run_in_threadpool(_entry, one, key.write, len(opened) == 1) for one in opened]
+    return BaseList(knowledge_bases=entries)
 
 
 @router.get("/{kb}")
 async def get_base(base: Read, key: Caller, bases: Bases) -> BaseInfo:
-    """Describe a knowledge base."""
-    return await run_in_threadpool(_info, base, key.write, len(bases.names) == 1)
+    """Describe a knowledge base; reads all its passages to count the documents."""
+    entry = await run_in_threadpool(_entry, base, key.write, len(bases.names) == 1)
+    named = await run_in_threadpool(base.index.documents)
+    number = len(named) + entry.passages - sum(named.values())
+    return BaseInfo(**entry.model_dump(), documents=number)
 
 
-def _info(base: OpenBase, writable: bool, alone: bool) -> BaseInfo:
-    index = base.index
-    passages = index.count()
-    named = index.documents()
-    return BaseInfo(
+def _entry(base: OpenBase, writable: bool, alone: bool) -> BaseEntry:
+    return BaseEntry(
         name=base.name,
-        passages=passages,
-        documents=len(named) + passages - sum(named.values()),
-        model=index.model.name,
+        passages=base.index.count(),
+        model=base.index.model.name,
         writable=writable,
         default=alone,
     )
