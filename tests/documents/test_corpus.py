@@ -1,9 +1,12 @@
 """Every format in eight languages: the text, its order, the headings, the pages, files in files."""
 
+import io
 import re
 from pathlib import Path
 
+import pypdf
 import pytest
+from pypdf.generic import DictionaryObject, NameObject, StreamObject
 
 from m3rag.documents.formats.content import Budget
 from m3rag.documents.formats.registry import format_for
@@ -67,6 +70,52 @@ def test_a_file_is_read_as_a_whole(source, name):
         assert "".join(heading.title.split()) in "".join(block.split())
     parts = {part.name: content_of(part.name, part.data).text for part in content.parts}
     assert parts == expected.parts
+
+
+def turned(data: bytes, degrees: int) -> bytes:
+    """Return a PDF whose pages were laid out sideways or upside down, and are shown upright."""
+    pdf = pypdf.PdfWriter(clone_from=io.BytesIO(data))
+    across, up = {90: (700, 0), 180: (700, 700), 270: (0, 700)}[degrees]
+    for page in pdf.pages:
+        page.add_transformation(pypdf.Transformation().rotate(degrees).translate(across, up))
+        page.mediabox.upper_right = (700, 700)
+        page.rotate(degrees)
+    return saved(pdf)
+
+
+def within(data: bytes) -> bytes:
+    """Return a PDF each of whose pages is a form on another page."""
+    pdf = pypdf.PdfWriter()
+    for page in pypdf.PdfReader(io.BytesIO(data)).pages:
+        sheet = pdf.add_blank_page(page.mediabox.width, page.mediabox.height)
+        form = StreamObject()
+        form.set_data(page.get_contents().get_data())
+        form.update(
+            {NameObject("/Type"): NameObject("/XObject"), NameObject("/BBox"): page.mediabox,
+             NameObject("/Subtype"): NameObject("/Form"),
+             NameObject("/Resources"): page["/Resources"].clone(pdf)}
+        )  # fmt: skip
+        forms = DictionaryObject({NameObject("/Page"): pdf._add_object(form)})
+        sheet[NameObject("/Resources")] = DictionaryObject({NameObject("/XObject"): forms})
+        shown = StreamObject()
+        shown.set_data(b".5 0 0 .5 9 9 cm /Page Do")
+        sheet[NameObject("/Contents")] = pdf._add_object(shown)
+    return saved(pdf)
+
+
+def saved(pdf: pypdf.PdfWriter) -> bytes:
+    data = io.BytesIO()
+    pdf.write(data)
+    return data.getvalue()
+
+
+@pytest.mark.parametrize("language", ["de", "hi", "ar"])
+def test_pages_that_are_turned_or_on_other_pages_are_read_as_they_look(language):
+    data = (FILES / language / "page-chromium.pdf").read_bytes()
+    text = content_of("a.pdf", data).text
+    assert content_of("a.pdf", within(data)).text == text
+    for degrees in (180,) if language == "ar" else (90, 180, 270):
+        assert content_of("a.pdf", turned(data, degrees)).text == text
 
 
 def test_the_corpus_has_every_format():

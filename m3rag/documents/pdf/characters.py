@@ -10,7 +10,8 @@ from typing import Any
 
 import pypdfium2.raw as pdfium
 
-from m3rag.documents.pdf.spans import address
+from m3rag.documents.pdf.frames import UPRIGHT, frame_of
+from m3rag.documents.pdf.spans import Spans, address
 from m3rag.documents.plain_text import SYMBOL_BULLETS
 
 _UNUSABLE = 0.3  # the share of letters without a meaning that makes a page garbage
@@ -20,7 +21,7 @@ BULLETS = str.maketrans(dict.fromkeys(SYMBOL_BULLETS, "•"))
 
 
 class Characters:
-    """The characters of a page as PDFium orders them."""
+    """The characters of a page as PDFium orders them, in a frame in which most stand upright."""
 
     def __init__(self, textpage: Any) -> None:
         self._page = textpage.raw
@@ -29,6 +30,12 @@ class Characters:
         self.codes = [pdfium.FPDFText_GetUnicode(self._page, i) for i in self._places]
         self._x, self._y = ctypes.c_double(), ctypes.c_double()
         self._box = pdfium.FS_RECTF()
+        self.frame = frame_of(textpage, self.codes)
+        self._spans: Spans | None = None
+
+    def place_in_forms(self, spans: Spans) -> None:
+        """Let the letters of spelled-out texts be where these are, if some are in forms."""
+        self._spans = spans if spans.inside_forms else None
 
     def part(self, numbers: Sequence[int]) -> Characters:
         """Return some of the characters."""
@@ -55,8 +62,12 @@ class Characters:
 
     def origin(self, i: int) -> tuple[float, float]:
         """Return where a character starts: x, and the y of its baseline."""
+        if self._spans and (found := self._spans.of(self.owner(i))):
+            return found[1].left, found[1].base
         pdfium.FPDFText_GetCharOrigin(self._page, self._places[i], self._x, self._y)
-        return self._x.value, self._y.value
+        if self.frame is UPRIGHT:
+            return self._x.value, self._y.value
+        return self.frame.point(self._x.value, self._y.value)
 
     def box(self, i: int) -> tuple[float, float, float]:
         """Return the left and the right edge of a character with its side bearings, and its height.
@@ -64,4 +75,11 @@ class Characters:
         The height is that of the font, whatever the character.
         """
         pdfium.FPDFText_GetLooseCharBox(self._page, self._places[i], self._box)
-        return self._box.left, self._box.right, abs(self._box.top - self._box.bottom)
+        left, bottom, right, top = edges = (
+            self._box.left, self._box.bottom, self._box.right, self._box.top
+        )  # fmt: skip
+        if self._spans and (found := self._spans.of(self.owner(i))):
+            return found[1].left, found[1].right, abs(top - bottom) * found[1].scale
+        if self.frame is not UPRIGHT:
+            left, bottom, right, top = self.frame.box(*edges)
+        return left, right, abs(top - bottom)

@@ -67,10 +67,11 @@ def page_text(page: Any) -> PageText:
         usable = characters.usable()
         if not usable:
             return PageText("", usable)
-        spans, seen = Spans(page), set[int]()
+        spans, seen = Spans(page, characters.frame), set[int]()
+        characters.place_in_forms(spans)
         together = bool(spans) or _scattered(characters)
         parts: list[str] = []
-        ruled = grids(page)
+        ruled = grids(page, characters.frame)
         for part in parts_of(characters, [*ruled, *open_grids(characters, ruled)]):
             if isinstance(part, Characters):
                 parts.append(_text(part, spans, seen, together=together).strip())
@@ -183,7 +184,8 @@ def _all_letters(characters: Characters, spans: Spans, seen: set[int]) -> Iterat
         if code == 32 and (same or place[0] is None or left == right):
             if letter:
                 yield letter
-                yield Letter(Piece(" ", place[1], place[1]), place[2], 0.0, guess=True)
+                end = letter.piece.right
+                yield Letter(Piece(" ", end, end), letter.base, 0.0, guess=True)
                 letter = None
             continue
         found = spans.of(place[0])

@@ -8,27 +8,44 @@ from typing import Any, NamedTuple
 
 import pypdfium2.raw as pdfium
 
+from m3rag.documents.pdf.frames import Frame, objects_of
+
 
 class Span(NamedTuple):
-    """A piece of text that the file spells out, and the baseline that it stands on."""
+    """A piece of text that the file spells out, and the baseline that it stands on.
+
+    Attributes:
+        text: The text.
+        left: Its left edge.
+        right: Its right edge.
+        base: The y of its baseline.
+        scale: The size on the page of what has the size 1 in the form that it is in.
+    """
 
     text: str
     left: float
     right: float
     base: float
+    scale: float = 1.0
 
 
 class Spans:
-    """The text that the marked contents of a page spell out, by the text objects in them."""
+    """The text that the marked contents of a page spell out, by the text objects in them.
 
-    def __init__(self, page: Any) -> None:
+    Args:
+        page: A page of `pypdfium2`.
+        frame: Its frame.
+    """
+
+    def __init__(self, page: Any, frame: Frame) -> None:
         self._marks: dict[int, int] = {}  # text object: marked content
         self._spans: dict[int, Span] = {}  # marked content: what it says
+        self.inside_forms = False
+        """Whether there are some in forms, where PDFium does not say where their letters are."""
         silent = set[int]()  # marked contents that say nothing, as most do
         edges = [ctypes.c_float() for _ in range(4)]
         matrix = pdfium.FS_MATRIX()
-        for i in range(pdfium.FPDFPage_CountObjects(page.raw)):
-            item = pdfium.FPDFPage_GetObject(page.raw, i)
+        for item, place in objects_of(page, frame):
             for k in range(pdfium.FPDFPageObj_CountMarks(item)):
                 mark = pdfium.FPDFPageObj_GetMark(item, k)
                 key = address(mark) or 0
@@ -41,10 +58,13 @@ class Spans:
                 if text is None or not pdfium.FPDFPageObj_GetBounds(item, *edges):
                     continue
                 pdfium.FPDFPageObj_GetMatrix(item, matrix)
-                left, right = min(edges[0].value, matrix.e), edges[2].value
+                left, _, right, _ = place.box(*(edge.value for edge in edges))
+                start, base = place.point(matrix.e, matrix.f)
+                left = min(left, start)
                 if known:
                     left, right = min(left, known.left), max(right, known.right)
-                self._spans[key] = Span(text, left, right, matrix.f)
+                self._spans[key] = Span(text, left, right, base, place.scale)
+                self.inside_forms = self.inside_forms or place != frame
                 self._marks[address(item) or 0] = key
                 break
 

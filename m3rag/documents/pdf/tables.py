@@ -5,9 +5,12 @@ from __future__ import annotations
 import ctypes
 from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 import pypdfium2.raw as pdfium
+
+from m3rag.documents.pdf.frames import Box, Frame, objects_of
 
 _THIN = 2.5  # points; a shape that is thinner is a line
 _APART = 4.0  # points; lines that are closer are one, such as the borders of two cells
@@ -69,11 +72,11 @@ def _drawn(lines: list[_Line], at: float, through: float) -> bool:
     return any(line.at == at and line.start <= through <= line.end for line in lines)
 
 
-def grids(page: Any) -> list[Grid]:
-    """Return the tables of a page that have at least two rows and two columns."""
+def grids(page: Any, frame: Frame) -> list[Grid]:
+    """Return the tables of a page in its frame that have at least two rows and two columns."""
     across: list[_Line] = []
     down: list[_Line] = []
-    for left, bottom, right, top in _shapes(page):
+    for left, bottom, right, top in _shapes(page, frame):
         if top - bottom > _THIN and right - left > _THIN:  # a box has four lines
             down += (_Line(left, bottom, top), _Line(right, bottom, top))
             across += (_Line(bottom, left, right), _Line(top, left, right))
@@ -88,20 +91,17 @@ def grids(page: Any) -> list[Grid]:
     return [grid for grid in found if grid.rows > 1 and grid.columns > 1]
 
 
-def _shapes(page: Any) -> Iterator[tuple[float, float, float, float]]:
-    """Yield the edges of the simple shapes of a page: left, bottom, right, top."""
-    count = pdfium.FPDFPage_CountObjects(page.raw)
-    if count > _MOST_SHAPES:
+def _shapes(page: Any, frame: Frame) -> Iterator[Box]:
+    """Yield the edges of the simple shapes of a page."""
+    if pdfium.FPDFPage_CountObjects(page.raw) > _MOST_SHAPES:
         return
     edges = [ctypes.c_float() for _ in range(4)]
-    for i in range(count):
-        item = pdfium.FPDFPage_GetObject(page.raw, i)
+    for item, place in islice(objects_of(page, frame), _MOST_SHAPES):
         if pdfium.FPDFPageObj_GetType(item) != pdfium.FPDF_PAGEOBJ_PATH:
             continue
         simple = pdfium.FPDFPath_CountSegments(item) <= 6
         if simple and pdfium.FPDFPageObj_GetBounds(item, *edges):
-            left, bottom, right, top = (edge.value for edge in edges)
-            yield left, bottom, right, top
+            yield place.box(*(edge.value for edge in edges))
 
 
 def _merged(lines: list[_Line]) -> list[_Line]:
