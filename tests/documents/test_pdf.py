@@ -345,6 +345,24 @@ def test_a_heading_ends_at_the_page_where_the_next_begins():
     assert [h.title for h in content.headings] == ["One", "Not there", "Three"]
 
 
+def test_titles_of_damaged_letters_do_not_refuse_a_file():
+    stream = "BT /F1 12 Tf 50 700 Td (Moss) Tj ET"
+    data = file_of([
+        "<</Type/Catalog/Pages 2 0 R/Outlines 6 0 R>>",
+        "<</Type/Pages/Kids[5 0 R]/Count 1>>",
+        "<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+        f"<</Length {len(stream)}>>\nstream\n{stream}\nendstream",
+        "<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Contents 4 0 R"
+        "/Resources<</Font<</F1 3 0 R>>>>>>",
+        "<</Type/Outlines/First 7 0 R/Last 7 0 R/Count 1>>",
+        "<</Title<FEFF0041D800>/Parent 6 0 R/Dest[5 0 R/Fit]>>",
+        "<</Title<FEFF0042D800>>>",
+    ])  # fmt: skip
+    content = parse(data.replace(b"/Root 1 0 R", b"/Root 1 0 R/Info 8 0 R"))
+    assert (content.text, content.title) == ("Moss", "B\ufffd")
+    assert content.headings == (Heading(1, "A\ufffd", 0),)
+
+
 def test_levels_are_those_of_the_bookmarks():
     writer = pypdf.PdfWriter(clone_from=io.BytesIO(pdf("One\nText.\nTwo\nText.")))
     above = writer.add_outline_item(title="One", page_number=0)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pypdfium2
+import pypdfium2.raw as pdfium
 
 from m3rag.documents.decoding import check_length
 from m3rag.documents.document import Heading
@@ -21,6 +22,7 @@ from m3rag.documents.pdf.hyphens import join_words, words_of
 from m3rag.documents.pdf.outline import bookmarks, headings
 from m3rag.documents.pdf.page import page_text
 from m3rag.documents.pdf.scans import image_of, is_scan
+from m3rag.documents.pdf.strings import string_of
 from m3rag.documents.pdf.xfa import form_text
 from m3rag.errors import DocumentError
 
@@ -194,4 +196,4 @@ def _tidy(text: str) -> str:
 
 
 def _title(pdf: Any) -> str | None:
-    return " ".join(pdf.get_metadata_value("Title").split()) or None
+    return " ".join(string_of(pdfium.FPDF_GetMetaText, pdf.raw, b"Title").split()) or None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pypdfium2.raw as pdfium
+
+from m3rag.documents.pdf.strings import string_of
 
 _NO_TEXT = (
     pdfium.FPDF_FORMFIELD_UNKNOWN,
@@ -16,7 +17,6 @@ _NO_TEXT = (
 )
 _PASSWORD = 1 << 13  # the flag of a text field that hides what is typed into it
 _NO_COMMENTS = (pdfium.FPDF_ANNOT_POPUP, pdfium.FPDF_ANNOT_LINK)  # a pop-up repeats its parent's
-_MOST = 1 << 20  # bytes of one text
 
 
 def annotation_texts(page: Any, form: Any, seen: set[str]) -> Iterator[str]:
@@ -34,7 +34,7 @@ def annotation_texts(page: Any, form: Any, seen: set[str]) -> Iterator[str]:
                 if text := _field(form, annotation, seen):
                     yield text
             elif kind is not None and kind not in _NO_COMMENTS:
-                comment = _string(pdfium.FPDFAnnot_GetStringValue, annotation, b"Contents")
+                comment = string_of(pdfium.FPDFAnnot_GetStringValue, annotation, b"Contents")
                 if comment.strip():
                     yield comment.strip()
 
@@ -55,22 +55,11 @@ def _field(form: Any, annotation: Any, seen: set[str]) -> str | None:
         return None
     if pdfium.FPDFAnnot_GetFormFieldFlags(form, annotation) & _PASSWORD:
         return None
-    value = _string(pdfium.FPDFAnnot_GetFormFieldValue, form, annotation).strip()
-    name = _string(pdfium.FPDFAnnot_GetFormFieldName, form, annotation)
+    value = string_of(pdfium.FPDFAnnot_GetFormFieldValue, form, annotation).strip()
+    name = string_of(pdfium.FPDFAnnot_GetFormFieldName, form, annotation)
     if not value or value == "Off" or name in seen:
         return None
     seen.add(name)
-    label = _string(pdfium.FPDFAnnot_GetFormFieldAlternateName, form, annotation) or name
+    label = string_of(pdfium.FPDFAnnot_GetFormFieldAlternateName, form, annotation) or name
     label = " ".join(label.split())
     return f"{label}: {value}" if label else value
-
-
-def _string(function: Callable[..., int], *arguments: Any) -> str:
-    """Return what a function of PDFium writes into a buffer as UTF-16."""
-    size = min(function(*arguments, None, 0), _MOST)
-    if size <= 2:
-        return ""
-    buffer = ctypes.create_string_buffer(size)
-    function(*arguments, ctypes.cast(buffer, ctypes.POINTER(pdfium.FPDF_WCHAR)), size)
-    text = buffer.raw[:size].decode("utf-16-le", "replace").rstrip("\0")
-    return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -6,8 +6,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import pypdfium2.raw as pdfium
+
 from m3rag.documents.document import Heading
 from m3rag.documents.pdf.direction import RIGHT_TO_LEFT
+from m3rag.documents.pdf.strings import string_of
 
 _DEEPEST = 16
 # "3.1", "IV.", "A)", "§ 5", "Chapter 3:" before a title, in the bookmark or on the page only.
@@ -46,7 +49,7 @@ class _Place(NamedTuple):
 def bookmarks(pdf: Any) -> Iterator[Bookmark]:
     """Yield the bookmarks of a document of `pypdfium2` that lead to a page, in order."""
     for entry in pdf.get_toc(max_depth=_DEEPEST):
-        title = " ".join(entry.get_title().split())
+        title = " ".join(string_of(pdfium.FPDFBookmark_GetTitle, entry.raw).split())
         target = entry.get_dest()
         page = target.get_index() if target is not None else None
         if title and page is not None:
