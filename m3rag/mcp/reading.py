@@ -68,7 +68,7 @@ def read_passage(holdings: Holdings, id: str, neighbours: int) -> PassageText:
 def list_documents(
     holdings: Holdings, base: str | None, after: str | None, limit: int
 ) -> DocumentList:
-    """Return documents, those of one knowledge base or of all, one after the other.
+    """Return a page of documents, those of one knowledge base or of all, one after the other.
 
     Raises:
         InputError: There is no such knowledge base.

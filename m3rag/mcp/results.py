@@ -71,7 +71,7 @@ class ListedDocument(BaseModel):
 
 
 class DocumentList(BaseModel):
-    """Documents by id."""
+    """A page of documents."""
 
     documents: list[ListedDocument]
     next: str | None = Field(description="Pass it as `after` for the next page; null at the end.")

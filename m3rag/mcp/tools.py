@@ -164,7 +164,7 @@ class Tools:
         ] = None,
         limit: Annotated[int, Field(ge=1, le=1000, description="The most documents.")] = 100,
     ) -> DocumentList:
-        """List the documents in the order of their ids, a page at a time."""
+        """List the documents, a page at a time."""
         return reading.list_documents(self.holdings(run), knowledge_base, after, limit)
 
     @refusing

@@ -59,7 +59,7 @@ async def list_documents(
     after: Annotated[str | None, Query(description="`next` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="The most documents.")] = 100,
 ) -> dict[str, Any]:
-    """List the documents by id, a page at a time."""
+    """List the documents, a page at a time; a page may have fewer than `limit`."""
     page = await run_in_threadpool(contents.documents, base.index, after=after, limit=limit)
     return page.to_dict()
 
