@@ -30,6 +30,9 @@ _ABOUT = (
     "OpenAI's form, on the routes of text-embeddings-inference its own."
 )
 
+_FIRST = ("openai", "tei", "encode", "search")
+"""The routes that are called most: a request is compared with one after the other."""
+
 
 def create_app(bases: KnowledgeBases, config: ServeConfig | None = None) -> FastAPI:
     """Return the application that serves open knowledge bases and their models.
@@ -68,8 +71,9 @@ def create_app(bases: KnowledgeBases, config: ServeConfig | None = None) -> Fast
     app.state.backend = backend
     app.state.metrics = metrics
     add_handlers(app)
-    for module in iter_modules(routes.__path__):
-        app.include_router(import_module(f"{routes.__name__}.{module.name}").router)
+    names = [module.name for module in iter_modules(routes.__path__)]
+    for name in sorted(names, key=lambda name: name not in _FIRST):
+        app.include_router(import_module(f"{routes.__name__}.{name}").router)
     return app
 
 

@@ -1,4 +1,8 @@
-"""What routes ask for in their parameters: the state of the server, and the caller's rights."""
+"""What routes ask for in their parameters: the state of the server, and the caller's rights.
+
+The functions are coroutines because FastAPI runs others in a thread, which takes longer than they
+do.
+"""
 
 from __future__ import annotations
 
@@ -31,13 +35,13 @@ class OpenBase:
     restricted: bool
 
 
-def backend_of(request: Request) -> Backend:
+async def backend_of(request: Request) -> Backend:
     """Return the state of the server."""
     backend: Backend = request.app.state.backend
     return backend
 
 
-def key_of(request: Request) -> Key:
+async def key_of(request: Request) -> Key:
     """Return the key of the caller, which the guard has checked."""
     key: Key = request.state.key
     return key
@@ -50,19 +54,19 @@ Caller = Annotated[Key, Depends(key_of)]
 """The key of the caller."""
 
 
-def _bases(backend: State) -> KnowledgeBases:
+async def _bases(backend: State) -> KnowledgeBases:
     return backend.bases
 
 
-def _config(backend: State) -> ServeConfig:
+async def _config(backend: State) -> ServeConfig:
     return backend.config
 
 
-def _model(backend: State) -> Model:
+async def _model(backend: State) -> Model:
     return backend.model()
 
 
-def _read(kb: str, backend: State, key: Caller) -> OpenBase:
+async def _read(kb: str, backend: State, key: Caller) -> OpenBase:
     if not key.allows(kb):
         raise ServeError(
             403, f"This API key may not use the knowledge base {kb!r}.", code="not_allowed"
@@ -71,8 +75,8 @@ def _read(kb: str, backend: State, key: Caller) -> OpenBase:
     return OpenBase(kb, within(index, key.filter), restricted=key.filter is not None)
 
 
-def _write(kb: str, backend: State, key: Caller) -> OpenBase:
-    base = _read(kb, backend, key)
+async def _write(kb: str, backend: State, key: Caller) -> OpenBase:
+    base = await _read(kb, backend, key)
     if not key.write:
         raise ServeError(403, "This API key may only read.", code="read_only")
     return base

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+import random
 import re
-import secrets
 import time
 from contextvars import ContextVar
 
@@ -49,7 +49,7 @@ class Observer:
         started = time.perf_counter()
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
-        request_id = given if _ID.fullmatch(given) else secrets.token_hex(8)
+        request_id = given if _ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
         status = _CLIENT_GONE
         notes: dict[str, int] = {}
         token = _NOTES.set(notes)
