@@ -24,6 +24,7 @@ _FAR = 3.0  # between two rows; what is further is no part of the table
 _ALIGNED = 0.15  # by which the edges of the cells of a column may differ
 _LEAST = 3  # rows
 _MOST = 200  # rows of a page
+_WIDEST = 50  # cells of a row
 _OFTEN = 0.6  # the share of the rows that have several cells
 _SINGLE = 0.8  # the share of cells of one word above which a gap may be a space
 _SPACE = 0.6  # between two words, in a font of letters of one width
@@ -141,7 +142,7 @@ def _block(rows: list[_Row]) -> list[_Row]:
     block: list[_Row] = []
     spans: list[_Span] = []
     for row in rows:
-        if not row or (not block and len(row) < 2):
+        if not row or len(row) > _WIDEST or (not block and len(row) < 2):
             break
         if block and not 0 < block[-1][0].base - row[0].base <= _FAR * row[0].height:
             break
