@@ -24,6 +24,12 @@ IGNORE_FILE = ".m3ragignore"
 """The name of the files with patterns."""
 _DEFAULTS = (".*", "~$*", "[Tt]humbs.db", "[Dd]esktop.ini", "node_modules/", "__pycache__/")
 _MOST = 10_000  # patterns in one place
+_MOST_DEEP = 3  # "**" in a pattern: each multiplies the time by the length of a path
+# In an expression of the library: "*", then something, then "*" again. The first place where
+# something fits is the right one, and trying the others would take forever.
+_STARS = re.compile(
+    r"(?:\[\^/\]\*)+((?:\\.|\[\^/\](?!\*)|\[\^?[^\\\[\]/]+\]|[^\\\[\]()/*?.$])+)(?=\[\^/\]\*)"
+)
 # What regular expressions and .gitignore understand differently inside brackets.
 _ODD_BRACKETS = re.compile(r"\[[^\]]*(?:\[|--|&&|\|\||~~)")
 
@@ -140,11 +146,12 @@ def _pattern(line: str, place: str, error: type[DocumentError | InputError]) -> 
     whole = re.sub(r"/\*\*\s*$", "/**/*", line)  # what is in a folder, not the folder itself
     found = None
     with suppress(ValueError, re.error):
-        if not _ODD_BRACKETS.search(line):
+        if not _ODD_BRACKETS.search(line) and line.count("**") <= _MOST_DEEP:
             found = next(iter(GitIgnoreSpec.from_lines([whole], backend="simple").patterns), None)
     if found is None or found.include is None or found.regex is None:
         raise error(
             f"{place}: {shown(line)} is no pattern. Use one such as *.log, drafts/ or !keep.log, "
-            "with the syntax of .gitignore."
+            f'with the syntax of .gitignore and at most {_MOST_DEEP} "**".'
         )
-    return Pattern(f"{line.strip()} ({place})", found.include, found.regex)
+    regex = re.compile(_STARS.sub(r"(?>[^/]*?\1)", found.regex.pattern))
+    return Pattern(f"{line.strip()} ({place})", found.include, regex)

@@ -13,7 +13,23 @@ from m3rag.errors import DocumentError, InputError
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such entries")
 NAMES = ("a", "b", "foo", "x.md", "k.md", "y.txt", "é.md", "a b")
-PARTS = ("a", "b", "foo", "*.md", "*", "**", "y.txt", "?", "x*", "[ab]", "[!a]*", r"a\ b", "*o*")
+PARTS = (
+    "a",
+    "b",
+    "foo",
+    "*.md",
+    "*",
+    "**",
+    "y.txt",
+    "?",
+    "x*",
+    "*a*d",
+    "*[ak]*.*",
+    "[ab]",
+    "[!a]*",
+    r"a\ b",
+    "*o*",
+)
 
 
 @pytest.fixture
@@ -102,6 +118,15 @@ def test_files_of_other_kinds_are_counted(tree):
 def test_what_is_no_pattern_is_refused(tree, line):
     with pytest.raises(InputError, match=r"exclude: .* is no pattern\. Use one such as \*\.log"):
         scan(tree("a.md"), exclude=["*.log", line])
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("line", ["*a*a*a*a*a*a*b", "*[ab]*a?*[ab]*[!b]*a*b", "**/a*/**/b*/**/c"])
+def test_no_pattern_takes_forever(tree, line):
+    root = tree("a" * 240 + ".md", "/".join(["a" * 200] * 10) + "/a.md")
+    assert len(scan(root, exclude=[line]).files) == 2
+    with pytest.raises(InputError, match='at most 3 "\\*\\*"'):
+        scan(root, exclude=["**/a/**/b/**/c/**"])
 
 
 @pytest.mark.parametrize("exclude", ["*.log", [1], [None]])
