@@ -26,6 +26,7 @@ _SKIPPED_TAGS = (
     "sequence-decls title desc page-number"
 )
 _SKIPPED = frozenset(_SKIPPED_TAGS.split())
+_HEADING = re.compile(r"Heading_20_[1-9]")
 _SPACE = re.compile(r"[ \t\r\n]+")
 _DEEPEST = 64  # levels of elements; broken files have more
 _MOST_REPEATED = 64  # empty cells that a table may have in a row
@@ -43,10 +44,10 @@ def parse(data: bytes, budget: Budget = UNLIMITED) -> Content:
         )
     root, styles = parse_xml(source), archive.read("styles.xml")
     roots = [*([parse_xml(styles)] if styles else []), root]
-    walk = _Walk(archive, _title_styles(root), Numbering(roots), budget)
+    walk = _Walk(archive, _style_levels(roots), Numbering(roots), budget)
     walk.around(roots, "header")
     for body in descendants(root, "body"):
-        walk.titled = any(walk.is_title(paragraph) for paragraph in descendants(body, "p"))
+        walk.titled = any(walk.level(paragraph) == 0 for paragraph in descendants(body, "p"))
         walk.blocks(body)
     walk.around(roots, "footer")
     meta = archive.read("meta.xml")
@@ -54,30 +55,37 @@ def parse(data: bytes, budget: Budget = UNLIMITED) -> Content:
     return walk.writer.content(title=titles[0].text if titles else None)
 
 
-def _title_styles(root: Any) -> set[str]:
-    """Return the names of the styles of titles; direct formatting makes styles based on them."""
-    styles = descendants(root, "style")
-    based = {attribute(s, "name"): attribute(s, "parent-style-name") for s in styles}
-    return {"Title", *(name for name, parent in based.items() if name and parent == "Title")}
+def _style_levels(roots: list[Any]) -> dict[str, int]:
+    """Return the level of the heading that paragraphs of each style are; a title has level 0."""
+    styles = [style for root in roots for style in descendants(root, "style")]
+    names = [attribute(style, "name") or "" for style in styles]
+    levels = {name: int(name[-1]) for name in names if _HEADING.fullmatch(name)} | {"Title": 0}
+    for name, style in zip(names, styles, strict=True):  # direct formatting makes such styles
+        parent = attribute(style, "parent-style-name") or ""
+        if parent in levels:
+            levels.setdefault(name, levels[parent])
+    return levels
 
 
 class _Walk:
     """A walk through the body that writes each paragraph when it ends."""
 
     def __init__(
-        self, archive: Archive, title_styles: set[str], numbering: Numbering, budget: Budget
+        self, archive: Archive, levels: dict[str, int], numbering: Numbering, budget: Budget
     ) -> None:
         self.writer = Writer()
         self.titled = False
-        self._archive, self._title_styles, self._budget = archive, title_styles, budget
+        self._archive, self._levels, self._budget = archive, levels, budget
         self._numbering = numbering
         self._in_list = False
         # Frames and notes in the paragraph, each with a prefix; they are written after it.
         self._later: list[tuple[str, Any]] = []
 
-    def is_title(self, paragraph: Any) -> bool:
-        """Return whether a paragraph is the title of the document."""
-        return attribute(paragraph, "style-name") in self._title_styles
+    def level(self, paragraph: Any) -> int | None:
+        """Return the level of a heading; 0 for the title of the document, None for a paragraph."""
+        if local(paragraph) == "h":
+            return max(int(attribute(paragraph, "outline-level") or 1), 1)
+        return self._levels.get(attribute(paragraph, "style-name") or "")
 
     def around(self, roots: list[Any], kind: str) -> None:
         """Write each different header or footer of a text once, without those of page numbers."""
@@ -139,9 +147,10 @@ class _Walk:
     def _paragraph(self, element: Any, prefix: str, depth: int) -> None:
         text = self._line(element).strip()
         later, self._later = self._later, []
-        if local(element) == "h" or self.is_title(element):
-            level = int(attribute(element, "outline-level") or 1) if local(element) == "h" else 0
-            mark = prefix.strip(" -") or (self._numbering.heading(element, level) if level else "")
+        if (level := self.level(element)) is not None:
+            mark = prefix.strip(" -")
+            if not mark and local(element) == "h":
+                mark = self._numbering.heading(element, level)
             self.writer.heading(max(level + self.titled, 1), f"{mark} {text}" if text else "")
         elif text:
             indent = " " * len(prefix)

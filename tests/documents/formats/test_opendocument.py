@@ -111,6 +111,11 @@ def test_numbers_of_lists_and_headings_are_counted(write):
     ]  # fmt: skip
 
 
+def test_paragraphs_with_the_style_of_a_heading_are_headings(write):
+    data = text(odfdo.Paragraph("Pump", style="Heading_20_2"), odfdo.Paragraph("It runs."))
+    assert titles(read(write("a.odt", data))) == [(2, "Pump")]
+
+
 def test_headers_and_footers_are_there_once(write):
     document = odfdo.Document("text")
     document.body.clear()
