@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-from m3rag.cli.options import In, Json
+from m3rag.cli.options import InFolder, Json
 from m3rag.cli.output import Terminal, print_json
 
 _SHOWN = 20  # ids of lost passages that are printed
 
 
-def check(kb: In, as_json: Json = False) -> None:
+def check(kb: InFolder, as_json: Json = False) -> None:
     """Verify a knowledge base: every checksum, and that nothing is missing.
 
     It may be open in another process. Exits with status 1 if something is wrong.
@@ -40,7 +40,7 @@ def check(kb: In, as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-def repair(kb: In, as_json: Json = False) -> None:
+def repair(kb: InFolder, as_json: Json = False) -> None:
     """Make a damaged knowledge base usable again, with every passage that is intact.
 
     Nothing is deleted: damaged files are kept beside the new ones, with the suffix .damaged.
@@ -69,7 +69,7 @@ def repair(kb: In, as_json: Json = False) -> None:
 
 
 def backup(
-    kb: In,
+    kb: InFolder,
     to: Annotated[Path, typer.Option(help="Folder of the copy; new or empty.")],
     as_json: Json = False,
 ) -> None:

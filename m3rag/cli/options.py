@@ -25,6 +25,7 @@ _BRIEF = 80  # characters of an argument that a message quotes
 DEFAULT_MODEL = "small"  # works offline; in Python it is BAAI/bge-m3
 
 In = Annotated[str, typer.Option("--in", help="Knowledge base: folder, or address on a server.")]
+InFolder = Annotated[str, typer.Option("--in", help="Knowledge base folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Question = Annotated[str, typer.Argument(help="Question, in any language that the model supports.")]
 Model = Annotated[

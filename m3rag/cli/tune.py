@@ -29,7 +29,7 @@ def tune(
         typer.Argument(
             metavar="QUESTIONS",
             help="Folder with queries.jsonl and qrels.tsv, or a .jsonl file of "
-            '{"question", "document_id" or "passage_id"}.',
+            '{"question", "document_id" or "passage_id"}; at least 20 different questions.',
         ),
     ] = None,
     pseudo: Annotated[

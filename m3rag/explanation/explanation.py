@@ -39,9 +39,9 @@ _STYLE = """
 .m3rag .bar {display: inline-block; height: .7em; background: rgb(0, 160, 130)}
 """
 _LEGEND = """\
-<div class="legend"><mark style="--strength: 1">word</mark> of the query too: the stronger the
-colour, the more it adds to the sparse score, at the place that is
-<mark class=counts style="--strength: 1">bold</mark> · <span class="best">best sentence</span> ·
+<div class="legend"><mark style="--strength: 1">word</mark> also in the query; a stronger colour
+adds more to the sparse score, and <mark class=counts style="--strength: 1">bold</mark> is the place
+that counts · <span class="best">best sentence</span> ·
 <span class="bar" style="width: 1em"></span> share of the score</div>"""
 _PAGE = """<!doctype html>
 <html>
