@@ -87,8 +87,8 @@ def meaningless(text: str) -> bytes:
 def joined(*files: bytes) -> bytes:
     """Return a PDF with the pages of others."""
     writer = pypdf.PdfWriter()
-    for data in files:
-        writer.append(io.BytesIO(data))
+    for file in files:
+        writer.append(io.BytesIO(file))
     data = io.BytesIO()
     writer.write(data)
     return data.getvalue()
