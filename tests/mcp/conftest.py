@@ -10,8 +10,8 @@ from m3rag.index.contents import add_text
 from m3rag.mcp import OpeningBases, create_server
 
 LONG = "\n\n".join(
-    f"## Chapter {n}\n\n" + f"In chapter {n}, ferns grow in the shade of tree {n}. " * 20
-    for n in range(30)
+    f"## Chapter {n}\n\n" + f"In chapter {n}, ferns grow in the shade of tree {n}. " * 8
+    for n in range(20)
 )
 
 

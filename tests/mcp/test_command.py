@@ -34,22 +34,6 @@ async def test_stdio(folders):
     assert [one["id"] for one in found["results"]] == ["notes/ignore.md#0"]
 
 
-def test_ctrl_c_ends_it(folders):
-    command = [*COMMAND, "--in", str(folders[1])]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        command, stdin=pipe, stdout=pipe, text=True, preexec_fn=hear_ctrl_c
-    ) as process:
-        try:
-            process.stdin.write(json.dumps(HELLO) + "\n")
-            process.stdin.flush()
-            assert json.loads(process.stdout.readline())["result"]["serverInfo"]["name"] == "m3rag"
-            process.send_signal(signal.SIGINT)
-            assert process.wait(30) == -signal.SIGINT
-        finally:
-            process.kill()
-
-
 def test_only_messages_are_on_stdout_and_the_end_of_stdin_ends_it(folders):
     ready = {"jsonrpc": "2.0", "method": "notifications/initialized"}
     listing = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
