@@ -119,6 +119,9 @@ def test_clients_and_routes_that_are_too_slow(tiny):
             answer = b"".join(iter(lambda: dripping.recv(10_000), b""))  # until it is closed
             assert answer.startswith(b"HTTP/1.1 408")
             assert b"did not arrive within 0.3 seconds" in answer
+        with socket.create_connection(("127.0.0.1", served.port())) as headless:
+            headless.sendall(b"POST /embed HTTP/1.1\r\n")
+            assert headless.recv(10_000) == b""  # closed
         slow = served.client.post("/gate", json={})
         assert slow.status_code == 504
         assert slow.json()["error"]["code"] == "timeout"
