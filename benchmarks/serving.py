@@ -84,6 +84,7 @@ def main() -> None:
         "× the better handler",
         "p50, ms",
         "p99, ms",
+        "processor ms per request",
         "errors",
         "wrong vectors",
     )
