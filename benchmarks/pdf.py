@@ -8,7 +8,8 @@ unless `--files` has them already.
 
 The figures: recall is the share of the words of a page that come out; order, of the pairs of
 neighbouring words, that are neighbours in the output; tables, of the rows, whose cells come out in
-order in one line, with the empty ones in their place. A Chinese or Japanese letter is a word.
+order in one line, with the empty ones in their place. A Chinese, Japanese or Thai letter is a word,
+and texts are compared in Unicode's form NFC.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import json
 import re
 import subprocess
 import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -37,7 +39,8 @@ _STYLES = {
     "open table": "td,th{padding:0 1em}",
 }
 _SCRIPTS = ("latin", "right to left", "CJK", "Thai and Devanagari")
-_WORD = re.compile(r"[\u3000-\u9fff\uff00-\uffef]|[^\s|\u3000-\u9fff\uff00-\uffef]+")
+_ALONE = "\u0e00-\u0e7f\u3000-\u9fff\uff00-\uffef"  # letters of words without spaces between them
+_WORD = re.compile(rf"[{_ALONE}]|[^\s|{_ALONE}]+")
 
 # Each runs as a program of its own: the files as arguments, a JSON line for each as output.
 _FRAME = """
@@ -126,6 +129,9 @@ def main() -> None:
 
 def sources() -> Iterator[tuple[str, str]]:
     """Yield the name and the HTML of each page to print."""
+    from tests.documents.corpus.plain import html
+    from tests.documents.corpus.texts import SOURCES
+
     text = (PAGES / "scripts.html").read_text()
     body = text.partition("<body>")[2].partition("</body>")[0]
     parts = [f"<h{part}" for part in re.split(r"<h(?=\d)", body)[1:]]
@@ -136,6 +142,9 @@ def sources() -> Iterator[tuple[str, str]]:
     for style in _STYLES:
         cells = table if style == "table" else table.replace(" border=1", "")
         yield f"latin {style}", page(head + (cells if "table" in style else columns), style)
+    for source in SOURCES:
+        text = re.sub("(?s)<table.*</table>|<sup>.*?</sup>", "", html(source))
+        yield f"{script_of(source.intro)} {source.language}", text
     arabic = next(part for part in parts if 'lang="ar"' in part)
     yield "right to left columns", page(arabic * 6, "columns")
     yield "right to left justified", page(arabic * 3, "justified")
@@ -182,7 +191,8 @@ def read_with(python: str, setup: str, files: list[Path]) -> tuple[list[str], fl
     if done.returncode:
         raise SystemExit(f"{python} cannot run {setup!r}.")
     results = [json.loads(line) for line in done.stdout.splitlines()]
-    return [text for text, _ in results], sum(seconds for _, seconds in results)
+    texts = [unicodedata.normalize("NFC", text) for text, _ in results]
+    return texts, sum(seconds for _, seconds in results)
 
 
 def figures(files: list[Path], pages: dict[str, str], texts: list[str]) -> list[str]:
@@ -206,6 +216,7 @@ def figures(files: list[Path], pages: dict[str, str], texts: list[str]) -> list[
 
 def compared(blocks: list[str], text: str) -> tuple[int, int, int, int]:
     """Return how many words there are and come out, and how many pairs there are and stay."""
+    blocks = [unicodedata.normalize("NFC", block) for block in blocks]
     words = Counter(word for block in blocks for word in _WORD.findall(block))
     pairs = Counter(pair for block in blocks for pair in pairwise(_WORD.findall(block)))
     output = _WORD.findall(text)
@@ -231,8 +242,8 @@ _INTRODUCTION = """# Libraries that read PDFs
 
 `python benchmarks/pdf.py --python … --save` wrote this table from {count} files: pages in 13
 languages and 7 layouts, printed by Chromium and by LibreOffice. Recall is the share of the words
-that come out, order the share of neighbouring words that are neighbours in the output. A row of a
-table counts if a line has its cells in order, with the empty ones in their place: between bars, or
+that come out, order the share of neighbouring words that are neighbours in the output; a Chinese,
+Japanese or Thai letter is a word, and texts are compared in Unicode's form NFC. A row of a table counts if a line has its cells in order, with the empty ones in their place: between bars, or
 wide gaps. Versions: pypdf 7.1 (BSD-3-Clause), pdfminer.six 20260107 (MIT), pdfplumber 0.11 (MIT),
 pypdfium2 5.15 (Apache-2.0 or BSD-3-Clause). Libraries under the AGPL are not compared.
 """
