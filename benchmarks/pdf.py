@@ -243,8 +243,9 @@ _INTRODUCTION = """# Libraries that read PDFs
 `python benchmarks/pdf.py --python … --save` wrote this table from {count} files: pages in 13
 languages and 7 layouts, printed by Chromium and by LibreOffice. Recall is the share of the words
 that come out, order the share of neighbouring words that are neighbours in the output; a Chinese,
-Japanese or Thai letter is a word, and texts are compared in Unicode's form NFC. A row of a table counts if a line has its cells in order, with the empty ones in their place: between bars, or
-wide gaps. Versions: pypdf 7.1 (BSD-3-Clause), pdfminer.six 20260107 (MIT), pdfplumber 0.11 (MIT),
+Japanese or Thai letter is a word, and texts are compared in Unicode's form NFC. A row of a table
+counts if a line has its cells in order, with the empty ones in their place: between bars, or wide
+gaps. Versions: pypdf 7.1 (BSD-3-Clause), pdfminer.six 20260107 (MIT), pdfplumber 0.11 (MIT),
 pypdfium2 5.15 (Apache-2.0 or BSD-3-Clause). Libraries under the AGPL are not compared.
 """
 
