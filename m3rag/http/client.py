@@ -14,7 +14,8 @@ import ssl
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -124,6 +125,21 @@ class Server(Closing):
                     "seconds. Try again later, or raise its --max-concurrent-requests."
                 )
             time.sleep(pause)
+
+    @contextmanager
+    def understood(self) -> Iterator[None]:
+        """Turn what is missing or wrong in an answer into an error, where it is read.
+
+        Raises:
+            StorageError: The answer is not what this version of m3rag expects.
+        """
+        try:
+            yield
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise StorageError(
+                f"{self.url} sent an answer that this m3rag does not understand "
+                f"({type(error).__name__}: {brief(error)}). Use the same version on both sides."
+            ) from None
 
     def close(self) -> None:
         """Close the connections; a later call opens new ones."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from m3rag.encoder import TEXT_NAMES
 from m3rag.encoding import Encoding, MultiVectors, SparseVectors
-from m3rag.errors import InputError, StorageError, TruncationWarning
+from m3rag.errors import InputError, TruncationWarning
 from m3rag.http.client import Server
 from m3rag.http.messages import Message
 from m3rag.http.received import Received
@@ -56,7 +56,7 @@ class RemoteModel:
     def __init__(self, server: Server) -> None:
         self._server = server
         body, _ = server.call("model")
-        try:
+        with server.understood():
             self.name = str(body["name"])
             self.fingerprint = str(body["fingerprint"])
             self.dim = int(body["dim"])
@@ -65,11 +65,6 @@ class RemoteModel:
             self.max_length = int(body["max_length"])
             self.passage_tokens = int(body["passage_tokens"])
             self.presets: Mapping[str, Mapping[str, float]] = dict(body["presets"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise StorageError(
-                f"{server.url} does not describe a model ({error!r}). Use the same version of "
-                "m3rag on both sides."
-            ) from None
         self._fetching = threading.Lock()
         self._fetched: Tokenizer | None = None
 
@@ -142,7 +137,9 @@ class RemoteModel:
         found: list[NDArray[np.float32]] = []
         for start, end in _parts(texts, None):
             part = texts[start:end]
-            found += received_ragged(self._call("token_weights", {"texts": part}), len(part))
+            message = self._call("token_weights", {"texts": part})
+            with self._server.understood():
+                found += received_ragged(message, len(part))
         return found
 
     def tokens(self, ids: Iterable[int]) -> list[str]:
@@ -167,10 +164,11 @@ class RemoteModel:
             body = {**options, "texts": texts[start:end]}
             if names is not None:
                 body["documents"] = names[start:end]
-            message = self._call("encode", body)
-            found.append(
-                received_encoding(message, end - start, dim=self.dim, colbert_dim=self.colbert_dim)
-            )
+            message, n = self._call("encode", body), end - start
+            with self._server.understood():
+                found.append(
+                    received_encoding(message, n, dim=self.dim, colbert_dim=self.colbert_dim)
+                )
             if progress is not None and end:
                 progress("encoding", end, len(texts))
         return _joined(found)
@@ -186,7 +184,8 @@ class RemoteModel:
             StorageError: The server cannot be reached.
         """
         _, arrays = self._call("tokenizer", {})
-        packed = Received(arrays).next("tokenizer", "u1")
+        with self._server.understood():
+            packed = Received(arrays).next("tokenizer", "u1")
         with tempfile.TemporaryDirectory(prefix="m3rag-tokenizer-") as folder:
             path = Path(folder) / "tokenizer.json"
             path.with_name("tokenizer.json.gz").write_bytes(packed.tobytes())

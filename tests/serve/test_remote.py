@@ -22,13 +22,17 @@ from m3rag.errors import (
     StorageError,
     TruncationWarning,
 )
-from m3rag.http.client import API_KEY
+from m3rag.http.client import API_KEY, Server
 from m3rag.http.messages import decode, encode
 from m3rag.index import Preset
 from m3rag.langchain import M3EnsembleRetriever as LangChainRetriever
+from m3rag.langchain import M3VectorStore as LangChainStore
 from m3rag.llama_index import M3EnsembleRetriever as LlamaIndexRetriever
+from m3rag.llama_index import M3VectorStore as LlamaIndexStore
+from m3rag.model.remote import RemoteModel
 from m3rag.serve.keys import Keys
 from m3rag.stores.remote.location import RemoteLocation
+from m3rag.stores.remote.store import RemoteStore
 from m3rag.stores.remote.values import points_message
 from tests.serve.conftest import KEY, serving
 
@@ -173,6 +177,11 @@ def test_frameworks_and_commands_take_an_address(address, library, m3rag):
     assert [document.page_content for document in found] == expected
     nodes = LlamaIndexRetriever(path=address, similarity_top_k=2).retrieve(QUESTION)
     assert [node.text for node in nodes] == expected
+    with LangChainStore(path=address) as store:
+        assert [d.page_content for d in store.similarity_search(QUESTION, 2)] == expected
+    with LlamaIndexStore(path=address) as other:
+        [found] = other.get_nodes(["rule"])
+        assert found.text == PASSAGES[3].text
     code, out, _ = m3rag("ask", QUESTION, "--in", address, "-k", 2, "--json")
     assert code == 0
     assert [hit["passage"]["text"] for hit in json.loads(out)["hits"]] == expected
@@ -287,6 +296,22 @@ def answering(reply):
 def test_a_server_that_does_not_answer_well(reply, reason):
     with answering(reply) as url, pytest.raises(StorageError, match=reason):
         RemoteLocation(url, timeout=0.3).exists()
+
+
+def test_an_answer_of_another_version():
+    content = encode({"number": "many"})
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(content)}\r\n\r\n".encode()
+    with answering(head + content) as url:
+        server = Server(url)
+        for call in (
+            lambda: RemoteModel(server),
+            lambda: RemoteStore(server).count(),
+            lambda: RemoteStore(server).get(["a"]),
+            lambda: RemoteStore(server).search([]) or RemoteStore(server).dense_vectors(["a"]),
+        ):
+            with pytest.raises(StorageError, match=r"does not understand.*same version"):
+                call()
+        server.close()
 
 
 def test_a_server_that_goes_away(tiny):

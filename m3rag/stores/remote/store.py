@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 from numpy.typing import NDArray
 
 from m3rag.documents import Passage, passage_from_dict, passage_to_dict
-from m3rag.errors import ClosedError, StorageError
+from m3rag.errors import ClosedError
 from m3rag.http.client import Server
 from m3rag.http.messages import Message
 from m3rag.stores.base import Candidates, Floats, Points, QueryPlan
@@ -61,19 +60,19 @@ class RemoteStore:
     def get(self, ids: Sequence[str]) -> list[Passage | None]:
         """Return the passages in the order of `ids`; None for an id that does not exist."""
         body, _ = self._call("get", {"ids": [*ids]})
-        with self._understood():
+        with self._server.understood():
             return [None if p is None else passage_from_dict(p) for p in body["passages"]]
 
     def term_weights(self, ids: Sequence[str]) -> list[dict[int, float]]:
         """Return the sparse vectors in the order of `ids`; empty for an id that does not exist."""
         _, arrays = self._call("term_weights", {"ids": [*ids]})
-        with self._understood():
+        with self._server.understood():
             return received_weights(arrays, len(ids))
 
     def dense_vectors(self, ids: Sequence[str]) -> list[Floats | None]:
         """Return the dense vectors `(d,)` in the order of `ids`; None for an unknown id."""
         message = self._call("dense_vectors", {"ids": [*ids]})
-        with self._understood():
+        with self._server.understood():
             return received_vectors(message)
 
     def count(self, where: Filter | None = None) -> int:
@@ -85,7 +84,7 @@ class RemoteStore:
     ) -> tuple[list[Passage], str | None]:
         """Return a page of the passages that match, in the order of the server's store."""
         body, _ = self._call("scan", {**_where(where), "after": after, "limit": limit})
-        with self._understood():
+        with self._server.understood():
             return [passage_from_dict(p) for p in body["passages"]], body["after"]
 
     def search(self, plans: Sequence[QueryPlan]) -> list[Candidates]:
@@ -93,7 +92,7 @@ class RemoteStore:
         found: list[Candidates] = []
         for start in range(0, len(plans), _PLANS):
             message = self._call("search", *plans_message(plans[start : start + _PLANS]))
-            with self._understood():
+            with self._server.understood():
                 found += received_candidates(message)
         return found
 
@@ -121,23 +120,8 @@ class RemoteStore:
 
     def _number(self, method: str, body: dict[str, Any], *, writes: bool = False) -> int:
         message = self._call(method, body, writes=writes)
-        with self._understood():
+        with self._server.understood():
             return int(message[0]["number"])
-
-    @contextmanager
-    def _understood(self) -> Iterator[None]:
-        """Turn what is missing in an answer into an error.
-
-        Raises:
-            StorageError: The answer is not what this version of m3rag expects.
-        """
-        try:
-            yield
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise StorageError(
-                f"{self._server.url} sent an answer that this m3rag does not understand "
-                f"({type(error).__name__}: {str(error)[:200]}). Use the same version on both sides."
-            ) from None
 
 
 def _where(where: Filter | None) -> dict[str, Any]:
