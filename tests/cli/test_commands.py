@@ -328,3 +328,32 @@ def test_a_stopped_run_loses_nothing_and_continues(tmp_path, sent):
     assert facts["passages"] == changes["total"]
     assert len(facts["documents"]) == 40
     assert len(set(facts["documents"].values())) <= 3, "every document is whole"
+
+
+def test_info_and_delete_import_little_and_start_no_engine(kb):
+    code = (
+        "import sys, subprocess\n"
+        "subprocess.Popen = None  # no process is started\n"
+        "from m3rag.cli.app import app\n"
+        f"for command in (['info'], ['delete', '--filter', 'format=none']):\n"
+        f"    app([*command, '--in', {str(kb)!r}, '--json'], standalone_mode=False)\n"
+        "print({'torch', 'asyncio', 'm3rag.service'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
+    assert json.loads(done.stdout.splitlines()[1])["deleted"] == 0
+
+
+def test_ask_shows_the_header_of_a_table_and_the_page(m3rag, tmp_path):
+    folder = tmp_path / "garden"
+    folder.mkdir()
+    rows = "\n".join(f"| Moss {n} | {n} | half shade |" for n in range(40))
+    (folder / "plan.md").write_text(f"| Plant | Litres | Light |\n|---|---|---|\n{rows}\n")
+    options = ("--to", tmp_path / "kb", "--model", "tiny", "--max-tokens", "64")
+    assert m3rag("index", folder, *options)[0] == 0
+    ask = ("ask", "Litres of Moss 33?", "--in", tmp_path / "kb", "-k", "1")
+    _, out, _ = m3rag(*ask)
+    assert "\n   | Plant | Litres | Light |\n   | Moss " in out
+    found = json.loads(m3rag(*ask, "--json")[1])
+    assert found["hits"][0]["passage"]["table_header"] == "| Plant | Litres | Light |"
+    assert found["answer"]["page"] is None
