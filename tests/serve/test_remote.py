@@ -180,8 +180,8 @@ def test_frameworks_and_commands_take_an_address(address, library, m3rag):
     with LangChainStore(path=address) as store:
         assert [d.page_content for d in store.similarity_search(QUESTION, 2)] == expected
     with LlamaIndexStore(path=address) as other:
-        [found] = other.get_nodes(["rule"])
-        assert found.text == PASSAGES[3].text
+        [node] = other.get_nodes(["rule"])
+        assert node.get_content() == PASSAGES[3].text
     code, out, _ = m3rag("ask", QUESTION, "--in", address, "-k", 2, "--json")
     assert code == 0
     assert [hit["passage"]["text"] for hit in json.loads(out)["hits"]] == expected
