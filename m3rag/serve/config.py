@@ -104,3 +104,10 @@ class ServeConfig:
                     f"`cors_allow_origin` must be an origin such as https://example.com, got "
                     f"{shown(origin)}."
                 )
+        endpoint = self.otlp_endpoint
+        if endpoint is not None and not endpoint.startswith(("http://", "https://")):
+            raise InputError(
+                f"`otlp_endpoint` must be an http or https URL, got {shown(endpoint)}."
+            )
+        if self.served_model_name == "":
+            raise InputError("`served_model_name` is empty. Leave it out for the model's own name.")

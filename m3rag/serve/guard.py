@@ -63,7 +63,7 @@ class Guard:
         return key
 
     def _check_local(self, headers: Headers) -> None:
-        host = urlsplit(f"//{headers.get('host', '')}").hostname or ""
+        host = _host_of(f"//{headers.get('host', '')}")
         if not is_loopback(host):
             raise ServeError(
                 403,
@@ -74,7 +74,7 @@ class Guard:
         origin = headers.get("origin")
         if origin is None or "*" in self._config.cors_allow_origin:
             return
-        if origin in self._config.cors_allow_origin or is_loopback(urlsplit(origin).hostname or ""):
+        if origin in self._config.cors_allow_origin or is_loopback(_host_of(origin)):
             return
         raise ServeError(
             403,
@@ -82,6 +82,14 @@ class Guard:
             "--cors-allow-origin to allow it.",
             code="forbidden_origin",
         )
+
+
+def _host_of(url: str) -> str:
+    """Return the host of a URL; "" if it has none, or is damaged."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def is_public(method: str, path: str) -> bool:

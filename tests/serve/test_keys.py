@@ -96,9 +96,9 @@ def test_what_each_key_of_a_file_may_do(tiny, tmp_path):
 def test_a_server_without_keys_is_for_its_machine_only(served):
     """A web site, or a name that resolves to this machine, is refused; a local program is not."""
     body = {"input": "x"}
-    for host in ("evil.example", "evil.example:8080", "10.0.0.1", ""):
+    for host in ("evil.example", "evil.example:8080", "10.0.0.1", "[::1", ""):
         assert served.client.get("/health", headers={"Host": host}).status_code == 403
-    for origin in ("https://evil.example", "null", "http://localhost.evil.example"):
+    for origin in ("https://evil.example", "null", "http://[", "http://localhost.evil.example"):
         refused = served.client.post("/v1/embeddings", json=body, headers={"Origin": origin})
         assert refused.status_code == 403
     for host in ("localhost", "LOCALHOST:1", "127.0.0.1", "[::1]:8080"):
@@ -159,6 +159,8 @@ def test_what_is_refused_before_the_start(tmp_path):
         {"request_timeout": 0},
         {"drain_timeout": float("nan")},
         {"cors_allow_origin": ("*.example",)},
+        {"otlp_endpoint": "localhost:4318"},
+        {"served_model_name": ""},
     ):
         with pytest.raises(InputError, match=next(iter(setting))):
             ServeConfig(**setting)

@@ -19,12 +19,14 @@ class Status(BaseModel):
     status: str
 
 
+@router.head("/health", include_in_schema=False)
 @router.get("/health")
 async def health() -> Status:
     """Return 200 as long as the server runs. For liveness probes."""
     return Status(status="ok")
 
 
+@router.head("/ready", include_in_schema=False)
 @router.get("/ready")
 async def ready(backend: State) -> Status:
     """Return 200 if the server wants requests, 503 while it starts or drains. For readiness."""
