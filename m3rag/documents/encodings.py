@@ -52,6 +52,7 @@ _LEAST = 8  # characters that can tell UTF-16 from a binary file
 _CONTROL = re.compile("[\0-\x08\x0e-\x1f\ufffe\uffff]")
 _WHITE = str.maketrans("\t\n\r\f", "    ")
 _NULS, _STRAYS = 0.3, 0.02  # shares of bytes that are NUL: of the one kind, and of the other
+_ASCII = 0.75  # the share of bytes of a binary file that are ASCII; of CJK in UTF-16 it is half
 
 
 class Proposal(NamedTuple):
@@ -114,6 +115,8 @@ def unmarked_utf_16(data: bytes) -> str | None:
     text = sample.decode(name, "replace")
     if most >= _NULS and least <= _STRAYS:
         return None if _CONTROL.search(text) else name
+    if sum(32 <= byte < 127 for byte in sample) > _ASCII * len(sample):
+        return None
     return name if most > least and _is_text(text) else None  # U+6700 has a NUL of the other kind
 
 
@@ -143,5 +146,6 @@ def proposed(data: bytes, place: int) -> Proposal | None:
     text = sample.decode(name, "replace")
     before = len(data[start:place].decode(name, "replace"))
     begin = max(text.rfind(" ", 0, before), text.rfind("\n", 0, before), before - _EXCERPT // 2) + 1
-    excerpt = " ".join(re.sub(r"[^\w\s.,;:!?'\"()-]", "", text[begin : begin + _EXCERPT]).split())
+    seen = (c if c.isprintable() else " " for c in text[begin : begin + _EXCERPT])
+    excerpt = " ".join("".join(seen).split())
     return Proposal(name, excerpt) if excerpt else None

@@ -47,6 +47,7 @@ def test_an_unknown_encoding_is_refused(write):
         ("Τα φυτά ποτίζονται όταν το έδαφος είναι ξηρό. Η αντλία λειτουργεί.", "cp1253"),
         ("土が乾いたら植物に水をやります。ポンプは三十秒動きます。" * 2, "cp932"),
         ("土壤干燥时给植物浇水。水泵运行三十秒，然后停止。" * 2, "gb18030"),
+        ("ปั๊มทำงานสามสิบวินาทีเมื่อดินแห้ง", "cp874"),
     ],
 )
 def test_the_error_proposes_what_reads_well(write, text, codec):
@@ -54,6 +55,7 @@ def test_the_error_proposes_what_reads_well(write, text, codec):
         read(write("a.txt", text.encode(codec)))
     name = str(caught.value).partition("--encoding ")[2].split()[0]
     assert text.encode(codec).decode(name) == text
+    assert text[:20] in str(caught.value)  # as it is written, with its marks
 
 
 def test_the_place_of_the_byte_counts_from_the_start_of_the_file(write):
@@ -80,7 +82,7 @@ def test_a_single_space_shows_utf_16(write, codec, text):
 @pytest.mark.parametrize(
     "data",
     [b"", b"a\0", b"ELF\0\1\2", b"\0\0\0\0", bytes(100), b"ab" * 50, b"\1\0\2\3" * 9,
-     "\ue000 \ue001".encode("utf-16-le") * 9, b"\0\xd8a\0" * 9],
+     "\ue000 \ue001".encode("utf-16-le") * 9, b"\0\xd8a\0" * 9, b"abc\0def\0\0ghi binary \1\2"],
 )  # fmt: skip
 def test_other_files_with_nuls_are_no_utf_16(data):
     assert unmarked_utf_16(data) is None
