@@ -12,7 +12,7 @@ from m3rag.documents.formats.content import Budget
 from m3rag.documents.formats.registry import format_for
 from m3rag.documents.parsing import parse
 from tests.documents.corpus.expected import EXPECTED, PRINTED
-from tests.documents.corpus.make import FILES
+from tests.documents.corpus.make import FILES, LAYOUT
 from tests.documents.corpus.texts import SOURCES
 
 CASES = [pytest.param(source, name, id=f"{source.language}-{name}")
@@ -70,6 +70,22 @@ def test_a_file_is_read_as_a_whole(source, name):
         assert "".join(heading.title.split()) in "".join(block.split())
     parts = {part.name: content_of(part.name, part.data).text for part in content.parts}
     assert parts == expected.parts
+
+
+@pytest.mark.parametrize("program", ["chromium", "writer"])
+def test_odd_layouts_are_read_as_they_look(program):
+    text = content_of("a.pdf", (LAYOUT / f"page-{program}.pdf").read_bytes()).text
+    assert text.replace("縦書きの日本語で\n", "縦書きの日本語で").split("\n") == [
+        "Watering ferns",
+        "Spaced letters here.",
+        "縦書きの日本語です。水をやる。",
+        "E = mc2 and H2O, see note12.",
+        "Greek αβγ, Cyrillic Насос, arrows → and ticks ✓ in a line.",
+        "البريد: info@example.org والموقع https://example.org/ar?x=1 مفتوحان.",
+        "تحب السراخس الظل1 والليالي الباردة.",
+        "تعمل المضخة ثلاثين ثانية.",
+        "ปีละครั้ง การเตรียม",
+    ]
 
 
 def turned(data: bytes, degrees: int) -> bytes:

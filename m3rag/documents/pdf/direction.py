@@ -153,7 +153,8 @@ def _base(line: Sequence[Piece], *, mostly: bool, turned: bool) -> bool:
     if "R" not in strong:
         return most
     if strong[0] == strong[-1]:
-        return turned and (most or (mostly and strong[0] == "R"))
+        right = strong[0] == "R"
+        return (right and end is True) or (turned and (most or (mostly and right)))
     return mostly and turned
 
 

@@ -143,6 +143,9 @@ def _belongs(first: Line, second: Line) -> bool:
         return True
     if len(second) == 1 and _is_below(second[0], first[-1]):
         return True
+    marked = abs(first[-1].base - median(x.base for x in first)) > _RAISED[0] * height
+    if marked and abs(rise) < _RAISED[0] * height and abs(start - right) < _TOUCHING * height:
+        return True  # the line goes on after the mark of a note
     right_to_left = RIGHT_TO_LEFT.search(text_of([*first, *second]))
     return bool(right_to_left) and abs(rise) <= _SAME_LINE * height and gap < _NEAR * height
 

@@ -1,4 +1,4 @@
-"""Writes the files of the corpus, in `files/`: about 40 in each of eight languages.
+"""Writes the files of the corpus: about 40 in each of eight languages, and odd layouts of a page.
 
 Run `python -m tests.documents.corpus.make`. It needs LibreOffice and Chromium. The files are
 committed, so that no test needs either program.
@@ -14,9 +14,10 @@ from tests.documents.corpus.mail import packed_files
 from tests.documents.corpus.office import office_files
 from tests.documents.corpus.plain import plain_files
 from tests.documents.corpus.texts import SOURCES
-from tests.documents.print_corpus import with_chromium
+from tests.documents.print_corpus import with_chromium, with_libreoffice
 
 FILES = Path(__file__).parent / "files"
+LAYOUT = Path(__file__).parent / "layout"
 _CONVERTED = (  # the source, the format, the result
     ("text.odt", "docx", "text-writer.docx"),
     ("text.odt", "rtf", "text-writer.rtf"),
@@ -52,6 +53,8 @@ def main() -> None:
         convert([folder / name for folder in folders], form, target)
     for folder in folders:
         (folder / "word.doc").unlink()
+    with_chromium(LAYOUT / "page.html", LAYOUT / "page-chromium.pdf")
+    with_libreoffice(LAYOUT / "page.html", LAYOUT / "page-writer.pdf")
 
 
 def convert(sources: Sequence[Path], form: str, target: str) -> None:
