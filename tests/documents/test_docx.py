@@ -300,6 +300,16 @@ def test_the_strict_variant_is_read():
     assert parse(replaced(with_notes(), *pairs)) == parse(with_notes())
 
 
+def test_files_with_macros_and_templates_are_read():
+    usual = "vnd.openxmlformats-officedocument.wordprocessingml.document.main"
+    for kind in (
+        "vnd.ms-word.document.macroEnabled.main",
+        "vnd.ms-word.template.macroEnabledTemplate.main",
+        "vnd.openxmlformats-officedocument.wordprocessingml.template.main",
+    ):
+        assert parse(replaced(with_notes(), (usual, kind))) == parse(with_notes())
+
+
 def test_the_title_is_that_of_the_file_however_its_properties_are_found():
     word = docx.Document()
     word.core_properties.title = "Pump"

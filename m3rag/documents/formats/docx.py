@@ -1,4 +1,4 @@
-"""Word documents (.docx): paragraphs, headings, lists, tables and notes, in order.
+"""Word documents (.docx, .docm, .dotx): paragraphs, headings, lists, tables and notes, in order.
 
 The parser uses python-docx, because it handles the format's parts and relations. Its
 `Paragraph.text` omits tracked insertions, content controls, text boxes, formulas and notes, so the
@@ -26,6 +26,11 @@ from m3rag.documents.word.styles import Look, Styles
 from m3rag.errors import DocumentError
 
 _STRICT = re.compile(rb"http://purl\.oclc\.org/ooxml/(\w+)/")
+_USUAL = b"application/vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml"
+_VARIANT = re.compile(  # a template, or a file with macros
+    rb"application/vnd\.(?:ms-word\.\w+\.macroEnabled\w*|openxmlformats-officedocument\."
+    rb"wordprocessingml\.template)\.main\+xml"
+)
 _WRAPPERS = ("sdt", "sdtContent", "ins", "moveTo", "customXml", "smartTag")
 _AROUND = (*_WRAPPERS, "tbl", "tr", "tc")  # what paragraphs may be in
 _DEEPEST = 20  # tables and boxes in each other
@@ -39,7 +44,7 @@ def _word(name: str) -> str:
 def parse(data: bytes, budget: Budget = UNLIMITED) -> Content:
     """Return the text of a Word document; deleted text is left out."""
     refuse_old(data, ".doc")
-    document = docx.Document(BytesIO(xml_parts(data, budget.limits, change=_transitional)))
+    document = docx.Document(BytesIO(xml_parts(data, budget.limits, change=_usual)))
     body = _Body(_Parts(document.part), budget)
     body.write(document.element.body)
     package = _Parts(document.part.package)  # python-docx invents properties if it finds none
@@ -47,8 +52,9 @@ def parse(data: bytes, budget: Budget = UNLIMITED) -> Content:
     return body.writer.content(title=next((found[0].text for found in titles if found), None))
 
 
-def _transitional(part: bytes) -> bytes:
-    """Return a part of a file in the strict variant of the format as one in the usual variant."""
+def _usual(part: bytes) -> bytes:
+    """Return a part of a file in another variant of the format as one in the usual variant."""
+    part = _VARIANT.sub(_USUAL, part)
     return _STRICT.sub(rb"http://schemas.openxmlformats.org/\1/2006/", part)
 
 

@@ -101,10 +101,22 @@ _PACKAGE = "m3rag.documents.formats"
 FORMATS: tuple[Format, ...] = (
     Format("markdown", (".md", ".markdown", ".mdx"), module=f"{_PACKAGE}.markdown"),
     Format("text", (".txt",)),
-    Format("html", (".html", ".htm"), module=f"{_PACKAGE}.html", needs=("bs4", "lxml")),
+    Format("html", (".html", ".htm", ".xhtml"), module=f"{_PACKAGE}.html", needs=("bs4", "lxml")),
     Format("pdf", (".pdf",), binary=True, module=f"{_PACKAGE}.pdf", needs=("pypdfium2", "lxml")),
-    Format("docx", (".docx",), binary=True, module=f"{_PACKAGE}.docx", needs=("docx",)),
-    Format("pptx", (".pptx",), binary=True, module=f"{_PACKAGE}.pptx", needs=("lxml",)),
+    Format(
+        "docx",
+        (".docx", ".docm", ".dotx"),
+        binary=True,
+        module=f"{_PACKAGE}.docx",
+        needs=("docx",),
+    ),
+    Format(
+        "pptx",
+        (".pptx", ".pptm", ".ppsx"),
+        binary=True,
+        module=f"{_PACKAGE}.pptx",
+        needs=("lxml",),
+    ),
     Format(
         "spreadsheet",
         (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"),
