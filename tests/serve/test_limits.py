@@ -1,6 +1,7 @@
 """What a server must survive: too much, too slow, broken, or gone."""
 
 import asyncio
+import os
 import resource
 import signal
 import socket
@@ -12,7 +13,7 @@ import httpx
 import pytest
 from fastapi import APIRouter
 
-from m3rag import M3Model
+from m3rag import M3Index, M3Model
 from tests.serve.conftest import KEY, serving
 
 JSON = {"content-type": "application/json"}
@@ -183,3 +184,20 @@ def test_a_delay_for_load_balancers(tiny):
         assert served.client.post("/embed", json={"inputs": "x"}).is_success
         served.server.handle_exit(signal.SIGTERM, None)
         assert served.server.should_exit
+
+
+def test_an_engine_that_is_killed_under_load(tiny, tmp_path):
+    """No client notices: the folder's data does not depend on it."""
+    index = M3Index.open(tmp_path / "kb", model=tiny)
+    index.add(f"The pump waters {number} plants." for number in range(30))
+    engine = index.stored.store.process.pid
+    with serving({"kb": index}) as served:
+        path, query = "/v1/kbs/kb/search", {"query": "What waters 7 plants?", "k": 3}
+        expected = served.client.post(path, json=query).json()
+        with calling(served, 40, path, query) as running:
+            until(lambda: any(future.done() for future in running))
+            os.kill(engine, signal.SIGKILL)
+        texts = [hit["passage"]["text"] for hit in expected["hits"]]
+        for future in running:
+            assert [hit["passage"]["text"] for hit in future.result().json()["hits"]] == texts
+        assert index.stored.store.process.pid != engine
