@@ -44,6 +44,11 @@ def test_a_line_between_words_of_its_script_is_of_it_however_long_its_latin_part
     )
 
 
+def test_a_line_of_latin_words_may_end_a_sentence_that_reads_from_right_to_left():
+    assert read("ילכב ןייע", "    .v2.1")[1] == "v2.1."
+    assert read("ילכב ןייע", ".git")[1] == ".git"  # it starts on the left
+
+
 def test_paragraphs_that_start_on_the_left_end_on_the_right():
     drawn = (
         "1. הנכה",

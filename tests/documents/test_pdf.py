@@ -10,6 +10,7 @@ import pytest
 
 from m3rag.documents import Heading, read
 from m3rag.documents.formats.pdf import parse
+from m3rag.documents.pdf.outline import Bookmark, headings
 from m3rag.errors import DocumentError, IncompleteDocumentWarning
 from tests.documents.conftest import lines_at
 from tests.documents.pdf_writer import Shown, drawn, file_of, pdf, pdf_of
@@ -232,6 +233,8 @@ def test_letters_of_a_single_line_are_no_lines():
 
 def test_a_line_that_is_drawn_from_left_to_right_is_read_from_right_to_left():
     assert parse(drawn(Shown(list("םולש")))).text == "שלום"
+    rest = parse(drawn(Shown(list("ילכב ןייע")), Shown(list(".v2.1"), 74, 686)))
+    assert rest.text == "עיין בכלי\nv2.1."  # the second line is a part of the sentence
 
 
 def test_letters_that_are_drawn_from_right_to_left_stay_in_order():
@@ -361,6 +364,13 @@ def test_titles_of_damaged_letters_do_not_refuse_a_file():
     content = parse(data.replace(b"/Root 1 0 R", b"/Root 1 0 R/Info 8 0 R"))
     assert (content.text, content.title) == ("Moss", "B\ufffd")
     assert content.headings == (Heading(1, "A\ufffd", 0),)
+
+
+def test_a_title_whose_words_and_signs_are_turned_is_that_of_its_page():
+    text = 'פתיחה\nעברית: גינה "ירוקה"\nטקסט.'
+    (found,) = headings([Bookmark(2, '"ירוקה" גינה :עברית', 0)], text, (0,))
+    assert found == Heading(2, 'עברית: גינה "ירוקה"', 6)
+    assert next(headings([Bookmark(1, "؟", 0)], text, (0,))) == Heading(1, "؟", 0)
 
 
 def test_levels_are_those_of_the_bookmarks():

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -77,9 +77,12 @@ def lines_in_order(lines: Sequence[tuple[Sequence[Piece], float]]) -> list[str]:
     letters = "".join(piece.text for line in drawn for piece in line)
     mostly = mostly_right_to_left(letters)
     turned = _turned(drawn)
-    ordered = [
-        _ordered(line, right_to_left=_base(line, mostly=mostly, turned=turned)) for line in drawn
-    ]
+    ordered = []
+    above: list[Piece] = []  # the line above, if it reads from right to left
+    for line, (_, height) in zip(drawn, lines, strict=True):
+        base = _base(line, mostly=mostly, turned=turned) or _is_rest(line, above, height)
+        ordered.append(_ordered(line, right_to_left=base))
+        above = line if base else []
     stored = ["".join(piece.text for piece, _ in line) for line in ordered]
     swapped = ["".join(_swapped(*placed) for placed in line) for line in ordered]
     better = _unmatched("\n".join(swapped)) < _unmatched("\n".join(stored))
@@ -156,6 +159,22 @@ def _base(line: Sequence[Piece], *, mostly: bool, turned: bool) -> bool:
         right = strong[0] == "R"
         return (right and end is True) or (turned and (most or (mostly and right)))
     return mostly and turned
+
+
+def stops_on_left(pieces: Iterable[Piece]) -> bool:
+    """Return whether the piece on the left of a line is a full stop or the like."""
+    first = min(pieces, key=lambda piece: piece.left, default=None)
+    return first is not None and first.text in _STOPS
+
+
+def _is_rest(line: Sequence[Piece], above: Sequence[Piece], height: float) -> bool:
+    """Return whether a line of Latin words ends the right-to-left sentence of the line above.
+
+    It starts at the same edge on the right, with its stop on the left.
+    """
+    if not above or not stops_on_left(line) or line[-1].text in _STOPS:
+        return False
+    return abs(line[-1].right - above[-1].right) < height
 
 
 def _end(line: Sequence[Piece]) -> bool | None:

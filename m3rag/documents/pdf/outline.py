@@ -22,6 +22,7 @@ _NUMBERED = re.compile(rf"{_NUMBER}(?=\S)")
 _DASH = r"(?:[-–—]\s+)"
 _DASHED = re.compile(rf"\A{_DASH}(?=\S)")
 _LAST = r"[^\S\n]*$"
+_SIGNS = ".,:;!?()[]\"'«»،؛؟-–—"  # around words, which change sides where words are turned
 
 
 class Bookmark(NamedTuple):
@@ -87,7 +88,7 @@ def _line_of(title: str, text: str, start: int, end: int) -> _Place | None:
     bare = title[numbered.end() :] if numbered else title
     exact, lenient = _pattern(title), rf"{_NUMBER}?{_DASH}?{_pattern(_DASHED.sub('', bare))}"
     tight = r"\s*".join(map(re.escape, "".join(title.split())))
-    turned = _pattern(" ".join(reversed(title.split())))
+    turned = _turned(title)
     for rest in (_LAST, ""):
         for words in (exact, lenient, tight, *((turned,) if RIGHT_TO_LEFT.search(title) else ())):
             line = re.compile(rf"^[^\S\n]*({words})(?!\w){rest}", re.MULTILINE | re.IGNORECASE)
@@ -95,6 +96,13 @@ def _line_of(title: str, text: str, start: int, end: int) -> _Place | None:
                 shown = " ".join(found[1].split()) if words in (tight, turned) else title
                 return _Place(shown, found.start(), found.end())
     return None
+
+
+def _turned(title: str) -> str:
+    """Return the pattern of the words of a title in reverse order, with any signs around them."""
+    words = [bare for word in reversed(title.split()) if (bare := word.strip(_SIGNS))]
+    signs = re.escape(_SIGNS)
+    return rf"[{signs}]*" + rf"[\s{signs}]+".join(map(re.escape, words or [title])) + rf"[{signs}]*"
 
 
 def _pattern(title: str) -> str:

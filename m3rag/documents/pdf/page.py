@@ -20,6 +20,7 @@ from m3rag.documents.pdf.direction import (
     lines_in_order,
     mostly_right_to_left,
     plain_forms,
+    stops_on_left,
 )
 from m3rag.documents.pdf.lines import (
     Letter,
@@ -145,7 +146,12 @@ def _put_together(characters: Characters, spans: Spans, seen: set[int]) -> list[
                 piece = Piece(span.text, span.left, span.right, exact=True)
                 line.append(Letter(piece, span.base, 0.0))
                 break
-    turned = [i for i, line in enumerate(lines) if RIGHT_TO_LEFT.search(text_of(line))]
+    rights = [bool(RIGHT_TO_LEFT.search(text_of(line))) for line in lines]
+    turned = [
+        i
+        for i, (right, before) in enumerate(zip(rights, [False, *rights], strict=False))
+        if right or (before and stops_on_left(x.piece for x in lines[i]))
+    ]
     ordered = lines_in_order(
         [([x.piece for x in lines[i] if not x.guess], height_of(lines[i])) for i in turned]
     )
