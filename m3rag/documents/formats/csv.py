@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from itertools import islice
 
@@ -16,6 +17,7 @@ from m3rag.documents.formats.records import write_rows
 from m3rag.errors import DocumentError
 
 _DELIMITERS = ",;\t|"
+_NAMED = re.compile(r"\"?sep=([^\"\n])\"?\n")  # how a file tells Excel its delimiter
 _ROWS = 50  # that show the delimiter
 _SAMPLE = 1 << 16  # characters in which they are
 _SECONDS_PER_CHARACTER = 1e-6
@@ -26,11 +28,16 @@ def parse(text: str, budget: Budget = UNLIMITED) -> Content:
     csv.field_size_limit(min(budget.limits.text_characters, (1 << 31) - 1))
     budget.more_time(_SECONDS_PER_CHARACTER * len(text))
     writer = Writer()
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text[:_SAMPLE]))
+    named = _NAMED.match(text)
+    body = text[named.end() :] if named else text
+    delimiter = named[1] if named else _delimiter(body[:_SAMPLE])
+    rows = csv.reader(io.StringIO(body, newline=""), delimiter=delimiter)
     try:
         write_rows(rows, writer, budget)
     except csv.Error as error:
-        raise DocumentError(f"line {rows.line_num} is no row of a table: {error}.") from error
+        raise DocumentError(
+            f"line {rows.line_num + bool(named)} is no row of a table: {error}."
+        ) from error
     return writer.content()._replace(title=None)  # a record is no title
 
 

@@ -40,7 +40,7 @@ def _underlined(lines: list[str], number: int) -> str:
     under = below.rstrip()
     above = lines[number - 1].rstrip() if number else ""
     if above == under and _LINE.fullmatch(above) and not _underlined_above(lines, number):
-        return under[0] * 2 if len(under) >= _width(title) else ""
+        return under[0] * 2 if _fits(under, title) else ""
     alone = not above.strip()
     return under[0] if alone and not lines[number][0].isspace() and _fits(under, title) else ""
 

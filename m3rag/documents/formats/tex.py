@@ -39,7 +39,7 @@ _HEADING = "\ue5a0"  # starts the paragraph of a heading, before its level
 _VERBATIM, _VERBATIM_END = "\ue5a1", "\ue5a2"  # around the number of a block of code
 _PRIVATE = re.compile(f"[{_HEADING}-{_VERBATIM_END}]")
 _CODE = re.compile(
-    r"\\begin\{(?P<name>(?:verbatim|lstlisting|minted|alltt)\*?)\}(?:\[[^\]\n]*\])?(?:\{\w*\})?\n?"
+    r"\\begin\{(?P<name>(?:verbatim|lstlisting|minted|alltt|comment)\*?)\}(?:\[[^\]\n]*\])?(?:\{\w*\})?\n?"
 )
 _ITEM = re.compile(r" *(?:-|\d+\.) ")
 _CELLS, _ROWS = re.compile(r"(?<!\\)&"), re.compile(r"\\\\(?:\[[^\]]*\])?")
@@ -69,7 +69,7 @@ def parse(text: str, budget: Budget = UNLIMITED) -> Content:
 
 
 def _without_code(text: str) -> tuple[str, list[str]]:
-    """Return a text with a number for each block of code, and these blocks."""
+    """Return a text with a number for each block of code, and these blocks; comments are gone."""
     parts: list[str] = []
     code: list[str] = []
     absent: set[str] = set()  # ends that do not follow any more
@@ -81,9 +81,10 @@ def _without_code(text: str) -> tuple[str, list[str]]:
         if (stop := text.find(end, found.end())) < 0:
             absent.add(end)
             continue
-        number = f"\n\n{_VERBATIM}{len(code)}{_VERBATIM_END}\n\n"
-        parts += [text[at : found.start()], number]
-        code.append(text[found.end() : stop].rstrip())
+        parts.append(text[at : found.start()])
+        if found["name"] != "comment":
+            parts.append(f"\n\n{_VERBATIM}{len(code)}{_VERBATIM_END}\n\n")
+            code.append(text[found.end() : stop].rstrip())
         at = stop + len(end)
     return "".join([*parts, text[at:]]), code
 

@@ -118,6 +118,11 @@ def test_the_delimiter_is_found(write, name, delimiter):
     assert read(write(name, "\ufeff" + "\r\n".join(lines))).text == READ
 
 
+def test_a_file_may_name_its_delimiter(write):
+    lines = ("~".join(f'"{cell}"' for cell in row) for row in ROWS)
+    assert read(write("a.csv", "\ufeffsep=~\r\n" + "\r\n".join(lines))).text == READ
+
+
 def test_cells_may_have_lines_quotes_and_delimiters(write):
     text = 'name,says\nFern,"one, ""two""\nthree"\nMoss,\n'
     assert read(write("a.csv", text)).text == 'name: Fern\nsays: one, "two"\nthree\n\nname: Moss'

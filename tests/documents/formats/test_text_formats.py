@@ -103,7 +103,7 @@ def test_hostile_xml_is_refused(write):
 
 def test_rst_stays_as_written_and_its_titles_are_found(write):
     text = (
-        "======\nGarden\n======\n\nText.\n\nL'été *bleu*\n------------\n\n.. note:: x\n\n"
+        "=====\nGarden\n=====\n\nText.\n\nL'été *bleu*\n------------\n\n.. note:: x\n\n"
         "植物\n====\n\n植物在早晨浇水。\n\n:doc:`Water <water>` it\n~~~~~~~~~~~~~~~~~~~\n\n"
         "=====  =====\nA      B\n=====  =====\n1      2\n=====  =====\n\n----\n\nEnd\n\n"
         "עברית\n------\n"
@@ -157,6 +157,9 @@ Fern \& moss & 2 \\
 for x in y: % kept
     \section{no}
 \end{verbatim}
+\begin{comment}
+\section{no}
+\end{comment}
 \unknown{kept}
 \end{document}
 ignored"""
