@@ -81,6 +81,7 @@ def mcp(
 
     keys = load_keys(os.environ.get(API_KEY), api_key_file)
     with OpeningBases(kbs) as bases:
+        keys.check_bases(bases.names)
         _serve(bases, host or _HOST, _PORT if port is None else port, keys, allow_add=allow_add)
 
 

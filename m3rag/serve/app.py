@@ -40,8 +40,12 @@ def create_app(bases: KnowledgeBases, config: ServeConfig | None = None) -> Fast
     Args:
         bases: The knowledge bases. The application closes them when it stops.
         config: The settings.
+
+    Raises:
+        InputError: A key is for a knowledge base that is not there.
     """
     config = config or ServeConfig()
+    config.keys.check_bases(bases.names)
     backend = Backend(bases, config)
     endpoint, service = config.otlp_endpoint, config.otlp_service_name
     tracing = None if endpoint is None else Tracing(endpoint, service)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from m3rag.bases import KnowledgeBases
 from m3rag.encoder import Model
+from m3rag.limits import shown
 from m3rag.serve.config import ServeConfig
 from m3rag.serve.errors import ServeError
 from m3rag.serve.jobs import Jobs
@@ -50,7 +51,7 @@ class Backend:
         if name is None or name not in models:
             raise ServeError(
                 404,
-                f"There is no model {name!r}. This server has {', '.join(map(repr, models))}.",
+                f"There is no model {shown(name)}. This server has {', '.join(map(repr, models))}.",
                 code="model_not_found",
                 param="model",
             )

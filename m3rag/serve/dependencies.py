@@ -14,6 +14,7 @@ from fastapi import Depends, Request
 from m3rag.bases import KnowledgeBases, within
 from m3rag.encoder import Model
 from m3rag.index import M3Index
+from m3rag.limits import shown
 from m3rag.serve.backend import Backend
 from m3rag.serve.config import ServeConfig
 from m3rag.serve.errors import ServeError
@@ -69,7 +70,7 @@ async def _model(backend: State) -> Model:
 async def _read(kb: str, backend: State, key: Caller) -> OpenBase:
     if not key.allows(kb):
         raise ServeError(
-            403, f"This API key may not use the knowledge base {kb!r}.", code="not_allowed"
+            403, f"This API key may not use the knowledge base {shown(kb)}.", code="not_allowed"
         )
     index = backend.bases.get(kb)
     return OpenBase(kb, within(index, key.filter), restricted=key.filter is not None)

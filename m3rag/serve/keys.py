@@ -53,6 +53,11 @@ class Key:
         """Return whether the key may use a knowledge base."""
         return self.bases is None or base in self.bases
 
+    @property
+    def unlimited(self) -> bool:
+        """Whether it may use all passages of all knowledge bases."""
+        return self.bases is None and self.filter is None
+
 
 ANYONE = Key("-", b"")
 """The caller of a server without keys."""
@@ -78,6 +83,20 @@ class Keys:
             if hmac.compare_digest(key.digest, digest):
                 found = key
         return found
+
+    def check_bases(self, names: Iterable[str]) -> None:
+        """Check that the knowledge bases of the keys exist.
+
+        Raises:
+            InputError: One does not.
+        """
+        names = tuple(names)
+        for key in self._keys:
+            if unknown := sorted((key.bases or frozenset()).difference(names)):
+                raise InputError(
+                    f"The key {shown(key.name)} is for the knowledge base {shown(unknown[0])}, "
+                    f"which is not served. There are: {', '.join(names) or 'none'}."
+                )
 
     def __add__(self, other: Keys) -> Keys:
         return Keys((*self._keys, *other._keys))

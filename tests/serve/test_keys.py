@@ -6,10 +6,11 @@ import pytest
 from fastapi import APIRouter
 
 from m3rag import M3Index, Passage
+from m3rag.bases import KnowledgeBases
 from m3rag.errors import InputError
-from m3rag.serve import Keys, ServeConfig
+from m3rag.serve import Keys, ServeConfig, create_app
 from m3rag.serve.dependencies import Read, Write
-from m3rag.serve.keys import load_keys
+from m3rag.serve.keys import Key, load_keys
 from m3rag.serve.listening import bind
 from tests.serve.conftest import KEY, serving
 
@@ -91,6 +92,10 @@ def test_what_each_key_of_a_file_may_do(tiny, tmp_path):
         assert ask("POST", "kb", WRITER) == 2
         assert ask("GET", "none", WRITER) == 404
         assert ask("GET", "none", READER) == 403  # it is not told which exist
+        for key, status in ((READER, 403), (TENANT, 403), (WRITER, 200)):
+            assert served.client.get("/metrics", headers=bearer(key)).status_code == status
+        found = served.client.get("/v1/kbs/kb", headers=bearer(READER)).json()
+        assert found["default"]  # of those that it may use
 
 
 def test_a_server_without_keys_is_for_its_machine_only(served):
@@ -153,6 +158,9 @@ def test_what_is_refused_before_the_start(tmp_path):
         taken.listen()
         with pytest.raises(InputError, match=r"port \d+: Address already in use"):
             bind("127.0.0.1", taken.getsockname()[1], guarded=False)
+    keys = Keys([Key("reader", b"", bases=frozenset({"handbok"}))])
+    with pytest.raises(InputError, match="'handbok', which is not served"):
+        create_app(KnowledgeBases({}, {}), ServeConfig(keys=keys))
     for setting in (
         {"port": -1},
         {"payload_limit": 5},

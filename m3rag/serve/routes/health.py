@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 
-from m3rag.serve.dependencies import State
+from m3rag.serve.dependencies import Caller, State
 from m3rag.serve.errors import ServeError
 from m3rag.serve.metrics import CONTENT_TYPE, Metrics
 
@@ -36,7 +36,17 @@ async def ready(backend: State) -> Status:
 
 
 @router.get("/metrics")
-def metrics(request: Request) -> Response:
-    """Return figures in Prometheus's text form: requests, the model, the knowledge bases."""
+def metrics(request: Request, key: Caller) -> Response:
+    """Return figures in Prometheus's text form: requests, the model, the knowledge bases.
+
+    They tell of all callers and all passages, so they need a key that is not limited to some.
+    """
+    if not key.unlimited:
+        raise ServeError(
+            403,
+            "The figures are those of all knowledge bases and callers, and this API key is limited "
+            "to some passages. Use one without `knowledge_bases` and `filter`.",
+            code="not_allowed",
+        )
     figures: Metrics = request.app.state.metrics
     return Response(figures.text(), media_type=CONTENT_TYPE)

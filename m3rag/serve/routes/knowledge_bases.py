@@ -51,7 +51,8 @@ async def list_bases(bases: Bases, key: Caller) -> BaseList:
 @router.get("/{kb}")
 async def get_base(base: Read, key: Caller, bases: Bases) -> BaseInfo:
     """Describe a knowledge base; reads all its passages to count the documents."""
-    entry = await run_in_threadpool(_entry, base, key.write, len(bases.names) == 1)
+    allowed = sum(map(key.allows, bases.names))
+    entry = await run_in_threadpool(_entry, base, key.write, allowed == 1)
     named = await run_in_threadpool(base.index.documents)
     number = len(named) + entry.passages - sum(named.values())
     return BaseInfo(**entry.model_dump(), documents=number)
