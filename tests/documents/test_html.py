@@ -133,5 +133,12 @@ def test_a_cell_cannot_cover_millions():
     assert len(text_of(page)) < 500
 
 
-def test_a_list_starts_where_it_says():
+def test_a_list_is_numbered_as_it_says():
     assert text_of("<ol start=3><li>c<li>d</ol>") == "3. c\n4. d"
+    assert text_of("<ol type=a><li>x<li value=4>y<li type=I>z<li>w</ol>") == (
+        "a. x\nd. y\nV. z\nf. w"
+    )
+
+
+def test_a_list_that_is_in_no_item_takes_no_number():
+    assert text_of("<ol><li>x</li><ul><li>y</li></ul><li>z</li></ol>") == "1. x\n  - y\n2. z"

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Callable, Iterator
 
 from bs4 import BeautifulSoup, MarkupResemblesLocatorWarning, Tag, XMLParsedAsHTMLWarning
 from bs4.element import NavigableString, PreformattedString
 
 from m3rag.documents.formats.content import Content, Writer
 from m3rag.documents.formats.mathml import linear
+from m3rag.documents.numerals import letters, roman
 from m3rag.documents.plain_text import visible
 
 # Elements that are not part of the page's text.
@@ -30,6 +32,12 @@ _SKIPPED, _INLINE = frozenset(_SKIPPED_TAGS.split()), frozenset(_INLINE_TAGS.spl
 _BLOCKS = ("p", "div", "ul", "ol", "dl", "pre", "form", "section", "article", *_HEADINGS)
 _MAX_DEPTH = 100  # nesting below this level is flattened; broken pages have thousands of levels
 _MOST_COVERED = 64  # cells that one cell covers
+_NUMERALS: dict[str, Callable[[int], str]] = {
+    "a": letters,
+    "A": lambda number: letters(number).upper(),
+    "i": roman,
+    "I": lambda number: roman(number).upper(),
+}
 _SPACE = re.compile(r"\s+")
 _SPACE_RUN = re.compile(r"[^\S\n]{2,}")
 _LINE_SPACE = re.compile(r"[^\S\n]*\n[^\S\n]*")
@@ -122,10 +130,9 @@ class _Page:
         """Write a list line by line, with items indented by the depth of the list."""
         outer = self._prefix
         indent = " " * len(outer)
-        children = (child for child in tag.children if isinstance(child, Tag))
-        for number, item in enumerate(children, start=_start(tag)):
-            self._prefix = indent + (f"{number}. " if tag.name == "ol" else "- ")
-            self._gap = "\n\n" if number == _start(tag) and not outer else "\n"
+        for place, (item, mark) in enumerate(_items(tag)):
+            self._prefix = indent + mark
+            self._gap = "\n" if place or outer else "\n\n"
             self._tag(item)
             self.flush()
         self._prefix, self._gap = outer, "\n\n"
@@ -205,9 +212,26 @@ def _arranges(table: Tag) -> bool:
     return any(len(cell.find_all(_BLOCKS, recursive=False)) > 1 for cell in table.find_all("td"))
 
 
-def _start(tag: Tag) -> int:
-    text = str(tag.get("start", "1"))
-    return int(text) if re.fullmatch(r"-?\d{1,9}", text) else 1
+def _items(tag: Tag) -> Iterator[tuple[Tag, str]]:
+    """Yield the items of a list, each with its bullet or number."""
+    number = _counted(tag, "start", 1)
+    for item in tag.children:
+        if not isinstance(item, Tag):
+            continue
+        if item.name != "li":  # a list that should be in the item before
+            yield item, "  "
+        elif tag.name != "ol":
+            yield item, "- "
+        else:
+            number = _counted(item, "value", number)
+            form = _NUMERALS.get(str(item.get("type", tag.get("type"))), str)
+            yield item, f"{form(number)}. "
+            number += 1
+
+
+def _counted(tag: Tag, name: str, otherwise: int) -> int:
+    text = str(tag.get(name))
+    return int(text) if re.fullmatch(r"-?\d{1,9}", text) else otherwise
 
 
 def _number(cell: Tag, name: str) -> int:
