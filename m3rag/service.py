@@ -19,6 +19,7 @@ from m3rag.explanation import Sentence, tokens_of
 from m3rag.explanation.alignment import Span, matched_spans
 from m3rag.index import Hit, M3Index
 from m3rag.index.info import Deleted, IndexInfo, delete, info
+from m3rag.index.query import checked_score
 from m3rag.index.settings import DEFAULTS, SearchSettings
 from m3rag.limits import check_count
 from m3rag.scoring import Weights, score_texts
@@ -157,6 +158,7 @@ def ask(
     Raises:
         InputError: The question is empty or an argument is out of range.
     """
+    min_score = checked_score(min_score)
     if cross_encoder is None:
         hits = index.search(question, k, settings=settings)
         needed = needed_score(index, settings) if min_score is None else min_score

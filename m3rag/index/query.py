@@ -115,7 +115,7 @@ def parse_request(
         settings.balance,
         settings.offset,
         settings.max_per_document,
-        _checked_score(settings.min_score),
+        checked_score(settings.min_score),
     )
 
 
@@ -148,7 +148,12 @@ def _candidates(k: int, settings: SearchSettings, limits: Limits) -> int:
     return candidates
 
 
-def _checked_score(score: object) -> float | None:
+def checked_score(score: object) -> float | None:
+    """Return a minimum score; None if there is none.
+
+    Raises:
+        InputError: It is not a finite number.
+    """
     if score is None:
         return None
     if not is_number(score) or not math.isfinite(score):

@@ -13,6 +13,7 @@ from tests.answers.conftest import serve as serve  # a local chat server
 from tests.answers.test_streaming import EVENTS, event
 from tests.serve.conftest import serving
 
+JSON = {"Content-Type": "application/json"}
 QUESTION = "How often do I water ferns?"
 PASSAGES = [
     Passage("fern#0", "Ferns like shade.", {"lang": "en"}, "fern.md", 0, 17),
@@ -81,6 +82,11 @@ def test_nothing_that_answers(plain, index):
         answer = plain.post("/v1/kbs/kb/ask", json={"question": QUESTION, **body})
         assert answer.status_code in (400, 422)
         assert reason in answer.json()["error"]["message"]
+    for stream in (b"true", b"false"):
+        body = b'{"question": "x", "min_score": NaN, "stream": %b}' % stream
+        answer = plain.post("/v1/kbs/kb/ask", content=body, headers=JSON)
+        assert answer.status_code == 400
+        assert "`min_score` must be a finite number" in answer.text
 
 
 def test_a_language_model_writes(index, serve):
