@@ -21,6 +21,7 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _MODEL = {
     "waiting": (GaugeMetricFamily, "m3rag_model_queue", "Calls that wait for the model"),
     "passes": (CounterMetricFamily, "m3rag_model_passes", "Forward passes"),
@@ -62,7 +63,8 @@ class Metrics:
         self, route: str, method: str, status: int, seconds: float, texts: int | None
     ) -> None:
         """Count a request that ended; `texts` is how many it had, if any."""
-        self._requests.labels(route, method, str(status)).inc()
+        known = method if method in _METHODS else "other"  # anybody can make up more
+        self._requests.labels(route, known, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
         if texts is not None:
             self._texts.labels(route).observe(texts)

@@ -73,6 +73,7 @@ def test_what_is_observed(fresh: M3Model, collector, caplog):
         served.client.post("/v1/embeddings", json=body)
         served.client.post("/v1/embeddings", json={}, headers={"Authorization": "Bearer wrong"})
         served.client.get("/v1/models/no such model?q=" + SECRET.replace(" ", "+"))
+        served.client.request("MADEUP", "/v1/embeddings")
         answer = served.client.get("/broken")
         text = served.client.get("/metrics").text
     assert answer.status_code == 500
@@ -82,7 +83,8 @@ def test_what_is_observed(fresh: M3Model, collector, caplog):
     assert value(text, "m3rag_requests_total", route=route, method="POST", status="200") == 2
     assert value(text, "m3rag_requests_total", route="other", status="401") == 1
     assert value(text, "m3rag_requests_total", route="/v1/models/{name:path}", status="404") == 1
-    assert value(text, "m3rag_request_seconds_count", route=route) == 2
+    assert value(text, "m3rag_requests_total", method="other", status="405") == 1
+    assert value(text, "m3rag_request_seconds_count", route=route) == 3
     assert value(text, "m3rag_request_texts_sum", route=route) == 4
     assert value(text, "m3rag_model_passes_total", model="tiny") == fresh.passes == 2
     assert value(text, "m3rag_model_tokens_total", model="tiny") == fresh.tokens_encoded
