@@ -1,5 +1,7 @@
 """Cohere's routes, as its own clients and LangChain's call them."""
 
+import json
+
 import cohere
 import pytest
 from langchain_cohere import CohereRerank
@@ -8,6 +10,7 @@ from langchain_core.documents import Document
 from m3rag.service import rerank
 
 QUERY = "What waters the plants?"
+JSON = {"Content-Type": "application/json"}
 PASSAGES = ["Ferns like shade.", "The pump waters the plants.", "Un relais est un interrupteur."]
 
 
@@ -61,3 +64,15 @@ def test_a_document_without_its_field(served):
     response = served.client.post("/v1/rerank", json=body)
     assert response.status_code == 400
     assert "documents[0] needs the field 'text'" in response.json()["error"]["message"]
+
+
+def test_a_document_that_cannot_be_returned(served):
+    deep = 1
+    for _ in range(500):
+        deep = [deep]
+    for value in ("\ud800", deep):
+        documents = [{"text": "x", "other": value}]
+        body = {"query": QUERY, "documents": documents, "return_documents": True}
+        response = served.client.post("/v1/rerank", content=json.dumps(body), headers=JSON)
+        assert response.status_code == 400
+        assert "documents[0] cannot be returned" in response.json()["error"]["message"]

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticSerializationError, to_json
 from starlette.concurrency import run_in_threadpool
 
 from m3rag import service
@@ -90,7 +91,7 @@ async def rerank(body: RerankBody, backend: State) -> Results:
         Result(
             index=one.position,
             relevance_score=one.score,
-            document=_returned(body.documents[one.position]) if body.return_documents else None,
+            document=_returned(body, one.position) if body.return_documents else None,
         )
         for one in ranked[: body.top_n]
     ]
@@ -126,5 +127,20 @@ def _text(document: str | dict[str, Any], position: int, names: list[str] | None
     return "\n".join(map(str, parts))
 
 
-def _returned(document: str | dict[str, Any]) -> dict[str, Any]:
-    return {"text": document} if isinstance(document, str) else document
+def _returned(body: RerankBody, position: int) -> dict[str, Any]:
+    """Return a document for the response.
+
+    Raises:
+        InputError: It cannot be written as JSON.
+    """
+    document = body.documents[position]
+    if isinstance(document, str):
+        return {"text": document}
+    try:
+        to_json(document)
+    except PydanticSerializationError:
+        raise InputError(
+            f"documents[{position}] cannot be returned: a field is not valid Unicode, or is "
+            "nested too deeply. Leave it out, or set `return_documents` to false."
+        ) from None
+    return document
