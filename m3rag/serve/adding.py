@@ -17,12 +17,13 @@ from m3rag.errors import InputError
 from m3rag.index import M3Index
 from m3rag.index.contents import add_text
 from m3rag.index.uploads import add_file, checked_name
+from m3rag.limits import shown
 from m3rag.progress import Progress
 from m3rag.serve.bodies import Body
 from m3rag.serve.errors import ServeError
 from m3rag.stores.filters import And, Equals, parse_filter
 
-_FIELDS = {"file", "id", "title", "metadata"}
+_FIELDS = ("file", "id", "title", "metadata")
 _FIELD_BYTES = 1 << 20
 
 
@@ -136,8 +137,12 @@ def _of_json(content: bytes) -> NewDocument:
 
 async def _of_form(request: Request) -> NewDocument:
     async with request.form(max_files=1, max_fields=8, max_part_size=_FIELD_BYTES) as form:
-        if unknown := sorted(form.keys() - _FIELDS):
-            raise InputError(f"The form has an unknown field {unknown[0]!r}. Use {_FIELDS}.")
+        if unknown := sorted(form.keys() - set(_FIELDS)):
+            raise InputError(
+                f"The form has an unknown field {shown(unknown[0])}. Use {', '.join(_FIELDS)}."
+            )
+        if len(form.multi_items()) > len(form):
+            raise InputError("The form has a field twice. Send each once.")
         file = form.get("file")
         if not isinstance(file, UploadFile):
             raise InputError("The form has no file. Send one in the field `file`.")

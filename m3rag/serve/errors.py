@@ -54,6 +54,11 @@ _TYPES = {
     504: "timeout_error",
 }
 _TEI_TYPES = {413: "Validation", 422: "Validation", 429: "Overloaded"}
+_DETAILS = {  # of FastAPI
+    "There was an error parsing the body": "The body cannot be read as JSON: it is not UTF-8, has "
+    "a number of thousands of digits, or is nested too deeply.",
+}
+_NO_OBJECT = ("dict_type", "model_attributes_type")
 _LISTED = 3  # wrong values of a request in a message
 
 
@@ -128,7 +133,8 @@ def _message(error: Exception, status: int) -> tuple[str, str | None]:
     if isinstance(error, ServeError):
         return str(error.detail), error.param
     if isinstance(error, HTTPException):
-        return f"{error.detail}. See /docs for the routes.", None
+        known = _DETAILS.get(error.detail)
+        return known or f"{error.detail.rstrip('.')}. See /docs for the routes.", None
     if isinstance(error, RequestValidationError):
         return _invalid(error)
     if isinstance(error, M3Error):
@@ -152,4 +158,9 @@ def _invalid(error: RequestValidationError) -> tuple[str, str | None]:
     more = f"; and {len(errors) - _LISTED} more" if len(errors) > _LISTED else ""
     if errors and errors[0]["type"] == "json_invalid":
         return f"The body is not valid JSON: {brief(errors[0]['ctx']['error'])}.", None
-    return f"The request is not valid. {'; '.join(parts)}{more}.", places[0] or None
+    if errors and errors[0]["type"] in _NO_OBJECT and errors[0]["loc"] == ("body",):
+        return (
+            "The body must be a JSON object, with the header `Content-Type: application/json`.",
+            None,
+        )
+    return f"The request is not valid. {'; '.join(parts)}{more}.", brief(places[0], 80) or None

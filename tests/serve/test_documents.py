@@ -122,6 +122,8 @@ def test_what_is_wrong_is_said_before_a_job_starts(kb):
             400,
             "",
         ),
+        (lambda: upload(kb, "a.md", TEXT, metadata=["{}", "{}"]), 400, "a field twice"),
+        (lambda: kb.get(path, params={"limt": 1}), 422, "limt"),
         (lambda: kb.post(path, content=b"text"), 415, "multipart/form-data"),
         (lambda: kb.post("/v1/kbs/no/documents", json={"id": "a", "text": "a"}), 404, "'no'"),
         (lambda: kb.get("/v1/jobs/none"), 404, "There is no job 'none'"),

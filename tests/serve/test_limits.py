@@ -94,10 +94,11 @@ def test_bodies_that_are_broken(served):
     deep = b'{"input": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     for content, status, message in (
         (b'{"input": "x"', 400, "not valid JSON"),
-        (b'{"input": "\xff"}', 400, "body"),
+        (b'{"input": "\xff"}', 400, "not UTF-8"),
         (b'{"input": "\\ud800"}', 400, "surrogate"),
-        (deep, 400, "body"),
-        (b'"input"', 422, "the body"),
+        (deep, 400, "nested too deeply"),
+        (b'{"input": 1' + b"0" * 5_000 + b"}", 400, "thousands of digits"),
+        (b'"input"', 422, "must be a JSON object"),
         (b"", 422, "the body: Field required"),
         (b'{"input": {"a": 1}}', 422, "input"),
         (b'{"input": null}', 422, "input"),
@@ -108,6 +109,9 @@ def test_bodies_that_are_broken(served):
         assert message in refused.json()["error"]["message"]
     plain = served.client.post("/v1/embeddings", content=b'{"input": "x"}')
     assert plain.status_code == 422  # a web form can send it from any site
+    assert "Content-Type: application/json" in plain.json()["error"]["message"]
+    long = served.client.post("/v1/embeddings", json={"input": "x", "x" * 10_000: 1})
+    assert len(long.text) < 500
 
 
 def test_clients_and_routes_that_are_too_slow(tiny):

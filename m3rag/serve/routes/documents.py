@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from m3rag.index import M3Index, contents
 from m3rag.limits import shown
 from m3rag.serve.adding import TextBody, received_document
+from m3rag.serve.bodies import Body
 from m3rag.serve.dependencies import Caller, Read, State, Write
 from m3rag.serve.encoding import json_response
 from m3rag.serve.errors import ServeError
@@ -41,6 +42,13 @@ _BODY = {
 }
 
 
+class PageQuery(Body):
+    """Which page of the documents."""
+
+    after: Annotated[str | None, Field(description="`next` of the page before.")] = None
+    limit: Annotated[int, Field(ge=1, le=1000, description="The most documents.")] = 100
+
+
 class StartedJob(BaseModel):
     """The job that adds a document."""
 
@@ -54,13 +62,11 @@ class DeletedDocument(BaseModel):
 
 
 @router.get("/{kb}/documents")
-async def list_documents(
-    base: Read,
-    after: Annotated[str | None, Query(description="`next` of the page before.")] = None,
-    limit: Annotated[int, Query(ge=1, le=1000, description="The most documents.")] = 100,
-) -> dict[str, Any]:
+async def list_documents(base: Read, asked: Annotated[PageQuery, Query()]) -> dict[str, Any]:
     """List the documents, a page at a time; a page may have fewer than `limit`."""
-    page = await run_in_threadpool(contents.documents, base.index, after=after, limit=limit)
+    page = await run_in_threadpool(
+        contents.documents, base.index, after=asked.after, limit=asked.limit
+    )
     return page.to_dict()
 
 
