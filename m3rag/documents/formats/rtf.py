@@ -19,13 +19,15 @@ from m3rag.errors import DocumentError
 _FIRST = 0xE5A0  # the first of the private characters
 _LEVELS = 10  # of headings and lists; level 0 of a heading is the title
 _HEADING, _LIST = _FIRST, _FIRST + _LEVELS  # with the level added
-_CELL, _ROW, _IN_TABLE = (chr(_FIRST + 2 * _LEVELS + at) for at in range(3))
-_PRIVATE = re.compile(f"[{chr(_FIRST)}-{_IN_TABLE}]")
+_CELL, _ROW, _IN_TABLE, _DEFINED, _EDGE = (chr(_FIRST + 2 * _LEVELS + at) for at in range(5))
+_PRIVATE = re.compile(f"[{chr(_FIRST)}-{_EDGE}]")
+_PIECE = re.compile(f"(\n|{_CELL}|{_ROW}|{_DEFINED}|{_EDGE}-?\\d+{_EDGE})")
+_SAME_EDGE = 30  # twips, 0.5 mm, by which the right edges of cells in one column may differ
 _HEADING_MARK = re.compile(f"[{chr(_HEADING)}-{chr(_HEADING + _LEVELS - 1)}]")
 _LIST_MARK = re.compile(f"[{chr(_LIST)}-{chr(_LIST + _LEVELS - 1)}]")
 _WORD = re.compile(
-    r"(?<!\\)(?P<before>(?:\\\\)*)\\(?P<word>outlinelevel|ilvl|s|nestcell|cell|nestrow|row|intbl)"
-    r"(?P<number>\d*)(?![a-zA-Z0-9-]) ?"
+    r"(?<!\\)(?P<before>(?:\\\\)*)\\(?P<word>outlinelevel|ilvl|s|nestcell|cellx|cell|nestrow|row|trowd|"
+    r"intbl)(?P<number>-?\d*)(?![a-zA-Z0-9-]) ?"
 )
 _STYLE = re.compile(r"\{\\s(\d+)(?!\d)[^{}]*?(?:heading (\d)|title);\}", re.IGNORECASE)
 _APART = re.compile(r"\{(?:\s*\\[*a-z]+-?\d* ?)*?\\(?:footnote|shptxt)(?![a-z])")
@@ -48,7 +50,7 @@ def parse(data: bytes, budget: Budget = UNLIMITED) -> Content:
     styles = {number: int(level or 0) for number, level in _STYLE.findall(source)}
     text = _plain(_WORD.sub(lambda word: _marked(word, styles), source))
     paragraphs = _Paragraphs(titled=chr(_HEADING) in text)
-    for piece in re.split(f"(\n|{_CELL}|{_ROW})", text):
+    for piece in _PIECE.split(text):
         paragraphs.add(piece)
         check_length(paragraphs.writer.length, budget.limits)
     paragraphs.add("\n")
@@ -105,6 +107,11 @@ def _marked(word: re.Match[str], styles: dict[str, int]) -> str:
         mark = chr(_HEADING + 1 + int(number)) if number and int(number) < _LEVELS - 1 else ""
     elif name == "ilvl":
         mark = chr(_LIST + int(number)) if number and int(number) < _LEVELS else ""
+    elif name == "cellx":
+        edge = f"\\u{ord(_EDGE)} "
+        return f"{word['before']}{{\\uc0{edge}{number}{edge}}}" if number.strip("-") else word[0]
+    elif name == "trowd":
+        mark = _DEFINED
     else:
         mark = _IN_TABLE if name == "intbl" else _CELL if name.endswith("cell") else _ROW
     shown = f"{{\\uc0\\u{ord(mark)} }}" if mark else ""
@@ -121,16 +128,23 @@ class _Paragraphs:
         self._text = ""
         self._cell: list[str] = []  # paragraphs of the cell that is open
         self._row: list[str] = []
+        self._edges: list[int] = []  # the right edges of the cells of the row, in twips
+        self._all_edges: list[list[int]] = []
         self._rows: list[list[str]] = []
         self._in_list = False
 
     def add(self, piece: str) -> None:
-        """Add text, or the end of a paragraph, a cell or a row."""
-        if piece == _CELL:
+        """Add text, the end of a paragraph, a cell or a row, or what the file says of a row."""
+        if piece == _DEFINED:
+            self._edges = []
+        elif piece.startswith(_EDGE):
+            self._edges.append(int(piece.strip(_EDGE)))
+        elif piece == _CELL:
             self._row.append("\n".join([*self._cell, self._text]))
             self._text, self._cell = "", []
         elif piece == _ROW:
             self._rows.append([_PRIVATE.sub("", cell) for cell in self._row])
+            self._all_edges.append(self._edges)
             self._row = []
         elif piece != "\n":
             self._text += piece
@@ -144,8 +158,10 @@ class _Paragraphs:
 
     def end_table(self) -> None:
         """Write the table, if there is one."""
-        self.writer.table(self._rows)
-        self._rows = []
+        widest = max(self._all_edges, key=len, default=[])
+        rows = zip(self._rows, self._all_edges, strict=True)
+        self.writer.table([_in_columns(row, edges, widest) for row, edges in rows])
+        self._rows, self._all_edges = [], []
 
     def _paragraph(self, text: str) -> None:
         heading, level = _HEADING_MARK.search(text), _LIST_MARK.search(text)
@@ -160,3 +176,23 @@ class _Paragraphs:
                 text = f"{indent}{item[1] or '-'} {text[item.end() :]}"
             self.writer.block(text, gap="\n" if item and self._in_list else "\n\n")
             self._in_list = bool(item)
+
+
+def _in_columns(row: list[str], edges: list[int], columns: list[int]) -> list[str]:
+    """Return the cells of a row with an empty one for each column that another cell covers.
+
+    Args:
+        row: The cells.
+        edges: The right edges of the cells, in twips.
+        columns: Those of the row with the most cells. A row with other edges stays as it is.
+    """
+    if not len(row) == len(edges) < len(columns):
+        return row
+    placed: list[str] = []
+    for cell, edge in zip(row, edges, strict=True):
+        ends = (i for i, column in enumerate(columns) if abs(column - edge) <= _SAME_EDGE)
+        end = next(ends, -1)
+        if end < len(placed):
+            return row
+        placed += [cell, *[""] * (end - len(placed))]
+    return placed

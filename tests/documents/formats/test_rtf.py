@@ -84,6 +84,21 @@ def test_lists_tables_notes_and_boxes_are_read(write):
     )
 
 
+def test_a_wide_cell_covers_the_columns_below_the_others(write):
+    def row(edges: str, *cells: str) -> str:
+        define = r"\trowd" + "".join(rf"\cellx{edge}" for edge in edges.split())
+        shown = "".join(rf"\pard\intbl {cell}\cell" for cell in cells)
+        return rf"{define}{shown}{define}\row"  # Word defines a row twice
+
+    rows = (
+        row("-5 1000 2000 3000", "A", "B", "C", "D"),
+        row("-5 2010 3000", "1", "2", "3"),
+        row("700 3000", "x", "y"),
+    )
+    text = read(write("a.rtf", rf"{{\rtf1\ansi {''.join(rows)}\pard End\par}}".encode())).text
+    assert text == "| A | B | C | D |\n| 1 | 2 |  | 3 |\n| x | y |\n\nEnd"
+
+
 def test_notes_have_their_numbers_and_bullets_of_symbol_fonts_are_bullets(write):
     note = r"{{\super\chftn{{\*\footnote\chftn\pard\plain {}}}}}"
     first, second = note.format(r"{\tab In summer.}"), note.format("{Daily.}")
