@@ -66,6 +66,18 @@ def test_a_document_without_its_field(served):
     assert "documents[0] needs the field 'text'" in response.json()["error"]["message"]
 
 
+def test_infinity(served, tiny, ranked):
+    """What infinity's client sends and requires; it is not installed: it needs an old dateutil."""
+    body = {"query": QUERY, "documents": PASSAGES, "model": "tiny"}
+    body |= {"return_documents": False, "raw_scores": False}
+    found = served.client.post("/v1/rerank", json=body).json()
+    assert [one["index"] for one in found["results"]] == [one.position for one in ranked]
+    tokens = sum(map(len, tiny.tokenizer.spans([QUERY, *PASSAGES])))
+    assert found["usage"] == {"prompt_tokens": tokens, "total_tokens": tokens}
+    body = {"input": [QUERY], "model": "tiny", "dimensions": 0, "modality": "text"}
+    assert len(served.client.post("/v1/embeddings", json=body).json()["data"][0]["embedding"]) > 0
+
+
 def test_a_document_that_cannot_be_returned(served):
     deep = 1
     for _ in range(500):

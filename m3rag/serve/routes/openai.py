@@ -31,8 +31,15 @@ class EmbeddingsBody(Body):
     ] = "float"
     dimensions: Annotated[
         int | None,
-        Field(description="The width of the vectors, which cannot be changed: see `/info`."),
+        Field(
+            ge=0,
+            description="The width of the vectors, which cannot be changed: see `/info`. 0, which "
+            "infinity's client sends, is the model's own.",
+        ),
     ] = None
+    modality: Annotated[
+        Literal["text"], Field(description="Part of infinity's API. Inputs are texts.")
+    ] = "text"
     user: Annotated[str | None, Field(description="Part of OpenAI's API. It has no effect.")] = None
     truncate: Truncate = False
 
@@ -81,7 +88,7 @@ class ModelCards(BaseModel):
 async def embeddings(body: EmbeddingsBody, backend: State) -> Response:
     """Return the dense vector of each text, of unit length."""
     model = backend.model(body.model)
-    check_dimensions(model, body.dimensions)
+    check_dimensions(model, body.dimensions or None)
     texts = texts_of(body.input)
     encoding = await encode(backend, model, texts, dense=True, truncate=body.truncate)
     tokens = int(encoding.n_tokens.sum())

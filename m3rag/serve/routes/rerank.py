@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,6 +16,7 @@ from m3rag.limits import shown
 from m3rag.serve.bodies import Body
 from m3rag.serve.dependencies import State
 from m3rag.serve.encoding import check_number, truncating
+from m3rag.serve.observing import note
 
 router = APIRouter(tags=["Cohere and Jina"])
 
@@ -52,6 +53,9 @@ class RerankBody(Body):
         int | None,
         Field(ge=1, description="Cut documents after so many tokens; by default as the model."),
     ] = None
+    raw_scores: Annotated[
+        Literal[False], Field(description="Part of infinity's API. Scores are those of a search.")
+    ] = False
     weights: Annotated[
         str | dict[str, float],
         Field(description="The weights of the channels, as for a search: a name, or numbers."),
@@ -66,12 +70,20 @@ class Result(BaseModel):
     document: dict[str, Any] | None = None
 
 
+class Usage(BaseModel):
+    """The tokens of the query and the documents."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
 class Results(BaseModel):
     """The documents, best first."""
 
     id: str = "rerank"
     model: str
     results: list[Result]
+    usage: Usage
     meta: dict[str, Any] = {"api_version": {"version": "2"}}
 
 
@@ -86,7 +98,8 @@ async def rerank(body: RerankBody, backend: State) -> Results:
     texts = [_text(document, i, body.rank_fields) for i, document in enumerate(body.documents)]
     check_number(backend, texts)
     with truncating(allowed=True):
-        ranked = await run_in_threadpool(_ranked, model, body, texts)
+        ranked, tokens = await run_in_threadpool(_ranked, model, body, texts)
+    note(tokens=tokens)
     results = [
         Result(
             index=one.position,
@@ -95,18 +108,25 @@ async def rerank(body: RerankBody, backend: State) -> Results:
         )
         for one in ranked[: body.top_n]
     ]
-    return Results(model=body.model or next(iter(backend.models)), results=results)
+    return Results(
+        model=body.model or next(iter(backend.models)),
+        results=results,
+        usage=Usage(prompt_tokens=tokens, total_tokens=tokens),
+    )
 
 
-def _ranked(model: Model, body: RerankBody, texts: list[str]) -> list[service.Ranked]:
-    if body.max_tokens_per_doc is not None:
-        spans = model.tokenizer.spans(texts)
-        most = body.max_tokens_per_doc
+def _ranked(model: Model, body: RerankBody, texts: list[str]) -> tuple[list[service.Ranked], int]:
+    """Return the documents, best first, and the number of tokens."""
+    spans = model.tokenizer.spans([body.query, *texts])
+    most = body.max_tokens_per_doc
+    if most is not None:
         texts = [
             text if len(tokens) <= most else text[: tokens[most - 1][1]]
-            for text, tokens in zip(texts, spans, strict=True)
+            for text, tokens in zip(texts, spans[1:], strict=True)
         ]
-    return service.rerank(model, body.query, texts, weights=body.weights)
+        spans = [spans[0], *(tokens[:most] for tokens in spans[1:])]
+    ranked = service.rerank(model, body.query, texts, weights=body.weights)
+    return ranked, sum(map(len, spans))
 
 
 def _text(document: str | dict[str, Any], position: int, names: list[str] | None) -> str:
