@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from email import message_from_bytes
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from email.message import Message
 from email.utils import parsedate_to_datetime
 
+from m3rag.documents.encodings import codec_of
 from m3rag.documents.formats import html
 from m3rag.documents.formats.content import UNLIMITED, Budget, Content, Part, Writer
 
 _HEADERS = ("from", "to", "cc")
 _LONGEST = 10_000  # characters of a header that are decoded, which takes quadratic time
+_TEXTS = (".txt", ".md", ".csv", ".tsv")  # attachments that do not declare their encoding
+_UNICODE = ("utf-7", "utf-16", "utf-16le", "utf-16be", "utf-32")
 _DEEPEST = 32  # levels of parts in parts
 
 
@@ -48,13 +52,20 @@ def letter(
 def header(message: Message, name: str) -> str:
     """Return a header as readable text; "" if there is none."""
     raw = (str(value) for key, value in message.raw_items() if key.lower() == name)
-    return " ".join(_decoded(next(raw, "")[:_LONGEST]).split())
+    text = next(raw, "")[:_LONGEST]
+    declared = None if text.isascii() else next(filter(None, map(_charset, message.walk())), None)
+    return " ".join(_decoded(text, declared).split())
 
 
-def _decoded(text: str) -> str:
-    """Return a header with its encoded words, and its bytes that are no ASCII, as text."""
+def _decoded(text: str, declared: str | None = None) -> str:
+    """Return a header with its encoded words, and its bytes that are no ASCII, as text.
+
+    Args:
+        text: The header.
+        declared: The encoding of the bytes that are no UTF-8, if the mail has one.
+    """
     try:
-        text = text.encode("ascii", "surrogateescape").decode()
+        text = _text_of(text.encode("ascii", "surrogateescape"), "utf-8", declared or "ascii")
     except UnicodeError:
         text = text.encode(errors="replace").decode()
     try:
@@ -92,7 +103,7 @@ class _Mail:
                 for inner in _children(part):
                     self.walk(inner, depth + 1)
         elif name := _file_name(part):
-            self.parts.append(Part(name, _payload(part)))
+            self.parts.append(Part(name, _attached(part, name)))
         elif kind == "text/plain":
             self.bodies.append(Content(_text(part).strip("\n")))
         elif kind == "text/html":
@@ -127,18 +138,40 @@ def _payload(part: Message) -> bytes:
     return payload if isinstance(payload, bytes) else b""
 
 
+def _charset(part: Message) -> str | None:
+    """Return the codec of the encoding that a part declares, if it is not ASCII or UTF-8."""
+    declared = part.get_content_charset() or "ascii"
+    if declared in _UNICODE:
+        return declared
+    return None if declared in ("ascii", "us-ascii") else codec_of(declared)
+
+
+def _text_of(data: bytes, *encodings: str) -> str:
+    """Return a text in the first encoding that it can be in; in the last with U+FFFD for the rest.
+
+    Raises:
+        UnicodeError: The last one is ASCII, and the text is not.
+    """
+    for encoding in encodings:
+        with suppress(LookupError, ValueError):
+            return data.decode(encoding)
+    last = encodings[-1]
+    return data.decode(last, errors="strict" if last == "ascii" else "replace")
+
+
+def _attached(part: Message, name: str) -> bytes:
+    """Return an attachment; a text in another encoding that its part declares becomes UTF-8."""
+    data, declared = _payload(part), _charset(part)
+    if declared and name.lower().endswith(_TEXTS):
+        with suppress(LookupError, ValueError):
+            return _text_of(data, "utf-8", declared).encode()
+    return data
+
+
 def _text(part: Message) -> str:
     """Return a text in its encoding; if it declares none, as UTF-8 or else Windows-1252."""
-    data = _payload(part)
-    declared = part.get_content_charset() or "utf-8"
-    for encoding in (declared, "utf-8"):
-        try:
-            text = data.decode(encoding)
-            break
-        except (LookupError, ValueError):
-            continue
-    else:
-        text = data.decode("cp1252", errors="replace")
+    declared = _charset(part)
+    text = _text_of(_payload(part), declared or "utf-8", "utf-8", declared or "cp1252")
     text = re.sub("\r\n?", "\n", text).replace("\0", "\ufffd")
     return _unfolded(text) if part.get_param("format") == "flowed" else text
 

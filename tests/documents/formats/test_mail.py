@@ -109,6 +109,18 @@ def test_headers_and_texts_in_wrong_encodings_are_read(write):
     assert read(write("b.eml", cjk)).text == "a\n\n植物"
 
 
+def test_headers_texts_and_attachments_are_in_the_encoding_that_the_mail_declares(write):
+    text = "Subject: 灌溉\nFrom: 王 <w@x>\nContent-Type: text/plain; charset=gb2312\n\n水泵，喆"
+    document = read(write("a.eml", text.encode("gb18030") + b"\xff"))
+    assert document.text == "灌溉\n\n水泵，喆\ufffd"
+    assert document.metadata["from"] == "王 <w@x>"
+    mail = EmailMessage()
+    for number, content in enumerate(("Насос".encode("cp1251"), "Насос".encode())):
+        mail.add_attachment(content, "text", "plain", filename=f"{number}.txt")
+        mail.get_payload(number).set_param("charset", "windows-1251")
+    assert [part.text for part in read_all(write("b.eml", mail.as_bytes()))] == ["Насос"] * 2
+
+
 def test_damaged_and_endless_headers_stop_nothing(write):
     raw = b"Subject: =?utf-8?b?A?=\nTo: " + b"=?utf-8?q?a?= " * 100_000 + b"\n\nMoss"
     assert read(write("a.eml", raw)).text == "=?utf-8?b?A?=\n\nMoss"
