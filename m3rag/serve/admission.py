@@ -23,6 +23,14 @@ _DISCARDED = 64 << 20
 _RETRY_AFTER = "1"
 
 
+_STOPPED = ServeError(
+    503,
+    "The server stopped before the request was finished. Send it again.",
+    code="draining",
+    headers={"Connection": "close"},
+)
+
+
 class Admission:
     """ASGI middleware that bounds the requests that the server works on."""
 
@@ -87,9 +95,12 @@ class _Exchange:
                 raise
             await self._respond(self._too_slow())
         except asyncio.CancelledError:
-            if not self._has_gone or self._task is None:
+            stopped = not self._backend.ready and not self._started
+            if self._task is None or not (self._has_gone or stopped):
                 raise
             self._task.uncancel()
+            if not self._has_gone:
+                await self._respond(_STOPPED)
         finally:
             if self._gone is not None:
                 self._gone.cancel()

@@ -178,6 +178,27 @@ def test_draining(tiny):
             assert future.result().headers["connection"] == "close"
 
 
+def test_what_is_not_finished_at_the_end(tiny, caplog):
+    """A body that still arrives, and a route that still runs, end with an error that says why."""
+    with serving({}, {"tiny": tiny}, drain_timeout=0.5) as served:
+        gate = Gate(served)
+        with (
+            calling(served, 1) as running,
+            socket.create_connection(("127.0.0.1", served.port())) as arriving,
+        ):
+            arriving.sendall(
+                b"POST /embed HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{"
+            )
+            until(lambda: gate.inside == 1 and served.app.state.backend.running == 2)
+            served.server.drain()
+            answer = b"".join(iter(lambda: arriving.recv(10_000), b""))
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert b"The server stopped before the request was finished." in answer
+        [future] = running
+        assert future.result().json()["error"]["code"] == "draining"
+    assert "Exception in ASGI application" not in caplog.text
+
+
 def test_a_delay_for_load_balancers(tiny):
     """Until it is over, the server is not ready, but still answers; a second signal ends it."""
     with serving({}, {"tiny": tiny}, drain_delay=30) as served:
