@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from m3rag.closing import Closing, closed_on_errors
 from m3rag.encoder import Model
@@ -16,7 +17,7 @@ from m3rag.frameworks.models import model_of
 from m3rag.index.index import M3Index
 from m3rag.limits import shown
 from m3rag.stores.filtered import FilteredStore
-from m3rag.stores.filters import Where, parse_filter
+from m3rag.stores.filters import And, Equals, Where, parse_filter
 from m3rag.stores.location import locate
 
 _NAME = re.compile(r"\w[\w.-]{0,99}")
@@ -108,6 +109,17 @@ def within(index: M3Index, where: Where) -> M3Index:
     store = FilteredStore(index.stored.store, tree)
     stored = replace(index.stored, store=store, presets=dict(index.presets))
     return M3Index(stored, index.model, analyzer=index.analyzer, limits=index.limits)
+
+
+def required(where: Where) -> dict[str, Any]:
+    """Return the metadata that a filter requires by equality, such as `{"tenant": "ann"}`."""
+    tree = parse_filter(where)
+    parts = tree.parts if isinstance(tree, And) else (tree,)
+    return {
+        part.field: part.value
+        for part in parts
+        if isinstance(part, Equals) and "." not in part.field and not part.field.startswith("$")
+    }
 
 
 def named(specs: Sequence[str]) -> dict[str, str]:

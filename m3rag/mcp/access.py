@@ -19,6 +19,11 @@ class Access(Protocol):
         """The passages that exist for the caller; None for all."""
         ...
 
+    @property
+    def unlimited(self) -> bool:
+        """Whether the caller may use all passages of all knowledge bases."""
+        ...
+
     def allows(self, base: str, /) -> bool:
         """Return whether the caller may use a knowledge base."""
         ...
@@ -29,6 +34,7 @@ class Everything:
 
     write = True
     filter: Mapping[str, Any] | None = None
+    unlimited = True
 
     def allows(self, base: str, /) -> bool:
         """Return True."""

@@ -71,12 +71,15 @@ class Resources:
     ) -> HandlerResult:
         """Handle a request: the SDK lists only resources that are known at the start.
 
-        The place of a passage in a document is no part of the name of the resource.
+        The place of a passage in a document is no part of the name of the resource. Who may use
+        only some passages hears of no changes: the SDK would tell of those of others, too.
         """
         params = dict(ctx.params or {})
+        headers = getattr(ctx.request, "headers", None)  # there is no request on stdio
+        if ctx.method == "subscriptions/listen" and not self._caller(headers).unlimited:
+            ctx = replace(ctx, params={**params, "notifications": {}})
         if ctx.method == "resources/list":
             cursor = PaginatedRequestParams.model_validate(params).cursor
-            headers = getattr(ctx.request, "headers", None)  # there is no request on stdio
             return await anyio.to_thread.run_sync(self._list, cursor, headers)
         if ctx.method == "resources/read" and isinstance(params.get("uri"), str):
             ctx = replace(ctx, params={**params, "uri": urldefrag(params["uri"]).url})

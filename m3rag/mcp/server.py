@@ -14,7 +14,7 @@ from m3rag.mcp.results import DATA
 from m3rag.mcp.tools import Tools
 
 _INSTRUCTIONS = """\
-Documents to search, in many languages: {names}. A query finds passages in every language, so do not
+Documents to search, in many languages{names}. A query finds passages in every language, so do not
 translate it. Start with `search`, or with `ask` for filters and a single knowledge base. Read on
 with `fetch` or `read_passage`. Cite the URLs of what you use, and say so if nothing answers. {data}
 """
@@ -36,11 +36,13 @@ def create_server(
         allow_add: Whether callers may add documents.
         caller: Returns what a caller may do, from the headers of a request over HTTP.
     """
+    # All callers get the same instructions, and a key may be for some knowledge bases only.
+    known = f": {', '.join(bases.names)}" if caller is anyone else ""
     server: MCPServer[Any] = MCPServer(
         "m3rag",
         title="m3rag knowledge bases",
         version=__version__,
-        instructions=_INSTRUCTIONS.format(names=", ".join(bases.names), data=DATA),
+        instructions=_INSTRUCTIONS.format(names=known, data=DATA),
         website_url="https://m3rag.github.io/m3rag/",
         log_level="WARNING",
     )

@@ -16,6 +16,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ToolAnnotations
 from pydantic import Field
 
+from m3rag.bases import required
 from m3rag.errors import InputError, M3Error
 from m3rag.index.contents import add_text
 from m3rag.index.settings import SearchSettings
@@ -225,14 +226,14 @@ class Tools:
             anyio.from_thread.check_cancelled()
             _report(run, stage, done, total)
 
-        done = add_text(
-            holdings.index(base), text, id=name, title=title, metadata=metadata, progress=progress
-        )
+        index = holdings.index(base)
+        metadata = {**required(holdings.access.filter), **(metadata or {})}
+        done = add_text(index, text, id=name, title=title, metadata=metadata, progress=progress)
         anyio.from_thread.run(run.notify_resource_updated, names.uri(base, name))
         anyio.from_thread.run(run.notify_resources_changed)
         return AddedDocument(
             id=names.full_id(base, name),
-            url=names.url(base, name, metadata or {}),
+            url=names.url(base, name, metadata),
             added=len(done.added),
             replaced=len(done.replaced),
             unchanged=len(done.unchanged),

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ConfigDict, Field, ValidationError
 from starlette.datastructures import UploadFile
 
+from m3rag.bases import required
 from m3rag.documents import Passage, as_passage
 from m3rag.errors import InputError
 from m3rag.index import M3Index
@@ -21,7 +22,6 @@ from m3rag.limits import shown
 from m3rag.progress import Progress
 from m3rag.serve.bodies import Body
 from m3rag.serve.errors import ServeError
-from m3rag.stores.filters import And, Equals, parse_filter
 
 _FIELDS = ("file", "id", "title", "metadata")
 _FIELD_BYTES = 1 << 20
@@ -116,7 +116,7 @@ async def received_document(request: Request, index: M3Index, held: Any) -> NewD
             ".",
             code="unsupported_media_type",
         )
-    metadata = {**_required(held), **new.metadata}
+    metadata = {**required(held), **new.metadata}
     checked = as_passage(Passage(new.name, "", metadata, new.name), index.limits)
     return NewDocument(new.name, new.content, new.title, checked.metadata)
 
@@ -165,14 +165,3 @@ def _json_object(text: object) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise InputError('`metadata` must be a JSON object, such as {"lang": "en"}.')
     return values
-
-
-def _required(held: Any) -> dict[str, Any]:
-    """Return the metadata that a filter requires by equality."""
-    tree = parse_filter(held)
-    parts = tree.parts if isinstance(tree, And) else (tree,)
-    return {
-        part.field: part.value
-        for part in parts
-        if isinstance(part, Equals) and "." not in part.field and not part.field.startswith("$")
-    }

@@ -99,6 +99,7 @@ async def test_keys(bases, tmp_path):
         assert post(url, Authorization="Bearer wrong")[0] == 401
         assert post(url, Authorization=f"Basic {ALL}")[0] == 401
         async with client_of(url, READ) as client:
+            assert "notes" not in client.instructions
             listed = await call(client, "list_documents")
             assert [one["id"] for one in listed["documents"]] == ["garden/es/sensor.md"]
             found = await call(client, "search", query="What waters the ferns?")

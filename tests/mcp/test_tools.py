@@ -7,6 +7,7 @@ import pytest
 from m3rag import M3Index
 from m3rag.errors import FormatError, InputError
 from m3rag.mcp import OpeningBases, reading
+from m3rag.serve.keys import Key
 from tests.mcp.conftest import LONG, call, connected, make, refusal
 
 
@@ -202,6 +203,16 @@ async def test_add_document(tiny, tmp_path):
             assert (await call(client, "add_document", **text))["replaced"] == 1
             fetched = await call(client, "fetch", id="notes/a.md")
             assert fetched["text"] == "# A\n\nCacti like sun."
+            ann = Key("ann", b"", filter={"tenant": "ann"})
+            async with (
+                connected(bases, allow_add=True, caller=lambda _: ann) as limited,
+                limited.listen(resource_subscriptions=["m3rag://notes/a.md"]) as changes,
+            ):
+                assert not changes.honored.resource_subscriptions
+                await call(limited, "add_document", title="Pump", text="A pump.")
+                [mine] = (await call(limited, "list_documents"))["documents"]
+                assert mine["id"] == "notes/Pump"
+                assert "is taken" in await refusal(limited, "add_document", **text)
             for wrong, said in (
                 ({"text": " "}, "`text` must be a text that is not empty"),
                 ({"id": "Noon"}, "must start with a knowledge base"),
