@@ -60,8 +60,9 @@ def mcp(
 ) -> None:
     """Give agents knowledge bases over the Model Context Protocol.
 
-    A host, such as an editor or a desktop chat, starts this command and talks to it on stdin and
-    stdout. Hosts that connect to a URL need --http: http://127.0.0.1:8081/mcp.
+    A host, such as an editor or a desktop chat, starts this command and talks
+    to it on stdin and stdout. Hosts that connect to a URL need --http:
+    http://127.0.0.1:8081/mcp.
     """
     from m3rag.mcp import OpeningBases, create_server
 

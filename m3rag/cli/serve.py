@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +18,7 @@ from m3rag.serve.config import ServeConfig
 
 if TYPE_CHECKING:
     from m3rag.bases import KnowledgeBases
+    from m3rag.model import M3CrossEncoder
 
 API_KEY = "M3RAG_API_KEY"
 
@@ -52,6 +54,13 @@ def serve(
             help="TOML file of several keys: each for some knowledge bases, to read or to write."
         ),
     ] = None,
+    cross_encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="Cross-encoder of the rerank routes, and of questions that ask for it: hub id "
+            "such as BAAI/bge-reranker-v2-m3, or folder."
+        ),
+    ] = None,
     llm_url: Annotated[
         str | None,
         typer.Option(
@@ -65,9 +74,9 @@ def serve(
 ) -> None:
     """Serve a model and knowledge bases over HTTP, until Ctrl-C or SIGTERM.
 
-    The server answers clients of OpenAI's embeddings, of text-embeddings-inference and of Cohere's
-    rerank, searches and answers from the knowledge bases, and shows a page at /. Its routes are
-    described at /docs.
+    The server answers clients of OpenAI's embeddings, of
+    text-embeddings-inference and of Cohere's rerank, searches and answers from
+    the knowledge bases, and shows a page at /. /docs describes its routes.
     """
     from m3rag.bases import KnowledgeBases
     from m3rag.serve import create_app
@@ -84,8 +93,8 @@ def serve(
     )
     with bind(config.host, config.port, guarded=bool(config.keys)) as bound:
         bases = KnowledgeBases.open(kbs or [], model=None if model is None else installed(model))
-        with bases:
-            app = create_app(bases, config)
+        with bases, _cross_encoder(cross_encoder) as reranker:
+            app = create_app(bases, replace(config, cross_encoder=reranker))
             port = bound.getsockname()[1]
             Terminal(stderr=True).say(_greeting(bases, config.host, port))
             run(app, config, bound)
@@ -96,6 +105,15 @@ def _greeting(bases: KnowledgeBases, host: str, port: int) -> str:
     what = [*bases.names] or [f"the model {name}" for name in bases.models]
     shown = f"[{host}]" if ":" in host else host
     return f"{', '.join(what)} at http://{shown}:{port}, described at /docs. Stop with Ctrl-C."
+
+
+def _cross_encoder(name: str | None) -> AbstractContextManager[M3CrossEncoder | None]:
+    """Return the cross-encoder of the option."""
+    if name is None:
+        return nullcontext()
+    from m3rag.model import M3CrossEncoder
+
+    return M3CrossEncoder.load(name)
 
 
 def _llm(url: str | None, model: str | None) -> object | None:

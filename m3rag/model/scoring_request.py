@@ -10,6 +10,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from m3rag.encoder import ON_TRUNCATION
 from m3rag.errors import InputError, TruncationWarning
 from m3rag.limits import shown
 from m3rag.model.grouping import check_text
@@ -41,6 +42,7 @@ class ScoringRequest(Request[Pair, Scores]):
     Attributes:
         normalize: Whether the result is the sigmoid of the scores.
         scores: The scores of the pairs that have one, by row.
+        on_truncation: What happens to a pair that has to be cut; see `ON_TRUNCATION`.
     """
 
     stage: ClassVar[str] = "scoring"
@@ -48,6 +50,7 @@ class ScoringRequest(Request[Pair, Scores]):
     _: KW_ONLY
     normalize: bool = False
     scores: dict[int, PairScore] = field(default_factory=dict)
+    on_truncation: str = field(default_factory=ON_TRUNCATION.get)
 
     def add_score(self, row: int, score: PairScore) -> None:
         """Add the score of a pair."""
@@ -63,10 +66,19 @@ class ScoringRequest(Request[Pair, Scores]):
         """Warn about pairs that were cut, and return the scores.
 
         The warning points to the caller of the public method that calls this one.
+
+        Raises:
+            InputError: A pair was cut, and `ON_TRUNCATION` says to refuse that.
         """
         cut = [row for row, score in self.scores.items() if score.total > score.tokens]
-        if cut:
+        if cut and self.on_truncation != "accept":
             longest = max(cut, key=lambda row: self.scores[row].total)
+            if self.on_truncation == "refuse":
+                raise InputError(
+                    f"The query and text {longest} have at least {self.scores[longest].total:,} "
+                    f"tokens, and the limit is {self.units[0].limit:,} for both together. Split "
+                    "the text, or allow to truncate it."
+                )
             warnings.warn(
                 f"{len(cut)} of {self.total} pairs {'was' if len(cut) == 1 else 'were'} cut to "
                 f"{self.units[0].limit:,} tokens; the longest, pair {longest}, has at least "

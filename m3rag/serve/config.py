@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from m3rag.errors import InputError
 from m3rag.limits import DEFAULT_LIMITS, check_count, is_number, shown
 from m3rag.serve.keys import Keys
+
+if TYPE_CHECKING:
+    from m3rag.model import M3CrossEncoder
 
 _MIB = 1 << 20
 
@@ -28,6 +31,8 @@ class ServeConfig:
         port: The port; 0 for any free one.
         keys: Who may call the server. Without keys, everyone on this machine.
         llm: The language model that writes answers; None for answers of passages only.
+        cross_encoder: What sorts texts for the rerank routes, and passages for questions that ask
+            for it; None for the three views of the model.
         max_concurrent_requests: How many requests the server works on at the same time. More get
             429.
         max_client_batch_size: The most texts of one request.
@@ -53,6 +58,7 @@ class ServeConfig:
     port: int = _option(8080, "Port; 0 for any free one.")
     keys: Keys = field(default_factory=Keys, metadata={"option": None})
     llm: object | None = field(default=None, metadata={"option": None})
+    cross_encoder: M3CrossEncoder | None = field(default=None, metadata={"option": None})
     max_concurrent_requests: int = _option(
         512, "How many requests are worked on at the same time. More get 429 with Retry-After."
     )

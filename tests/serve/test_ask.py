@@ -75,6 +75,7 @@ def test_nothing_that_answers(plain, index):
     for body, reason in (
         ({"question": " "}, "empty"),
         ({"llm": True}, "has no language model"),
+        ({"rerank": True}, "has no cross-encoder"),
         ({"k": 0}, "k:"),
         ({"unknown": 1}, "unknown"),
         ({"weights": {"dense": 0}}, "weight"),

@@ -7,7 +7,9 @@ import pytest
 from langchain_cohere import CohereRerank
 from langchain_core.documents import Document
 
-from m3rag.service import rerank
+from m3rag import M3Index
+from m3rag.service import ask, rerank
+from tests.serve.conftest import serving
 
 QUERY = "What waters the plants?"
 JSON = {"Content-Type": "application/json"}
@@ -64,6 +66,31 @@ def test_a_document_without_its_field(served):
     response = served.client.post("/v1/rerank", json=body)
     assert response.status_code == 400
     assert "documents[0] needs the field 'text'" in response.json()["error"]["message"]
+
+
+def test_a_cross_encoder(tiny, cross_encoder):
+    """It scores for the rerank routes, and for questions that ask for it."""
+    index = M3Index.open(model=tiny)
+    index.add(PASSAGES)
+    expected = rerank(cross_encoder, QUERY, PASSAGES)
+    asked = json.dumps(ask(index, QUERY, 2, cross_encoder=cross_encoder).to_dict())
+    with serving({"kb": index}, cross_encoder=cross_encoder) as served:
+        listed = served.client.get("/v1/models").json()["data"]
+        assert [one["id"] for one in listed] == ["tiny", cross_encoder.name]
+        client = cohere.ClientV2("none", base_url=served.url, httpx_client=served.client)
+        given = {"query": QUERY, "documents": PASSAGES}
+        same(client.rerank(**given, model=cross_encoder.name).results, expected)
+        same(client.rerank(**given, model="tiny").results, rerank(tiny, QUERY, PASSAGES))
+        weighted = served.client.post("/v1/rerank", json=given | {"weights": {"dense": 1}})
+        assert "Leave `weights` out" in weighted.text
+        body = {"query": QUERY, "texts": PASSAGES}
+        found = served.client.post("/rerank", json=body).json()
+        assert [one["index"] for one in found] == [one.position for one in expected]
+        body["texts"] = ["pump " * 600]
+        assert "the limit is 512 for both" in served.client.post("/rerank", json=body).text
+        assert served.client.post("/rerank", json=body | {"truncate": True}).is_success
+        body = {"question": QUERY, "k": 2, "rerank": True}
+        assert served.client.post("/v1/kbs/kb/ask", json=body).json() == json.loads(asked)
 
 
 def test_infinity(served, tiny, ranked):

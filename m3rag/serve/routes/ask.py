@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from functools import partial
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter
 from fastapi.responses import Response, StreamingResponse
@@ -24,6 +24,9 @@ from m3rag.serve.errors import ServeError, content, status_of
 from m3rag.serve.searching import SettingsBody
 from m3rag.serve.writing import pieces
 from m3rag.service import Found
+
+if TYPE_CHECKING:
+    from m3rag.model import M3CrossEncoder
 
 router = APIRouter(prefix="/v1/kbs", tags=["knowledge bases"])
 
@@ -58,6 +61,16 @@ class AskBody(SettingsBody):
             "has one."
         ),
     ] = None
+    rerank: Annotated[
+        bool,
+        Field(
+            description="Let the server's cross-encoder sort the passages found; the scores are "
+            "then its own, 0 to 1."
+        ),
+    ] = False
+    rerank_candidates: Annotated[int, Field(ge=1, description="How many passages it sorts.")] = (
+        service.RERANK_CANDIDATES
+    )
     stream: Annotated[
         bool, Field(description="Send server-sent events: the hits, the answer as it is written.")
     ] = False
@@ -85,7 +98,8 @@ async def ask(base: Read, body: AskBody, config: Config) -> Response:
     """
     llm = _llm(config, body.llm)
     with truncating(allowed=True):
-        found, values = await run_in_threadpool(_found, base.index, body)
+        sorts = _cross_encoder(config) if body.rerank else None
+        found, values = await run_in_threadpool(_found, base.index, body, sorts)
     if body.stream:
         events = _events(found, values, llm if found.answerable else None)
         return StreamingResponse(events, media_type="text/event-stream", headers=_HEADERS)
@@ -109,7 +123,23 @@ def _llm(config: ServeConfig, wanted: bool | None) -> object | None:
     return None if wanted is False else config.llm
 
 
-def _found(index: M3Index, body: AskBody) -> tuple[Found, dict[str, Any]]:
+def _cross_encoder(config: ServeConfig) -> M3CrossEncoder:
+    """Return the cross-encoder that sorts the passages.
+
+    Raises:
+        InputError: The server has none.
+    """
+    if config.cross_encoder is None:
+        raise InputError(
+            "This server has no cross-encoder. Leave `rerank` out, or start it with "
+            "--cross-encoder."
+        )
+    return config.cross_encoder
+
+
+def _found(
+    index: M3Index, body: AskBody, cross_encoder: M3CrossEncoder | None
+) -> tuple[Found, dict[str, Any]]:
     """Return what answers the question, and the same as JSON values."""
     ask = partial(
         service.ask,
@@ -117,6 +147,8 @@ def _found(index: M3Index, body: AskBody) -> tuple[Found, dict[str, Any]]:
         body.question,
         body.k,
         min_score=body.min_score,
+        cross_encoder=cross_encoder,
+        rerank_candidates=body.rerank_candidates,
         settings=body.settings().changed(min_score=None),
     )
     found = ask(neighbours=body.neighbours)

@@ -113,12 +113,13 @@ async def embeddings(body: EmbeddingsBody, backend: State) -> Response:
 
 @router.get("/models")
 async def models(backend: State) -> ModelCards:
-    """Return the models of this server."""
-    return ModelCards(data=[ModelCard(id=name) for name in backend.models])
+    """Return the models of this server, and at the end its cross-encoder, if it has one."""
+    names = dict.fromkeys([*backend.models, *backend.rerankers])
+    return ModelCards(data=[ModelCard(id=name) for name in names])
 
 
 @router.get("/models/{name:path}")
 async def model(name: str, backend: State) -> ModelCard:
     """Return one model."""
-    backend.model(name)
+    backend.reranker(name)
     return ModelCard(id=name)

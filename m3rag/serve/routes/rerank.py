@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,6 +17,9 @@ from m3rag.serve.bodies import Body
 from m3rag.serve.dependencies import State
 from m3rag.serve.encoding import check_number, truncating
 from m3rag.serve.observing import note
+
+if TYPE_CHECKING:
+    from m3rag.model import M3CrossEncoder
 
 router = APIRouter(tags=["Cohere and Jina"])
 
@@ -37,7 +40,11 @@ class RerankBody(Body):
     )
 
     model: Annotated[
-        str | None, Field(description="A model of `/v1/models`; the usual one by default.")
+        str | None,
+        Field(
+            description="A model of `/v1/models`; by default the cross-encoder, if there is one, "
+            "or the usual model."
+        ),
     ] = None
     query: str
     documents: list[str | dict[str, Any]]
@@ -58,7 +65,10 @@ class RerankBody(Body):
     ] = False
     weights: Annotated[
         str | dict[str, float],
-        Field(description="The weights of the channels, as for a search: a name, or numbers."),
+        Field(
+            description="The weights of the channels, as for a search: a name, or numbers. A "
+            "cross-encoder has none."
+        ),
     ] = "default"
 
 
@@ -90,11 +100,11 @@ class Results(BaseModel):
 @router.post("/v1/rerank", response_model_exclude_none=True)
 @router.post("/v2/rerank", response_model_exclude_none=True)
 async def rerank(body: RerankBody, backend: State) -> Results:
-    """Sort documents by their score against a query, by all three views.
+    """Sort documents by their score against a query, by the cross-encoder or all three views.
 
     A document is cut where the model's limit of tokens is reached.
     """
-    model = backend.model(body.model)
+    model = backend.reranker(body.model)
     texts = [_text(document, i, body.rank_fields) for i, document in enumerate(body.documents)]
     check_number(backend, texts)
     with truncating(allowed=True):
@@ -109,13 +119,15 @@ async def rerank(body: RerankBody, backend: State) -> Results:
         for one in ranked[: body.top_n]
     ]
     return Results(
-        model=body.model or next(iter(backend.models)),
+        model=body.model or next(iter(backend.rerankers)),
         results=results,
         usage=Usage(prompt_tokens=tokens, total_tokens=tokens),
     )
 
 
-def _ranked(model: Model, body: RerankBody, texts: list[str]) -> tuple[list[service.Ranked], int]:
+def _ranked(
+    model: Model | M3CrossEncoder, body: RerankBody, texts: list[str]
+) -> tuple[list[service.Ranked], int]:
     """Return the documents, best first, and the number of tokens."""
     spans = model.tokenizer.spans([body.query, *texts])
     most = body.max_tokens_per_doc

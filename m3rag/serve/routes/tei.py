@@ -134,11 +134,14 @@ async def embed_all(body: EmbedBody, backend: State) -> Response:
 
 @router.post("/rerank")
 async def rerank(body: RerankBody, backend: State) -> list[Rank]:
-    """Sort texts by their score against a query, best first, by all three views."""
+    """Sort texts by their score against a query, best first.
+
+    The cross-encoder scores them if there is one, otherwise all three views do.
+    """
     check_number(backend, body.texts)
     with truncating(body.truncate):
         ranked = await run_in_threadpool(
-            service.rerank, backend.model(), body.query, body.texts, weights=body.weights
+            service.rerank, backend.reranker(), body.query, body.texts, weights=body.weights
         )
     return [
         Rank(index=one.position, score=one.score, text=one.text if body.return_text else None)
