@@ -38,6 +38,19 @@ TEXTS = [
 ]
 
 
+SLOW_FILES = "tests/trials/"
+
+
+def pytest_configure(config):
+    """Let xdist hand out the files in our order, not those with the most tests first."""
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the trials, whose tests take longest: else one of them runs alone at the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith(SLOW_FILES))
+
+
 def hear_ctrl_c() -> None:
     """Reset Ctrl-C in a child process: children of a background process inherit ignoring it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -120,6 +120,7 @@ INTERRUPTED = """
     import os, signal, sys, threading
     from m3rag import M3Index, M3Model, Passage
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
     index = M3Index.open(model=M3Model.load("tiny", dtype="float32"))
     write, reported = index._store.add, []
 
