@@ -3,8 +3,8 @@
     python benchmarks/pdf.py --python build/pdf/bin/python [--files build/pdf-files] [--save]
 
 `--python` is the interpreter of an environment with the libraries (`pip install pypdf pypdfium2
-pdfplumber`); m3rag runs in this one. Chromium and LibreOffice print the pages, which takes minutes,
-unless `--files` has them already.
+pdfplumber "markitdown[pdf]" kreuzberg`); m3rag runs in this one. Chromium and LibreOffice print the
+pages, which takes minutes, unless `--files` has them already.
 
 The figures: recall is the share of the words of a page that come out; order, of the pairs of
 neighbouring words, that are neighbours in the output; tables, of the rows, whose cells come out in
@@ -54,6 +54,9 @@ for path in sys.argv[1:]:
         text = ""
     print(json.dumps([text, time.perf_counter() - start]))
 """
+_KREUZBERG = """from kreuzberg import ExtractionConfig, extract_file_sync
+config = ExtractionConfig(use_cache=False, output_format="{form}")
+def read(p): return extract_file_sync(p, config=config).content"""
 _LIBRARIES = {
     "pypdf": "import pypdf\ndef read(p): return '\\n'.join(x.extract_text() for x in "
     "pypdf.PdfReader(p).pages)",
@@ -64,6 +67,10 @@ _LIBRARIES = {
     "'\\n'.join(x.extract_text() for x in pdf.pages)",
     "pypdfium2": "import pypdfium2\ndef read(p): return '\\n'.join("
     "x.get_textpage().get_text_range() for x in pypdfium2.PdfDocument(p))",
+    "markitdown": "from markitdown import MarkItDown\nconverter = MarkItDown()\n"
+    "def read(p): return converter.convert(p).text_content",
+    "kreuzberg": _KREUZBERG.format(form="plain"),
+    "kreuzberg, Markdown": _KREUZBERG.format(form="markdown"),
 }
 _OURS = (
     "from m3rag.documents.formats.pdf import parse\nfrom pathlib import Path\n"
@@ -246,7 +253,8 @@ that come out, order the share of neighbouring words that are neighbours in the 
 Japanese or Thai letter is a word, and texts are compared in Unicode's form NFC. A row of a table
 counts if a line has its cells in order, with the empty ones in their place: between bars, or wide
 gaps. Versions: pypdf 7.1 (BSD-3-Clause), pdfminer.six 20260107 (MIT), pdfplumber 0.11 (MIT),
-pypdfium2 5.15 (Apache-2.0 or BSD-3-Clause). Libraries under the AGPL are not compared.
+pypdfium2 5.15 (Apache-2.0 or BSD-3-Clause), markitdown 0.1.9 (MIT), kreuzberg 4.10 (MIT). Not
+compared are libraries under the AGPL, and docling, whose layout models must be downloaded.
 """
 
 if __name__ == "__main__":
