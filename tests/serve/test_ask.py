@@ -84,8 +84,8 @@ def test_nothing_that_answers(plain, index):
         assert answer.status_code in (400, 422)
         assert reason in answer.json()["error"]["message"]
     for stream in (b"true", b"false"):
-        body = b'{"question": "x", "min_score": NaN, "stream": %b}' % stream
-        answer = plain.post("/v1/kbs/kb/ask", content=body, headers=JSON)
+        content = b'{"question": "x", "min_score": NaN, "stream": %b}' % stream
+        answer = plain.post("/v1/kbs/kb/ask", content=content, headers=JSON)
         assert answer.status_code == 400
         assert "`min_score` must be a finite number" in answer.text
 
