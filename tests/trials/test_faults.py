@@ -127,7 +127,7 @@ def hurts(shim, memory_path, tries: int) -> dict[str, Any]:
 
 
 def test_a_few_faults_of_the_disk(shim, memory_path):
-    record("faults of the disk, quick", **hurts(shim, memory_path, 3))
+    record("faults of the disk, quick", **hurts(shim, memory_path, 2))
 
 
 @pytest.mark.trial

@@ -20,7 +20,7 @@ def mutations(memory_path, mode: str, tries: int) -> dict[str, Any]:
 
 
 def test_a_few_mutations(memory_path):
-    record("mutations, quick", **mutations(memory_path, "stored", 8))
+    record("mutations, quick", **mutations(memory_path, "stored", 4))
 
 
 @pytest.mark.trial

@@ -28,11 +28,11 @@ def chosen_kills(shim, memory_path, kills: int) -> dict[str, Any]:
 
 
 def test_a_few_kills_at_random_moments(memory_path):
-    record("kills at random moments, quick", **random_kills(memory_path, 3))
+    record("kills at random moments, quick", **random_kills(memory_path, 2))
 
 
 def test_a_few_kills_at_chosen_calls(shim, memory_path):
-    record("kills at chosen calls, quick", **chosen_kills(shim, memory_path, 4))
+    record("kills at chosen calls, quick", **chosen_kills(shim, memory_path, 2))
 
 
 @pytest.mark.trial

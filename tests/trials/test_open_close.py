@@ -114,11 +114,11 @@ def unclean(index, tiny):
 
 
 def test_cycles(index, tiny):
-    cycles("open, search, close, quick", 6, index, ordinary(index, tiny))
+    cycles("open, search, close, quick", 3, index, ordinary(index, tiny))
 
 
 def test_unclean_cycles(index, tiny):
-    cycles("open, trouble, close, quick", 4, index, unclean(index, tiny))
+    cycles("open, trouble, close, quick", 2, index, unclean(index, tiny))
 
 
 @pytest.mark.trial

@@ -89,7 +89,7 @@ def cuts(shim, memory_path, n: int) -> dict[str, Any]:
 
 
 def test_a_few_power_cuts(shim, memory_path):
-    record("power cuts, quick", **cuts(shim, memory_path, 6))
+    record("power cuts, quick", **cuts(shim, memory_path, 3))
 
 
 @pytest.mark.trial
