@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import threading
+from contextlib import contextmanager
 
 import pytest
 
@@ -39,21 +40,28 @@ def rounds(monkeypatch):
     return printed
 
 
+@contextmanager
 def following(rounds, *steps):
-    """Start a thread that does one step after each round, and then presses Ctrl-C."""
+    """Do one step after each round, in a thread, and then press Ctrl-C, unless the block ended."""
+    ended = threading.Event()
 
     def work():
-        try:
-            for step in steps:
-                rounds.get(timeout=30)
-                step()
-            rounds.get(timeout=30)
-        finally:
-            os.kill(os.getpid(), signal.SIGINT)
+        for step in (*steps, lambda: None):
+            while rounds.empty() and not ended.wait(0.02):
+                pass
+            if ended.is_set():
+                return
+            rounds.get()
+            step()
+        os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=work)
     thread.start()
-    return thread
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
@@ -68,13 +76,13 @@ def test_each_change_is_a_round_and_ctrl_c_ends_it(m3rag, docs, rounds, tiny, mo
 
     monkeypatch.setattr(command, "Terminal", Impatient)
     monkeypatch.setattr(command, "_RETRY_SECONDS", 0.1)
-    user = following(
-        rounds,
+    steps = [
         lambda: (docs / "broken.pdf").write_bytes(b"%PDF-1.4 nothing"),
         lambda: (docs / "moss.txt").write_text("Moss needs water."),
-    )
-    code, out, err = m3rag("index", docs, "--to", kb, "--watch", "--json")
-    user.join()
+    ]
+    with following(rounds, *steps):
+        code, out, err = m3rag("index", docs, "--to", kb, "--watch", "--json")
+    assert len(out.splitlines()) == 3, out + err
     first, broken, last = (json.loads(line) for line in out.splitlines())
     assert (first["added"], first["total"]) == (["docs/ferns.md"], 1)
     assert broken["failed"].keys() == last["failed"].keys() == {"docs/broken.pdf"}
