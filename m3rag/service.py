@@ -86,6 +86,19 @@ class Found:
         """
         return write_streamed(self.question, self.hits, llm, min_score=self.min_score)
 
+    def widened(self, index: M3Index, neighbours: int) -> Found:
+        """Return the result with passages added around each one; see `M3Index.expand`.
+
+        Raises:
+            InputError: `neighbours` is negative or not an integer.
+        """
+        hits, sentence = index.expand(self.hits, neighbours), self.sentence
+        if sentence is not None:  # the passage now starts earlier
+            moved = (self.hits[0].passage.start or 0) - (hits[0].passage.start or 0)
+            sentence = replace(sentence, start=sentence.start + moved, end=sentence.end + moved)
+        highlights = [_highlights(index.model, hit) for hit in hits]
+        return replace(self, hits=hits, highlights=highlights, sentence=sentence)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON values; "min_score" and "refused" only if there is a limit."""
         result: dict[str, Any] = {
@@ -170,13 +183,9 @@ def ask(
         needed = min_score
     refused = bool(hits) and falls_short(hits, needed)
     sentence = hits[0].explain().sentence if hits and not refused else None
-    if neighbours and hits:
-        first, hits = hits[0].passage, index.expand(hits, neighbours)
-        moved = (first.start or 0) - (hits[0].passage.start or 0)
-        if sentence is not None:  # the passage now starts earlier
-            sentence = replace(sentence, start=sentence.start + moved, end=sentence.end + moved)
     highlights = [_highlights(index.model, hit) for hit in hits]
-    return Found(question, hits, highlights, sentence, needed, refused)
+    result = Found(question, hits, highlights, sentence, needed, refused)
+    return result.widened(index, neighbours) if neighbours and hits else result
 
 
 def search(

@@ -32,7 +32,7 @@ from m3rag.errors import (
 )
 from m3rag.limits import brief
 
-TEI_PATHS = frozenset({"/", "/embed", "/embed_all", "/embed_sparse", "/rerank", "/info"})
+_TEI_PATHS = frozenset({"/", "/embed", "/embed_all", "/embed_sparse", "/rerank", "/info"})
 
 _STATUSES: tuple[tuple[type[M3Error], int], ...] = (  # the first class that fits
     (NoSuchBaseError, 404),
@@ -94,13 +94,22 @@ def add_handlers(app: FastAPI) -> None:
 
 def respond(error: Exception, path: str) -> Response:
     """Return the response to a request that failed."""
-    status = status_of(error)
-    message, param = _message(error, status)
     headers = getattr(error, "headers", None)
-    return JSONResponse(content(message, status, path, _code(error), param), status, headers)
+    return JSONResponse(described(error, path), _status(error), headers)
 
 
-def status_of(error: Exception) -> int:
+def described(error: Exception, path: str) -> dict[str, Any]:
+    """Return the JSON of an error in the form of a route."""
+    status = _status(error)
+    message, param = _message(error, status)
+    if path in _TEI_PATHS:
+        kind = "Validation" if status < 429 else "Backend"
+        return {"error": message, "error_type": _TEI_TYPES.get(status, kind)}
+    kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+    return {"error": {"message": message, "type": kind, "param": param, "code": _code(error)}}
+
+
+def _status(error: Exception) -> int:
     """Return the HTTP status of an error."""
     if isinstance(error, HTTPException):
         return error.status_code
@@ -109,17 +118,6 @@ def status_of(error: Exception) -> int:
     if isinstance(error, TimeoutError):
         return 504
     return next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
-
-
-def content(
-    message: str, status: int, path: str, code: str | None = None, param: str | None = None
-) -> dict[str, Any]:
-    """Return the JSON of an error in the form of a route."""
-    if path in TEI_PATHS:
-        kind = "Validation" if status < 429 else "Backend"
-        return {"error": message, "error_type": _TEI_TYPES.get(status, kind)}
-    kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
 def _code(error: Exception) -> str | None:

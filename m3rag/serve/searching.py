@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from m3rag.index import Hit, M3Index
+from m3rag.index import Hit
 from m3rag.index.settings import SearchSettings
 from m3rag.serve.bodies import Body
 
+_EXPLANATION = 4_000  # numbers of an explanation, about
 _HELP = {field.name: field.metadata["help"] for field in fields(SearchSettings)}
 
 
@@ -45,22 +46,18 @@ class SettingsBody(Body):
         """Return the settings of the search."""
         return SearchSettings(**{name: getattr(self, name) for name in _HELP})
 
+    def numbers(self, hits: int) -> int:
+        """Return about how many numbers a response with some hits has."""
+        return hits * (_EXPLANATION if self.explain else 1)
 
-def described(
-    index: M3Index, hits: Sequence[Hit], *, neighbours: int, explain: bool
-) -> list[dict[str, Any]]:
-    """Return hits as JSON values.
+
+def add_explanations(values: Sequence[dict[str, Any]], hits: Sequence[Hit]) -> None:
+    """Add the explanation of each hit to its JSON values.
 
     Args:
-        index: The index that found them.
-        hits: The hits.
-        neighbours: How many passages to add before and after each one. Hits whose passages then
-            overlap become one.
-        explain: Whether each has its explanation, which is that of its own passage.
+        values: The values of the hits, whose passages may have been widened.
+        hits: The same hits as they were found: each is explained by its own passage.
     """
-    reasons = {hit.passage.id: hit.explain().to_dict() for hit in hits} if explain else {}
-    widened = index.expand(hits, neighbours) if neighbours else hits
-    return [
-        hit.to_dict() | ({"explanation": reasons[hit.passage.id]} if explain else {})
-        for hit in widened
-    ]
+    found = {hit.passage.id: hit for hit in hits}
+    for one in values:
+        one["explanation"] = found[one["passage"]["id"]].explain().to_dict()

@@ -20,8 +20,8 @@ from m3rag.index import M3Index
 from m3rag.serve.config import ServeConfig
 from m3rag.serve.dependencies import Config, Read
 from m3rag.serve.encoding import json_response, truncating
-from m3rag.serve.errors import ServeError, content, status_of
-from m3rag.serve.searching import SettingsBody
+from m3rag.serve.errors import ServeError, described
+from m3rag.serve.searching import SettingsBody, add_explanations
 from m3rag.serve.writing import pieces
 from m3rag.service import Found
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 router = APIRouter(prefix="/v1/kbs", tags=["knowledge bases"])
 
-_NUMBERS = 4_000  # about as many as an explanation has
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would collect events
 _EVENTS = {
     "text/event-stream": {
@@ -106,7 +105,7 @@ async def ask(base: Read, body: AskBody, config: Config) -> Response:
     if llm is not None and found.answerable:
         async with aclosing(pieces(partial(found.stream, llm))) as written:
             values |= [one async for one in written if isinstance(one, Answer)][-1].to_dict()
-    return await json_response(lambda: values, len(found.hits) * (_NUMBERS if body.explain else 1))
+    return await json_response(lambda: values, body.numbers(len(found.hits)))
 
 
 def _llm(config: ServeConfig, wanted: bool | None) -> object | None:
@@ -141,8 +140,7 @@ def _found(
     index: M3Index, body: AskBody, cross_encoder: M3CrossEncoder | None
 ) -> tuple[Found, dict[str, Any]]:
     """Return what answers the question, and the same as JSON values."""
-    ask = partial(
-        service.ask,
+    found = service.ask(
         index,
         body.question,
         body.k,
@@ -151,13 +149,12 @@ def _found(
         rerank_candidates=body.rerank_candidates,
         settings=body.settings().changed(min_score=None),
     )
-    found = ask(neighbours=body.neighbours)
+    hits = found.hits
+    if body.neighbours:
+        found = found.widened(index, body.neighbours)
     values = found.to_dict()
-    if body.explain:  # each by its own passage, without its neighbours
-        alone = ask().hits if body.neighbours else found.hits
-        reasons = {hit.passage.id: hit.explain().to_dict() for hit in alone}
-        for one in values["hits"]:
-            one["explanation"] = reasons[one["passage"]["id"]]
+    if body.explain:
+        add_explanations(values["hits"], hits)
     return found, values
 
 
@@ -174,10 +171,7 @@ async def _events(found: Found, values: dict[str, Any], llm: object | None) -> A
                     else:
                         yield _event("token", {"text": one})
     except (M3Error, ServeError) as error:
-        status = status_of(error)
-        message = error.detail if isinstance(error, ServeError) else str(error)
-        code = error.code if isinstance(error, ServeError) else type(error).__name__
-        yield _event("error", content(message, status, "", code))
+        yield _event("error", described(error, "/v1/kbs"))
         return
     yield _event("answer", {**values, **written})
 

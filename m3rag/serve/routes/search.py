@@ -10,14 +10,12 @@ from pydantic import ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from m3rag.errors import InputError
-from m3rag.index import Hit
-from m3rag.serve.dependencies import OpenBase, Read, State
+from m3rag.index import Hit, M3Index
+from m3rag.serve.dependencies import Read, State
 from m3rag.serve.encoding import check_number, json_response, truncating
-from m3rag.serve.searching import SettingsBody, described
+from m3rag.serve.searching import SettingsBody, add_explanations
 
 router = APIRouter(prefix="/v1/kbs", tags=["knowledge bases"])
-
-_NUMBERS = 4_000  # about as many as an explanation has
 
 
 class SearchBody(SettingsBody):
@@ -53,16 +51,20 @@ async def search(base: Read, body: SearchBody, backend: State) -> Response:
     check_number(backend, queries)
     with truncating(allowed=True):
         found = await base.index.asearch_many(queries, body.k, settings=body.settings())
-        results = await run_in_threadpool(_results, base, body, found)
+        results = await run_in_threadpool(_results, base.index, body, found)
     answer = results[0] if body.query is not None else {"results": results}
-    size = sum(map(len, found)) * (_NUMBERS if body.explain else 1)
-    return await json_response(lambda: answer, size)
+    return await json_response(lambda: answer, body.numbers(sum(map(len, found))))
 
 
 def _results(
-    base: OpenBase, body: SearchBody, found: list[list[Hit]]
+    index: M3Index, body: SearchBody, found: list[list[Hit]]
 ) -> list[dict[str, list[dict[str, Any]]]]:
-    return [
-        {"hits": described(base.index, hits, neighbours=body.neighbours, explain=body.explain)}
-        for hits in found
-    ]
+    """Return the hits of each query as JSON values; those that overlap when widened become one."""
+    results = []
+    for hits in found:
+        widened = index.expand(hits, body.neighbours) if body.neighbours else hits
+        values = [hit.to_dict() for hit in widened]
+        if body.explain:
+            add_explanations(values, hits)
+        results.append({"hits": values})
+    return results
