@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +12,7 @@ import typer
 from rich.padding import Padding
 from rich.text import Text
 
-from m3rag.cli.common import best_line, opened, why_nothing
+from m3rag.cli.common import best_line, llm_server, loaded_cross_encoder, opened, why_nothing
 from m3rag.cli.options import In, Json, Question, check_unicode, search_options
 from m3rag.cli.output import Terminal, passage, print_json, shown
 from m3rag.cli.visible import block
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     from m3rag.explanation import Sentence
     from m3rag.explanation.alignment import Span
     from m3rag.index import Hit
-    from m3rag.model import M3CrossEncoder
     from m3rag.service import Found
 
 _NUMBERS = 20  # that a warning lists
@@ -87,10 +84,8 @@ def ask(
     from m3rag import service
 
     check_unicode("The question", question)
-    if min_score is not None and not math.isfinite(min_score):
-        raise InputError(f"--min-score must be a finite number, got {min_score}.")
     make_llm = _llm(llm, llm_url, llm_model, llm_timeout)
-    with opened(kb) as (index, _), _cross_encoder(rerank) as cross_encoder:
+    with opened(kb) as (index, _), loaded_cross_encoder(rerank) as cross_encoder:
         found = service.ask(
             index,
             question,
@@ -113,14 +108,6 @@ def ask(
     _print_found(console, found)
     if needed_llm:
         _print_written(console, found.write(needed_llm()))
-
-
-def _cross_encoder(name: str | None) -> AbstractContextManager[M3CrossEncoder | None]:
-    if name is None:
-        return nullcontext()
-    from m3rag.model import M3CrossEncoder
-
-    return M3CrossEncoder.load(name)
 
 
 def _print_json(
@@ -151,15 +138,10 @@ def _llm(
     Raises:
         InputError: The options contradict each other or are incomplete.
     """
-    from m3rag.answers import OpenAIChat
-    from m3rag.answers.openai_chat import API_KEY
-
     if llm and (url or model):
         raise InputError("Use either --llm, or --llm-url with --llm-model, but not both.")
-    if bool(url) != bool(model):
-        raise InputError("--llm-url and --llm-model must be given together.")
-    if url and model:
-        return partial(OpenAIChat, url, model, os.environ.get(API_KEY), timeout)
+    if url or model:
+        return llm_server(url, model, timeout)
     return partial(_load, llm) if llm else None
 
 
