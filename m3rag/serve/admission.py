@@ -13,7 +13,7 @@ from m3rag.serve.backend import Backend
 from m3rag.serve.config import ServeConfig
 from m3rag.serve.errors import ServeError, respond
 
-UNLIMITED = frozenset({"/health", "/ready", "/metrics"})
+_UNLIMITED = frozenset({"/health", "/ready", "/metrics"})
 """What answers also if the server has all the requests that it can work on."""
 
 _UPLOAD = re.compile(r"/v1/kbs/[^/]+/documents/?")
@@ -40,7 +40,7 @@ class Admission:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a connection."""
-        if scope["type"] != "http" or scope["path"] in UNLIMITED:
+        if scope["type"] != "http" or scope["path"] in _UNLIMITED:
             await self._app(scope, receive, send)
             return
         config = self._backend.config

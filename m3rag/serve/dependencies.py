@@ -12,7 +12,6 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from m3rag.bases import KnowledgeBases, within
-from m3rag.encoder import Model
 from m3rag.index import M3Index
 from m3rag.limits import shown
 from m3rag.serve.backend import Backend
@@ -28,12 +27,29 @@ class OpenBase:
     Attributes:
         name: Its name.
         index: The index, or the part of it that matches the filter of the caller's key.
-        restricted: Whether it is only a part.
     """
 
     name: str
     index: M3Index
-    restricted: bool
+
+
+def opened(bases: KnowledgeBases, name: str, key: Key) -> OpenBase:
+    """Return a knowledge base that a key allows, held to the filter of the key.
+
+    Raises:
+        NoSuchBaseError: There is none of this name.
+    """
+    return OpenBase(name, within(bases.get(name), key.filter))
+
+
+def check_write(key: Key) -> None:
+    """Check that a key allows to write.
+
+    Raises:
+        ServeError: It does not.
+    """
+    if not key.write:
+        raise ServeError(403, "This API key may only read.", code="read_only")
 
 
 async def backend_of(request: Request) -> Backend:
@@ -63,23 +79,17 @@ async def _config(backend: State) -> ServeConfig:
     return backend.config
 
 
-async def _model(backend: State) -> Model:
-    return backend.model()
-
-
 async def _read(kb: str, backend: State, key: Caller) -> OpenBase:
     if not key.allows(kb):
         raise ServeError(
             403, f"This API key may not use the knowledge base {shown(kb)}.", code="not_allowed"
         )
-    index = backend.bases.get(kb)
-    return OpenBase(kb, within(index, key.filter), restricted=key.filter is not None)
+    return opened(backend.bases, kb, key)
 
 
 async def _write(kb: str, backend: State, key: Caller) -> OpenBase:
     base = await _read(kb, backend, key)
-    if not key.write:
-        raise ServeError(403, "This API key may only read.", code="read_only")
+    check_write(key)
     return base
 
 
@@ -88,9 +98,6 @@ Bases = Annotated[KnowledgeBases, Depends(_bases)]
 
 Config = Annotated[ServeConfig, Depends(_config)]
 """The settings of the server."""
-
-TheModel = Annotated[Model, Depends(_model)]
-"""The usual model."""
 
 Read = Annotated[OpenBase, Depends(_read)]
 """The knowledge base of the path parameter `kb`, held to the filter of the caller's key."""

@@ -13,7 +13,7 @@ from m3rag.serve.errors import ServeError, respond
 from m3rag.serve.keys import ANYONE, Key
 from m3rag.serve.listening import is_loopback
 
-PUBLIC = frozenset({"/health", "/ready", "/docs", "/openapi.json"})
+_PUBLIC = frozenset({"/health", "/ready", "/docs", "/openapi.json"})
 """What has no data and needs no key. The page is public too: it asks for a key."""
 
 _PAGE = "/page/"
@@ -49,7 +49,7 @@ class Guard:
         if not self._config.keys:
             self._check_local(headers)
             return ANYONE
-        if is_public(scope["method"], scope["path"]):
+        if _is_public(scope["method"], scope["path"]):
             return ANYONE
         kind, _, rest = headers.get("authorization", "").partition(" ")
         given = rest.strip() if kind.lower() == "bearer" else " ".join((kind, rest)).strip()
@@ -92,10 +92,10 @@ def _host_of(url: str) -> str:
         return ""
 
 
-def is_public(method: str, path: str) -> bool:
+def _is_public(method: str, path: str) -> bool:
     """Return whether a request needs no key."""
     return method in ("GET", "HEAD", "OPTIONS") and (
-        path in PUBLIC or path == "/" or path.startswith(_PAGE)
+        path in _PUBLIC or path == "/" or path.startswith(_PAGE)
     )
 
 

@@ -8,8 +8,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
-from m3rag.bases import within
-from m3rag.serve.dependencies import Bases, Caller, OpenBase, Read
+from m3rag.serve.dependencies import Bases, Caller, OpenBase, Read, opened
 
 router = APIRouter(prefix="/v1/kbs", tags=["knowledge bases"])
 
@@ -39,12 +38,9 @@ class BaseList(BaseModel):
 @router.get("")
 async def list_bases(bases: Bases, key: Caller) -> BaseList:
     """List the knowledge bases that your key allows."""
-    opened = [
-        OpenBase(name, within(bases.get(name), key.filter), key.filter is not None)
-        for name in bases.names
-        if key.allows(name)
-    ]
-    entries = [await run_in_threadpool(_entry, one, key.write, len(opened) == 1) for one in opened]
+    allowed = [opened(bases, name, key) for name in bases.names if key.allows(name)]
+    alone = len(allowed) == 1
+    entries = [await run_in_threadpool(_entry, base, key.write, alone) for base in allowed]
     return BaseList(knowledge_bases=entries)
 
 
