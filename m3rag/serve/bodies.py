@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,6 +10,22 @@ from m3rag.errors import InputError
 
 TokenIds = list[int]
 Inputs = str | list[str] | TokenIds | list[TokenIds]
+
+ModelName = Annotated[
+    str | None, Field(description="A model of `/v1/models`; the usual one by default.")
+]
+
+Weights = Annotated[
+    str | dict[str, float],
+    Field(
+        description="The weights of the channels, as for a search: a name, or numbers. A "
+        "cross-encoder has none."
+    ),
+]
+
+TruncationDirection = Annotated[
+    Literal["right", "Right"] | None, Field(description="Texts are cut at their end.")
+]
 
 Truncate = Annotated[
     bool,
@@ -24,6 +40,13 @@ class Body(BaseModel):
     """A body of a request, in which every field is known: a misspelt one is an error."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class Usage(BaseModel):
+    """The number of tokens; both figures are the same."""
+
+    prompt_tokens: int
+    total_tokens: int
 
 
 def texts_of(inputs: Inputs) -> list[str]:

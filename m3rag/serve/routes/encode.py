@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from m3rag.encoding import Encoding
-from m3rag.serve.bodies import Body, Truncate
+from m3rag.serve.bodies import Body, ModelName, Truncate, Usage
 from m3rag.serve.dependencies import State
 from m3rag.serve.encoding import as_base64, encode, json_response
 
@@ -25,9 +25,7 @@ class EncodeBody(Body):
     )
 
     input: Annotated[str | list[str], Field(description="One text, or several.")]
-    model: Annotated[
-        str | None, Field(description="A model of `/v1/models`; the usual one by default.")
-    ] = None
+    model: ModelName = None
     dense: bool = True
     sparse: bool = True
     colbert: bool = True
@@ -64,7 +62,7 @@ class Encoded(BaseModel):
     dim: int
     colbert_dim: int
     data: list[Views]
-    usage: dict[str, int]
+    usage: Annotated[Usage, Field(description="The encoded tokens, with `<s>` and `</s>`.")]
 
 
 @router.post("/encode", response_model=Encoded)

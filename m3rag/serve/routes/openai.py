@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from m3rag.serve.bodies import Body, Inputs, Truncate, texts_of
+from m3rag.serve.bodies import Body, Inputs, ModelName, Truncate, Usage, texts_of
 from m3rag.serve.dependencies import State
 from m3rag.serve.encoding import as_base64, check_dimensions, encode, json_response
 
@@ -23,9 +23,7 @@ class EmbeddingsBody(Body):
     )
 
     input: Annotated[Inputs, Field(description="One text, or several. Token ids are refused.")]
-    model: Annotated[
-        str | None, Field(description="A model of `/v1/models`; the usual one by default.")
-    ] = None
+    model: ModelName = None
     encoding_format: Annotated[
         Literal["float", "base64"], Field(description="base64: float32, little-endian.")
     ] = "float"
@@ -44,13 +42,6 @@ class EmbeddingsBody(Body):
     truncate: Truncate = False
 
 
-class Usage(BaseModel):
-    """The tokens that were encoded, with `<s>` and `</s>`."""
-
-    prompt_tokens: int
-    total_tokens: int
-
-
 class Embedding(BaseModel):
     """The dense vector of one text."""
 
@@ -65,7 +56,7 @@ class Embeddings(BaseModel):
     object: Literal["list"] = "list"
     data: list[Embedding]
     model: str
-    usage: Usage
+    usage: Annotated[Usage, Field(description="The encoded tokens, with `<s>` and `</s>`.")]
 
 
 class ModelCard(BaseModel):

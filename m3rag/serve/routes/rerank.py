@@ -13,7 +13,7 @@ from m3rag import service
 from m3rag.encoder import Model
 from m3rag.errors import InputError
 from m3rag.limits import shown
-from m3rag.serve.bodies import Body
+from m3rag.serve.bodies import Body, Usage, Weights
 from m3rag.serve.dependencies import State
 from m3rag.serve.encoding import check_number, truncating
 from m3rag.serve.observing import note
@@ -63,13 +63,7 @@ class RerankBody(Body):
     raw_scores: Annotated[
         Literal[False], Field(description="Part of infinity's API. Scores are those of a search.")
     ] = False
-    weights: Annotated[
-        str | dict[str, float],
-        Field(
-            description="The weights of the channels, as for a search: a name, or numbers. A "
-            "cross-encoder has none."
-        ),
-    ] = "default"
+    weights: Weights = "default"
 
 
 class Result(BaseModel):
@@ -80,20 +74,13 @@ class Result(BaseModel):
     document: dict[str, Any] | None = None
 
 
-class Usage(BaseModel):
-    """The tokens of the query and the documents."""
-
-    prompt_tokens: int
-    total_tokens: int
-
-
 class Results(BaseModel):
     """The documents, best first."""
 
     id: str = "rerank"
     model: str
     results: list[Result]
-    usage: Usage
+    usage: Annotated[Usage, Field(description="The tokens of the query and the documents.")]
     meta: dict[str, Any] = {"api_version": {"version": "2"}}
 
 

@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from m3rag import __version__, service
 from m3rag.encoding import Encoding
 from m3rag.serve.backend import Backend
-from m3rag.serve.bodies import Body, Inputs, Truncate, texts_of
+from m3rag.serve.bodies import Body, Inputs, Truncate, TruncationDirection, Weights, texts_of
 from m3rag.serve.dependencies import State
 from m3rag.serve.encoding import check_dimensions, check_number, encode, json_response, truncating
 
@@ -29,9 +29,7 @@ class EmbedBody(Body):
 
     inputs: Annotated[Inputs, Field(description="One text, or several. Token ids are refused.")]
     truncate: Truncate = False
-    truncation_direction: Annotated[
-        Literal["right", "Right"] | None, Field(description="Texts are cut at their end.")
-    ] = None
+    truncation_direction: TruncationDirection = None
     prompt_name: Annotated[None, Field(description="BGE-M3 has no prompts: leave it out.")] = None
 
 
@@ -55,15 +53,12 @@ class RerankBody(Body):
     query: str
     texts: list[str]
     truncate: Truncate = False
-    truncation_direction: Literal["right", "Right"] | None = None
+    truncation_direction: TruncationDirection = None
     raw_scores: Annotated[
         bool, Field(description="Scores are cosines and their like, so this changes nothing.")
     ] = False
     return_text: bool = False
-    weights: Annotated[
-        str | dict[str, float],
-        Field(description="The weights of the channels, as for a search: a name, or numbers."),
-    ] = "default"
+    weights: Weights = "default"
 
 
 class Weight(BaseModel):
