@@ -27,7 +27,7 @@ _RETRY_AFTER = "10"
 _log = logging.getLogger("m3rag.serve")
 
 
-class Stopped(Exception):  # noqa: N818  # no error of the job
+class StoppedError(Exception):
     """The server stops before a job is done."""
 
 
@@ -39,8 +39,6 @@ class Job:
         id: Its id, which cannot be guessed.
         owner: The key that started it, and that may ask for it.
         base: The knowledge base.
-        work: What to do; None once it is done.
-        bytes: The memory that it holds while it waits.
         state: "queued", "running", "done" or "failed".
         done: The number of passages that are stored.
         total: How many there are; None as long as that is not known.
@@ -51,8 +49,6 @@ class Job:
     id: str
     owner: Key
     base: str
-    work: Work | None
-    bytes: int
     state: str = "queued"
     done: int = 0
     total: int | None = None
@@ -78,7 +74,7 @@ class Jobs:
 
     def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}
-        self._waiting: deque[Job] = deque()
+        self._waiting: deque[tuple[Job, Work, int]] = deque()  # with the bytes of each
         self._changed = threading.Condition()
         self._closing = False
         self._stopping = False
@@ -96,11 +92,11 @@ class Jobs:
         Raises:
             ServeError: Too much waits already, or the server stops.
         """
-        job = Job(secrets.token_urlsafe(16), owner, base, work, size)
+        job = Job(secrets.token_urlsafe(16), owner, base)
         with self._changed:
             if self._closing:
                 raise ServeError(503, "The server is about to stop.", code="draining")
-            held = sum(one.bytes for one in self._waiting)
+            held = sum(one for _, _, one in self._waiting)
             if len(self._waiting) >= _QUEUED or held + size > max(_BYTES, size):
                 raise ServeError(
                     429,
@@ -111,7 +107,7 @@ class Jobs:
                 )
             self._forget()
             self._jobs[job.id] = job
-            self._waiting.append(job)
+            self._waiting.append((job, work, size))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="m3rag-jobs", daemon=True)
                 self._thread.start()
@@ -141,29 +137,33 @@ class Jobs:
         thread.join()
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                while not self._waiting and not self._closing:
-                    self._changed.wait()
-                if not self._waiting:
-                    return
-                job = self._waiting.popleft()
-                job.state = "running"
-            self._do(job)
+        while self._do_next():
+            pass
 
-    def _do(self, job: Job) -> None:
+    def _do_next(self) -> bool:
+        """Wait for a job and do it; return False at the end. Afterwards, nothing holds its work."""
+        with self._changed:
+            while not self._waiting and not self._closing:
+                self._changed.wait()
+            if not self._waiting:
+                return False
+            job, work, _ = self._waiting.popleft()
+            job.state = "running"
+        self._do(job, work)
+        return True
+
+    def _do(self, job: Job, work: Work) -> None:
         def progress(_stage: str, done: int, total: int | None) -> None:
             job.done, job.total = done, total
             if self._stopping:
-                raise Stopped
+                raise StoppedError
 
-        work, job.work = job.work, None
         try:
-            if work is None or self._stopping:
-                raise Stopped
+            if self._stopping:
+                raise StoppedError
             job.changes = work(progress)
             job.state = "done"
-        except Stopped:
+        except StoppedError:
             job.error = "The server stopped before it was done. Send it again.", "Stopped"
             job.state = "failed"
         except M3Error as error:

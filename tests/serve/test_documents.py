@@ -8,7 +8,7 @@ from email.message import EmailMessage
 import pytest
 
 from m3rag import M3Index
-from m3rag.serve.jobs import Jobs, Stopped
+from m3rag.serve.jobs import Jobs
 from m3rag.serve.keys import ANYONE, Keys
 from tests.serve.conftest import KEY, serving
 
@@ -201,4 +201,4 @@ def test_a_queue_of_jobs_is_bounded_and_drained():
         slow.add(ANYONE, "kb", broken, 512 << 20)
     slow.close(0.05)
     for one in (first, second):
-        assert one.to_dict()["error"]["code"] == Stopped.__name__
+        assert one.to_dict()["error"]["code"] == "Stopped"
