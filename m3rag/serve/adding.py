@@ -17,7 +17,7 @@ from m3rag.documents import Passage, as_passage
 from m3rag.errors import InputError
 from m3rag.index import M3Index
 from m3rag.index.contents import add_text
-from m3rag.index.uploads import add_file, checked_name
+from m3rag.index.uploads import Uploaded, add_file, checked_name
 from m3rag.limits import shown
 from m3rag.progress import Progress
 from m3rag.serve.bodies import Body
@@ -85,9 +85,7 @@ class NewDocument:
             durable=True,
             progress=progress,
         )
-        kinds = ("added", "replaced", "unchanged", "removed")
-        numbers = {kind: len(getattr(passages, kind)) for kind in kinds}
-        return {"documents": [self.name], "failed": {}, "incomplete": {}, "passages": numbers}
+        return Uploaded([self.name], passages=passages).to_dict()
 
 
 async def received_document(request: Request, index: M3Index, held: Any) -> NewDocument:
