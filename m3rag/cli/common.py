@@ -1,24 +1,34 @@
-"""Functions of several commands: choose a model, open a knowledge base, print a sentence."""
+"""Functions of several commands: choose models and keys, open a knowledge base, print a line."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from m3rag.cli.options import DEFAULT_MODEL
 from m3rag.cli.output import shown
-from m3rag.errors import CheckpointError
+from m3rag.errors import CheckpointError, InputError
 
 if TYPE_CHECKING:
+    import socket
+    from pathlib import Path
+
+    from m3rag.answers import OpenAIChat
     from m3rag.encoder import Model
     from m3rag.explanation import Sentence
     from m3rag.index import M3Index
     from m3rag.index.manifest import ColbertMode, ContextMode
     from m3rag.index.opening import StoredIndex
+    from m3rag.model import M3CrossEncoder
+    from m3rag.serve.keys import Keys
     from m3rag.stores.filters import Where
+
+_API_KEY = "M3RAG_API_KEY"
 
 
 def installed(model: str) -> str:
@@ -37,6 +47,50 @@ def installed(model: str) -> str:
                 f"{str(error).rstrip('.')}. Or use BGE-M3, 2.3 GB from the hub: --model {DEFAULT}"
             ) from error
     return model
+
+
+def loaded_cross_encoder(name: str | None) -> AbstractContextManager[M3CrossEncoder | None]:
+    """Return the cross-encoder of an option, which the end of a `with` block closes."""
+    if name is None:
+        return nullcontext()
+    from m3rag.model import M3CrossEncoder
+
+    return M3CrossEncoder.load(name)
+
+
+def llm_server(
+    url: str | None, model: str | None, timeout: float | None = None
+) -> Callable[[], OpenAIChat] | None:
+    """Return a function that creates the client of --llm-url and --llm-model; None without them.
+
+    Raises:
+        InputError: One of the options is missing.
+    """
+    from m3rag.answers import OpenAIChat
+    from m3rag.answers.openai_chat import API_KEY
+
+    if bool(url) != bool(model):
+        raise InputError("--llm-url and --llm-model must be given together.")
+    if url is None or model is None:
+        return None
+    return partial(OpenAIChat, url, model, os.environ.get(API_KEY), timeout)
+
+
+def server_keys(file: Path | None, key: str | None = None) -> Keys:
+    """Return the keys of a server: those of a file, and a given one or that of the environment.
+
+    Raises:
+        InputError: A key cannot be used, or the file cannot be read.
+    """
+    from m3rag.serve.keys import load_keys
+
+    return load_keys(key or os.environ.get(_API_KEY), file)
+
+
+def server_url(host: str, bound: socket.socket) -> str:
+    """Return the URL of a server that is bound to an address of a host."""
+    shown_host = f"[{host}]" if ":" in host else host
+    return f"http://{shown_host}:{bound.getsockname()[1]}"
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from m3rag.cli.common import server_keys, server_url
 from m3rag.cli.output import Terminal
 from m3rag.errors import InputError
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from m3rag.mcp import OpeningBases
     from m3rag.serve.keys import Keys
 
-API_KEY = "M3RAG_API_KEY"
 _HOST, _PORT = "127.0.0.1", 8081
 
 
@@ -78,9 +77,7 @@ def mcp(
             bases.start()
             create_server(bases, allow_add=allow_add).run()
         return
-    from m3rag.serve.keys import load_keys
-
-    keys = load_keys(os.environ.get(API_KEY), api_key_file)
+    keys = server_keys(api_key_file)
     with OpeningBases(kbs) as bases:
         keys.check_bases(bases.names)
         _serve(bases, host or _HOST, _PORT if port is None else port, keys, allow_add=allow_add)
@@ -99,7 +96,6 @@ def _serve(bases: OpeningBases, host: str, port: int, keys: Keys, *, allow_add: 
         check = KeyCheck(keys.find) if keys else None
         caller = check.caller if check else anyone
         server = create_server(bases, allow_add=allow_add, caller=caller)
-        shown = f"[{host}]" if ":" in host else host
-        url = f"http://{shown}:{bound.getsockname()[1]}{PATH}"
+        url = f"{server_url(host, bound)}{PATH}"
         Terminal(stderr=True).say(f"{', '.join(bases.names)} at {url}. Stop with Ctrl-C.")
         Server(http_app(server, host, check)).run(sockets=[bound])
