@@ -13,13 +13,13 @@ from m3rag.documents.reading import budget_for, format_of
 from m3rag.documents.unpacking import unpack
 from m3rag.errors import InputError
 from m3rag.index.documents import DocumentCollection
+from m3rag.index.expand import GAP, added_text
 from m3rag.index.index import M3Index
 from m3rag.index.upsert import Upserted
 from m3rag.limits import DEFAULT_LIMITS, check_count, check_text, shown
 from m3rag.progress import Progress
 from m3rag.stores.filters import parse_filter
 
-_GAP = 100  # the longest white space, in characters, between two passages that touch
 _PAGE = frozenset({"page", "last_page", "page_label"})  # of a passage
 _OMITTED = "\n\n…\n\n"  # stands for text between two passages that the index does not have
 
@@ -235,12 +235,10 @@ def pieces(passages: Iterable[Passage]) -> Iterator[str]:
     for number, passage in enumerate(passages):
         if number == 0:
             yield passage.text
-        elif end is None or passage.start is None or passage.start - end > _GAP:
+        elif end is None or passage.start is None or passage.start - end > GAP:
             yield ("\n\n" if end is None or passage.start is None else _OMITTED) + passage.text
         else:
-            gap = max(0, passage.start - end)
-            white = " " * (gap - 2) + "\n" * min(gap, 2)
-            yield white + passage.text[max(0, end - passage.start) :]
+            yield added_text(passage, end)
         end = passage.end if end is None or passage.end is None else max(end, passage.end)
 
 

@@ -10,7 +10,8 @@ from m3rag.documents import Passage
 from m3rag.index.hit import Hit
 from m3rag.limits import check_count
 
-_GAP = 100  # the longest white space, in characters, between two passages that touch
+GAP = 100
+"""The longest white space, in characters, between two passages that touch."""
 
 
 def expand(
@@ -52,6 +53,13 @@ def expand(
     ]
 
 
+def added_text(passage: Passage, end: int) -> str:
+    """Return what a passage adds to a text that ends at `end`; white space keeps its length."""
+    start, _ = _place(passage)
+    gap = max(0, start - end)
+    return " " * (gap - 2) + "\n" * min(gap, 2) + passage.text[max(0, end - start) :]
+
+
 def _place(passage: Passage) -> tuple[int, int]:
     return passage.start or 0, passage.end or 0
 
@@ -71,7 +79,7 @@ def _around(passage: Passage, document: Sequence[Passage], neighbours: int) -> l
 
 
 def _touch(passage: Passage, following: Passage) -> bool:
-    return _place(following)[0] - _place(passage)[1] <= _GAP
+    return _place(following)[0] - _place(passage)[1] <= GAP
 
 
 def _overlap(first: Sequence[Passage], second: Sequence[Passage]) -> bool:
@@ -91,10 +99,8 @@ def _joined(passage: Passage, parts: Sequence[Passage]) -> Passage:
     start, end = _place(parts[0])
     text = parts[0].text
     for part in parts[1:]:
-        first, last = _place(part)
-        gap = max(0, first - end)
-        text += " " * (gap - 2) + "\n" * min(gap, 2) + part.text[max(0, end - first) :]
-        end = max(end, last)
+        text += added_text(part, end)
+        end = max(end, _place(part)[1])
     shared = [t for t, *rest in zip(*(p.headings for p in parts), strict=False) if {t} >= {*rest}]
     return replace(
         passage,
@@ -110,7 +116,7 @@ def _joined(passage: Passage, parts: Sequence[Passage]) -> Passage:
 def _pages(parts: Sequence[Passage]) -> dict[str, Any]:
     """Return the pages that passages, in order, are on; nothing if they have none."""
     first, after = parts[0].metadata.get("page"), parts[-1].metadata
+    if first is None:
+        return {}
     last = after.get("last_page", after.get("page"))
-    return (
-        {} if first is None else {"page": first, **({"last_page": last} if last != first else {})}
-    )
+    return {"page": first} | ({} if last == first else {"last_page": last})
