@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from m3rag.errors import InputError
 from m3rag.limits import DEFAULT_LIMITS, check_count, is_number, shown
-from m3rag.serve.keys import Keys
 
 if TYPE_CHECKING:
     from m3rag.model import M3CrossEncoder
+    from m3rag.serve.keys import Keys
 
 _MIB = 1 << 20
+
+
+def _no_keys() -> Keys:
+    from m3rag.serve.keys import Keys  # imports numpy, and every command imports this module
+
+    return Keys()
 
 
 def _option(default: Any, text: str, **more: Any) -> Any:
@@ -56,7 +62,7 @@ class ServeConfig:
 
     host: str = _option("127.0.0.1", "Address to listen on. Another than loopback needs a key.")
     port: int = _option(8080, "Port; 0 for any free one.")
-    keys: Keys = field(default_factory=Keys, metadata={"option": None})
+    keys: Keys = field(default_factory=_no_keys, metadata={"option": None})
     llm: object | None = field(default=None, metadata={"option": None})
     cross_encoder: M3CrossEncoder | None = field(default=None, metadata={"option": None})
     max_concurrent_requests: int = _option(

@@ -23,8 +23,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from m3rag.answers.keys import check_key
 from m3rag.errors import InputError
 from m3rag.limits import shown
+from m3rag.stores.filters import parse_filter
 
 _FIELDS = {"name", "key", "sha256", "access", "knowledge_bases", "filter"}
 _LEAST = 16  # characters of a key
@@ -101,11 +103,6 @@ class Keys:
     def __add__(self, other: Keys) -> Keys:
         return Keys((*self._keys, *other._keys))
 
-    def allows(self, given: str, base: str | None = None, *, write: bool = False) -> bool:
-        """Return whether a key is one of these and allows to read, or to write as well."""
-        key = self.find(given)
-        return key is not None and (base is None or key.allows(base)) and (key.write or not write)
-
     @classmethod
     def of(cls, text: str, name: str = "api-key") -> Keys:
         """Return one key that allows everything.
@@ -151,8 +148,6 @@ def _parsed(entry: object, place: str) -> Key:
         isinstance(bases, list) and bases and all(isinstance(base, str) for base in bases)
     ):
         raise InputError(f"{place}: knowledge_bases must be a list of names.")
-    from m3rag.stores.filters import parse_filter  # imports numpy; the command line shows its help
-
     where = entry.get("filter")
     try:
         parse_filter(where)
@@ -177,8 +172,6 @@ def _digest_of(entry: Mapping[str, Any], place: str) -> bytes:
 
 
 def _digest(text: object, place: str) -> bytes:
-    from m3rag.answers.keys import check_key
-
     check_key(text)
     assert isinstance(text, str)  # checked
     if len(text) < _LEAST:
