@@ -50,7 +50,7 @@ class Observer:
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
         request_id = given if _ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
-        status = _CLIENT_GONE
+        status: int | None = None  # of the response, once it has begun
         notes: dict[str, int] = {}
         token = _NOTES.set(notes)
         span = None if self._tracing is None else self._tracing.start(scope, headers)
@@ -63,36 +63,25 @@ class Observer:
             await send(message)
 
         try:
-            await self._answer(scope, receive, sending, request_id)
-        finally:
-            _NOTES.reset(token)
-            route = _route(scope)
-            seconds = time.perf_counter() - started
-            self._metrics.count(route, scope["method"], status, seconds, notes.get("texts"))
-            if span is not None:
-                span.end(route, status, notes)
-            _write(scope, route, status, seconds, request_id, notes)
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
-        """Let the app answer; a bug becomes a response without details, and a line in the log."""
-        started = False
-
-        async def sending(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
             await self._app(scope, receive, sending)
-        except Exception as error:
+        except Exception as error:  # a bug: the client gets no details
             _log.error(
                 "A request failed with a bug in m3rag.",
                 exc_info=error,
                 extra={"request_id": request_id},
             )
-            if started:  # the client must not take a part for the whole
+            if status is not None:  # the client must not take a part for the whole
                 raise ConnectionAbortedError("The response broke off.") from None
-            await respond(error, scope["path"])(scope, receive, send)
+            await respond(error, scope["path"])(scope, receive, sending)
+        finally:
+            _NOTES.reset(token)
+            route = _route(scope)
+            seconds = time.perf_counter() - started
+            ended = status or _CLIENT_GONE
+            self._metrics.count(route, scope["method"], ended, seconds, notes.get("texts"))
+            if span is not None:
+                span.end(route, ended, notes)
+            _write(scope, route, ended, seconds, request_id, notes)
 
 
 def _route(scope: Scope) -> str:
