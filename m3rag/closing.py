@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Self
+from typing import Protocol, Self
 
 
 class Closing:
@@ -21,8 +21,12 @@ class Closing:
         self.close()
 
 
+class _Closes(Protocol):
+    def close(self) -> None: ...
+
+
 @contextmanager
-def closed_on_errors(held: Closing | None) -> Iterator[None]:
+def closed_on_errors(held: _Closes | None) -> Iterator[None]:
     """Close an object if the block fails; None is left alone."""
     try:
         yield

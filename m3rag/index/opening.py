@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from m3rag.closing import closed_on_errors
 from m3rag.encoder import Model
 from m3rag.errors import InputError
 from m3rag.index.manifest import (
@@ -120,7 +121,7 @@ def open_stored(location: Location) -> StoredIndex:
 
 def _opened(location: Location, manifest: Manifest) -> StoredIndex:
     store = location.open_store(manifest.widths)
-    try:
+    with closed_on_errors(store):
         presets = read_presets(location)
         if manifest.format < FORMAT and _writable(location):
             manifest = replace(manifest, format=FORMAT)
@@ -128,9 +129,6 @@ def _opened(location: Location, manifest: Manifest) -> StoredIndex:
             if presets:
                 write_presets(location, presets)
         return StoredIndex(location, manifest, presets, store)
-    except BaseException:
-        store.close()
-        raise
 
 
 def _writable(location: Location) -> bool:
@@ -141,12 +139,9 @@ def _writable(location: Location) -> bool:
 def _created(location: Location, manifest: Manifest) -> StoredIndex:
     """Create the store, then the manifest: where there is a manifest, there must be passages."""
     store = location.open_store(manifest.widths)
-    try:
+    with closed_on_errors(store):
         write_manifest(location, manifest)
         return StoredIndex(location, manifest, {}, store)
-    except BaseException:
-        store.close()
-        raise
 
 
 def _new(model: Model | None, settings: IndexSettings) -> tuple[Model, Manifest]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+from m3rag.closing import closed_on_errors
 from m3rag.errors import ClosedError, FormatError, M3Error, StorageError
 
 PAGE = 8_192  # bytes; ColBERT vectors take many pages each, so not the smallest
@@ -43,11 +44,8 @@ class Connections:
                 raise
             self.writer = _writing_connection(path, alone=True)
             self.shared = True
-        try:
+        with closed_on_errors(self.writer):
             self.reader = self.writer if self.shared else _connect(path, "ro")
-        except BaseException:
-            self.writer.close()
-            raise
 
     def close(self) -> None:
         """Close both; the last one writes the log into the database and removes it."""
@@ -146,12 +144,9 @@ def _primary(error: sqlite3.Error) -> int:
 
 def _writing_connection(path: Path, *, alone: bool) -> sqlite3.Connection:
     connection = _connect(path, "rw", alone=alone)
-    try:
+    with closed_on_errors(connection):
         connection.execute("PRAGMA journal_mode = WAL").fetchall()
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
-    except BaseException:
-        connection.close()
-        raise
     return connection
 
 
@@ -160,14 +155,11 @@ def _connect(path: Path, mode: str, *, alone: bool = False) -> sqlite3.Connectio
     connection = sqlite3.connect(
         url, uri=True, isolation_level=None, check_same_thread=False, timeout=_BUSY_S
     )
-    try:
+    with closed_on_errors(connection):
         if alone:  # before anything that reads the file: no shared memory
             connection.execute("PRAGMA locking_mode = EXCLUSIVE").fetchall()
         connection.execute(f"PRAGMA cache_size = {_CACHE}")
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("PRAGMA secure_delete = FAST").fetchall()
         connection.execute("PRAGMA wal_autocheckpoint = 0").fetchall()  # `Database` does it
-    except BaseException:
-        connection.close()
-        raise
     return connection

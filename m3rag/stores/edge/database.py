@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from m3rag.closing import closed_on_errors
 from m3rag.documents import Passage
 from m3rag.errors import FormatError, M3Error, StorageError
 from m3rag.stores.base import Points
@@ -67,7 +68,7 @@ class Database:
             self._connections = connection.Connections(self.path, read_only=read_only)
             self._reading = self._writing if self._connections.shared else threading.RLock()
             self._inode = _inode(self.path)
-            try:
+            with closed_on_errors(self._connections):
                 self._check_widths(widths)
                 self.identity = read_identity(self._connections.reader)
                 self.has_fields = fields.is_current(self._connections.reader)
@@ -75,9 +76,6 @@ class Database:
                     register(each)
                 silent = read_only or quiet or name != NAME
                 self._record = None if silent else Record(folder, self.identity)
-            except BaseException:
-                self._connections.close()
-                raise
         self._owner = os.getpid()
         self._unwritten = 0  # bytes since the log was last written into the database
 

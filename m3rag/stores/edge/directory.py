@@ -9,6 +9,7 @@ import stat
 import weakref
 from pathlib import Path
 
+from m3rag.closing import closed_on_errors
 from m3rag.errors import FormatError, StorageError
 from m3rag.files import flush_folder, write_bytes
 from m3rag.stores.base import MANIFEST, Widths
@@ -132,12 +133,9 @@ class FolderLocation:
         self._make()
         store = EdgeStore(self.path, dim=widths.dense, colbert_dim=widths.colbert, create=new)
         self._store = weakref.ref(store)
-        try:
+        with closed_on_errors(store):
             self._check_records(store)
             self._restore_presets(store)
-        except BaseException:
-            store.close()
-            raise
         return store
 
     def _check_records(self, store: EdgeStore) -> None:

@@ -11,6 +11,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+from m3rag.closing import closed_on_errors
 from m3rag.errors import DataLossWarning, FormatError, StorageError
 from m3rag.stores.edge import acknowledged, legacy, reserve, schema, seal
 from m3rag.stores.edge.acknowledged import Acknowledged
@@ -69,14 +70,11 @@ def open_folder(folder: Path, widths: Widths, *, create: bool) -> Opened:
         if not os.path.lexists(folder / schema.NAME):
             _make(folder, widths, known, create=create and not read_only)
         opened = Database(folder, widths, read_only=read_only)
-        try:
+        with closed_on_errors(opened):
             verified = _check(folder, opened, known, found := read_seal(folder))
             if not (opened.has_fields or read_only):  # of an older format
                 opened.make_fields()
             return Opened(lock, opened, found, verified)
-        except BaseException:
-            opened.close()
-            raise
     except BaseException:
         if lock is not None:
             lock.release()
