@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
+from typing import TypeGuard
 
 from m3rag.bases import KnowledgeBases, check_exists, named
 from m3rag.closing import Closing
@@ -40,8 +41,7 @@ class OpeningBases(Closing):
     @property
     def ready(self) -> bool:
         """Whether `get` returns at once."""
-        opening = self._opening
-        return opening is not None and opening.done() and opening.exception() is None
+        return _is_open(self._opening)
 
     def start(self) -> None:
         """Begin to open them, unless they are open or opening."""
@@ -61,26 +61,20 @@ class OpeningBases(Closing):
         with self._lock:
             self._closed = True
             opening = self._opening
-        if opening is not None and opening.done() and opening.exception() is None:
+        if _is_open(opening):
             opening.result().close()
 
     def _future(self) -> Future[KnowledgeBases]:
         with self._lock:
             if self._closed:
                 raise ClosedError("The knowledge bases are closed, because the server ends.")
-            failed = (
-                self._opening is not None
-                and self._opening.done()
-                and (self._opening.exception() is not None)
-            )
-            if self._opening is None or failed:
+            if self._opening is None or (self._opening.done() and not _is_open(self._opening)):
                 self._opening = Future()
-                self._thread(self._opening).start()
+                # A daemon: a process that is told to end does not wait for a model.
+                threading.Thread(
+                    target=self._open, args=[self._opening], name="m3rag-open", daemon=True
+                ).start()
             return self._opening
-
-    def _thread(self, opening: Future[KnowledgeBases]) -> threading.Thread:
-        # A daemon: a process that is told to end does not wait for a model.
-        return threading.Thread(target=self._open, args=[opening], name="m3rag-open", daemon=True)
 
     def _open(self, opening: Future[KnowledgeBases]) -> None:
         try:
@@ -93,3 +87,8 @@ class OpeningBases(Closing):
             closed = self._closed
         if closed:  # meanwhile
             opened.close()
+
+
+def _is_open(opening: Future[KnowledgeBases] | None) -> TypeGuard[Future[KnowledgeBases]]:
+    """Return whether opening has ended, with success."""
+    return opening is not None and opening.done() and opening.exception() is None
