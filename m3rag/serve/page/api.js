@@ -18,11 +18,11 @@ export const dropKey = () => sessionStorage.removeItem(KEY);
  * Call a route, relative to the page, so that a proxy may put both below a path.
  *
  * @param {string} path - The path, such as "v1/kbs".
- * @param {object} [options] - `json` is sent as JSON; the rest goes to `fetch`.
+ * @param {object} [options] - `json` is sent as JSON; the rest, without headers, goes to `fetch`.
  * @returns {Promise<Response>} A response without an error.
  */
 export async function call(path, { json, ...options } = {}) {
-  const headers = new Headers(options.headers);
+  const headers = new Headers();
   if (hasKey()) headers.set("Authorization", `Bearer ${sessionStorage.getItem(KEY)}`);
   if (json !== undefined) {
     headers.set("Content-Type", "application/json");
@@ -45,20 +45,13 @@ export const get = async (path, options) => (await call(path, options)).json();
 /** Return the path of a knowledge base, or of something in it. */
 export const inBase = (base, rest = "") => `v1/kbs/${encodeURIComponent(base)}${rest}`;
 
-/** Yield the values of a stream of server-sent events. */
+/** Yield the values of a stream of server-sent events; each has one line, as the server writes it. */
 export async function* events(response) {
   let left = "";
   for await (const part of pieces(response.body.pipeThrough(new TextDecoderStream()))) {
-    const blocks = (left + part).split(/\r?\n\r?\n/);
+    const blocks = (left + part).split("\n\n");
     left = blocks.pop();
-    for (const block of blocks) {
-      const data = block
-        .split(/\r?\n/)
-        .filter((line) => line.startsWith("data:"))
-        .map((line) => line.slice(5).trimStart())
-        .join("\n");
-      if (data && data !== "[DONE]") yield JSON.parse(data);
-    }
+    for (const block of blocks) yield JSON.parse(block.slice("data: ".length));
   }
 }
 

@@ -120,13 +120,11 @@ function reorder(weights) {
 
 /** Say what went wrong; ask for a key if that is what is missing. */
 function refused(error, place = byId("status")) {
+  say(place, error.message, true);
   if (error instanceof Refused && error.status === 401) {
     dropKey();
-    say(place, error.message, true);
     if (!byId("key").open) byId("key").showModal();
-    return;
   }
-  say(place, error.message, true);
 }
 
 byId("ask").addEventListener("submit", (event) => {

@@ -24,10 +24,11 @@ export function say(place, message, bad = false) {
 
 /** Return a table of texts and figures, in a box that scrolls on narrow screens. */
 export function table(title, head, rows) {
-  const cell = (name, value) =>
+  const column = (text) => element("th", { scope: "col" }, text);
+  const cell = (value) =>
     typeof value === "number"
-      ? element(name, { className: "figure" }, value.toFixed(4))
-      : element(name, {}, element("bdi", {}, value));
+      ? element("td", { className: "figure" }, value.toFixed(4))
+      : element("td", {}, element("bdi", {}, value));
   return element(
     "div",
     { className: "scroll", tabIndex: 0, role: "region", ariaLabel: title },
@@ -35,12 +36,8 @@ export function table(title, head, rows) {
       "table",
       {},
       element("caption", {}, title),
-      element("thead", {}, element("tr", {}, ...head.map((text) => column(text)))),
-      element("tbody", {}, ...rows.map((row) => element("tr", {}, ...row.map((v) => cell("td", v))))),
+      element("thead", {}, element("tr", {}, ...head.map(column))),
+      element("tbody", {}, ...rows.map((row) => element("tr", {}, ...row.map(cell)))),
     ),
   );
-}
-
-function column(text) {
-  return element("th", { scope: "col" }, text);
 }

@@ -1,7 +1,7 @@
 // The passages that were found, with the reasons, in the order of their scores.
 
 import { byId, element, table } from "./dom.js";
-import { fullText, marked, place } from "./texts.js";
+import { marked, place } from "./texts.js";
 
 export const CHANNELS = ["dense", "sparse", "colbert", "bm25"];
 
@@ -16,10 +16,10 @@ export function fused(hit, weights) {
 /**
  * Show hits in their order.
  *
- * @param {object[]} hits - The hits, best first.
+ * @param {object[]} hits - The hits, best first, with explanations.
  * @param {object} shown - `ranks`: the former rank by passage id; `open(hit)`: shows its document.
  */
-export function showHits(hits, { ranks = new Map(), open }) {
+export function showHits(hits, { ranks, open }) {
   byId("hits-title").hidden = hits.length === 0;
   byId("hits").replaceChildren(...hits.map((hit, i) => item(hit, i + 1, ranks, open)));
 }
@@ -33,8 +33,7 @@ export function goTo(number) {
 
 function item(hit, rank, ranks, open) {
   const { passage, explanation } = hit;
-  const text = element("p", { className: "text", dir: "auto" });
-  text.append(...(explanation ? marked(passage, explanation) : [fullText(passage)]));
+  const text = element("p", { className: "text", dir: "auto" }, ...marked(passage, explanation));
   const button = element("button", { type: "button" }, "Show in the document");
   button.addEventListener("click", () => open(hit));
   return element(
@@ -48,10 +47,11 @@ function item(hit, rank, ranks, open) {
       element("span", { className: "quiet" }, moved(ranks.get(passage.id), rank)),
       element("span", { className: "score" }, hit.score.toFixed(3)),
     ),
-    ...(explanation ? [bar(explanation.channels), legend(explanation.channels)] : []),
+    bar(explanation.channels),
+    legend(explanation.channels),
     text,
     button,
-    ...(explanation ? [why(explanation)] : []),
+    why(explanation),
   );
 }
 

@@ -4,7 +4,7 @@
 const slice = (characters, start, end) => characters.slice(start, end).join("");
 
 /** Return the text of a passage as a model reads it, with the header of its table. */
-export const fullText = ({ text, table_header: header }) => (header ? `${header}\n${text}` : text);
+const fullText = ({ text, table_header: header }) => (header ? `${header}\n${text}` : text);
 
 /** Return where a passage stands: its document, the page, the headings above it. */
 export function place(passage) {
@@ -18,19 +18,19 @@ export function place(passage) {
  * Return the nodes of a passage's text: words of the query are marked, the best sentence underlined.
  *
  * @param {object} passage - The passage.
- * @param {object} [explanation] - What the server explains of the hit.
+ * @param {object} explanation - What the server explains of the hit.
  */
 export function marked(passage, explanation) {
   const characters = Array.from(fullText(passage));
   const above = characters.length - Array.from(passage.text).length;
-  const matched = explanation?.matched ?? [];
+  const { matched } = explanation;
   const largest = Math.max(...matched.map((token) => token.product), Number.MIN_VALUE);
   const marks = matched.flatMap((token) =>
     token.passage
       .filter((at) => at.start < at.end)
       .map((at) => ({ ...at, strength: token.product / largest })),
   );
-  const { start, end } = explanation?.sentence ?? { start: 0, end: 0 };
+  const { start, end } = explanation.sentence ?? { start: 0, end: 0 };
   const best = { start: above + start, end: above + end };
   const edges = [0, characters.length, ...[best, ...marks].flatMap((span) => [span.start, span.end])];
   const cuts = [...new Set(edges)].sort((a, b) => a - b);

@@ -39,7 +39,7 @@ async function upload(base, file) {
   const { job } = await sent.json();
   for (;;) {
     const state = await get(`v1/jobs/${encodeURIComponent(job)}`);
-    if (state.state === "failed") throw new Error(state.error.message ?? state.error);
+    if (state.state === "failed") throw new Error(state.error.message);
     if (state.state === "done") break;
     if (state.total) [progress.max, progress.value] = [state.total, state.done];
     say(byId("upload-status"), `Reading ${file.name} …`);
